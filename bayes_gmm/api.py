@@ -1,0 +1,216 @@
+"""The verbs: check the input, run the algorithm, label the outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayes_gmm.data import Observations
+    from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.model.priors import Prior
+
+
+def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.Dataset:
+    r"""Draw data from a mixture by its generative story: the label first, then the row.
+
+    .. math:: z_n \sim \mathrm{Categorical}(\phi), \qquad x_n \mid z_n = k \sim N(\mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    parameters : Parameters
+    n : int
+        Number of rows.
+    seed : int, optional
+
+    Returns
+    -------
+    xarray.Dataset
+        x (obs_id, feature), and the labels z (obs_id) that a real data set would not show.
+
+    Raises
+    ------
+    InputError
+        If n is not positive or parameters is something else.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> theta = bg.Parameters([0.3, 0.7], [[0.0], [5.0]], [[[1.0]], [[1.0]]])
+    >>> bg.simulate(theta, 100, seed=1).sizes["obs_id"]
+    100
+    """
+    from bayes_gmm.model import mixture
+    from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.results.labels import labelled
+
+    if not isinstance(parameters, Parameters):
+        raise InputError(
+            f"parameters must be bayes_gmm.Parameters; got {type(parameters).__name__}"
+        )
+    require_count("n", n)
+    x, z = mixture.sample(parameters, n, np.random.default_rng(seed))
+    names = [f"x{j}" for j in range(parameters.n_features)]
+    return labelled({"x": x, "z": z}, feature_names=names)
+
+
+def fit(
+    X: Any,
+    n_components: int,
+    *,
+    covariance: str = "VVV",
+    prior: Prior | str | None = None,
+    n_starts: int = 10,
+    max_iter: int = 10_000,
+    tol: float = 1e-10,
+    seed: int | None = None,
+) -> xr.DataTree:
+    r"""Fit a mixture by EM: maximum likelihood, or the MAP estimate under a prior.
+
+    .. math:: \hat\theta = \arg\max_\theta \sum_n \log \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+        + \log p(\theta)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray or memmap (N, D)
+        One row per observation; (N,) is taken as one feature.
+    n_components : int
+        K, the number of components.
+    covariance : str
+        Covariance structure; "VVV" (alias "full") lets each component have its own.
+    prior : None, "default" or Prior
+        None is maximum likelihood; "default" is `Prior.default(X, n_components)`.
+    n_starts : int
+        How many starting points EM climbs from; the best end is kept.
+    max_iter : int
+        Iterations allowed per start.
+    tol : float
+        A start has converged when its objective is within so many nats of its limit.
+    seed : int, optional
+        Fixes the starting points.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
+        (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
+        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
+        final objective of every start.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+    CollapseError
+        If every start lost a component.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the best start had not converged after max_iter iterations.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), J. R. Statist. Soc. B 39; Fraley & Raftery (2007).
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> result = bg.fit(bg.datasets.load("faithful"), 2, seed=1)
+    >>> round(float(result["optimizer_result"]["log_likelihood"]), 3)
+    -1130.264
+    """
+    from bayes_gmm.inference import point
+    from bayes_gmm.results.tree import point_tree
+
+    require_count("n_components", n_components)
+    require_count("n_starts", n_starts)
+    require_count("max_iter", max_iter)
+    if not (isinstance(tol, int | float) and tol > 0):
+        raise InputError(f"tol must be a positive number of nats; got {tol!r}")
+    observations = as_observations(X)
+    chosen = as_prior(prior, observations, n_components)
+    estimate = point.estimate(
+        observations,
+        n_components,
+        chosen,
+        covariance=covariance,
+        n_starts=n_starts,
+        max_iter=max_iter,
+        tol=tol,
+        seed=seed,
+    )
+    return point_tree(
+        estimate.parameters,
+        observations,
+        chosen,
+        estimate.optimizer,
+        estimator="MLE" if chosen is None else "MAP",
+        covariance="VVV",
+        seed=seed,
+    )
+
+
+def parameters(result: Any) -> Parameters:
+    """Read the point estimate of a result as `Parameters`.
+
+    Parameters
+    ----------
+    result : DataTree or Parameters
+        From `fit`; from `sample` it is the point that the draws are labelled by.
+
+    Returns
+    -------
+    Parameters
+
+    Raises
+    ------
+    InputError
+        If the result has no point estimate.
+    """
+    from bayes_gmm.results.tree import point_parameters
+
+    return point_parameters(result)
+
+
+def require_count(name: str, value: Any) -> None:
+    """Check that an argument is a whole number of at least one."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be a whole number >= 1; got {value!r}")
+
+
+def as_observations(X: Any) -> Observations:
+    """Check X at the border."""
+    from bayes_gmm.data import Observations
+
+    return Observations.of(X)
+
+
+def as_prior(
+    prior: Prior | str | None, observations: Observations, n_components: int
+) -> Prior | None:
+    """Turn the argument `prior` into a Prior that fits the data, or None."""
+    from bayes_gmm.inference.point import default_prior
+    from bayes_gmm.model.priors import Prior
+
+    if prior is None:
+        return None
+    if isinstance(prior, str) and prior == "default":
+        return default_prior(observations, n_components)
+    if not isinstance(prior, Prior):
+        raise InputError(f'prior must be None, "default" or a Prior; got {prior!r}')
+    expected = (n_components, observations.n_features)
+    if prior.mean.shape != expected:
+        raise InputError(
+            f"prior is for {prior.n_components} components and {prior.n_features} features, "
+            f"but the fit has {expected[0]} and {expected[1]}; build it for the same sizes"
+        )
+    return prior
+
+
+compare = diagnose = check = log_density = predict = pymc_model = report = sample = fit

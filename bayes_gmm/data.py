@@ -1,0 +1,243 @@
+"""The border: whatever the user calls X becomes `Observations`, checked once, here alone.
+
+Below this file every X is an (N, D) array of finite floating-point numbers in C order with at least
+two rows and no constant column, and nobody asks again.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Any, Never, Self
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.moments import column_moments, row_blocks
+from bayes_gmm.tables import (
+    listing,
+    read_csv,
+    require_distinct,
+    require_numbers,
+    select,
+    shorten,
+)
+
+__all__ = ["Observations", "read_csv", "select"]
+
+LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
+ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
+OTHER_KINDS = {
+    "b": "True/False values",
+    "c": "complex numbers",
+    "m": "time differences",
+    "M": "dates",
+    "V": "records",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """N rows of D measurements, known to be usable.
+
+    Attributes
+    ----------
+    values : np.ndarray, (N, D)
+        float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
+        No copy is made of what already has this form.
+    feature_names : tuple of str
+        The user's column names, or x0, x1, ...
+    index : np.ndarray, (N,)
+        The user's row labels (numbers, dates or text), or 0, 1, ...
+    origin, scale : np.ndarray, (D,)
+        Mean and standard deviation (divisor N) of each column.
+    """
+
+    values: np.ndarray
+    feature_names: tuple[str, ...]
+    index: np.ndarray
+    origin: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, X: Any, *, what: str = "X") -> Self:
+        """Check X and take it in; (N,) is read as (N, 1).
+
+        Parameters
+        ----------
+        X : array, memmap, list of lists, pandas DataFrame or Series, xarray DataArray
+            Rows are observations; a DataArray with a dim `obs_id` may have it anywhere.
+        what : str
+            How error messages call X.
+
+        Raises
+        ------
+        InputError
+            If X is not a table of finite numbers, or if a column does not vary.
+        """
+        if isinstance(X, cls):
+            return X
+        array, names, index = _take_apart(X, what)
+        array = _two_dimensional(array, what)
+        names = names or [f"x{j}" for j in range(array.shape[1])]
+        require_distinct(names, what)
+        values = _floats(array, names, what)
+        _require_finite(values, names, what)
+        origin, scale = _origin_and_scale(values, names, what)
+        return cls(values, tuple(names), _row_labels(index, len(values)), origin, scale)
+
+    @property
+    def n_rows(self) -> int:
+        """N."""
+        return self.values.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return self.values.shape[1]
+
+
+def _is(X: Any, module: str, kind: str) -> bool:
+    """Whether X is a pandas or xarray object: a library never imported cannot have made X."""
+    library = sys.modules.get(module)
+    return library is not None and isinstance(X, getattr(library, kind))
+
+
+def _take_apart(X: Any, what: str) -> tuple[np.ndarray, list[str] | None, Any]:
+    """Split X into an array, its column names and its row labels (None where it has none)."""
+    names: list[str] | None
+    if _is(X, "pandas", "Series"):
+        X = X.to_frame("x0" if X.name is None else X.name)
+    if _is(X, "pandas", "DataFrame"):
+        names = [str(name) for name in X.columns]
+        require_distinct(names, what)
+        require_numbers(X, what)
+        return X.to_numpy(dtype=np.float64, na_value=np.nan), names, X.index
+    if _is(X, "xarray", "Dataset"):
+        variables = listing(X.data_vars)
+        raise InputError(f"{what} is a Dataset: choose one of its variables ({variables})")
+    if _is(X, "xarray", "DataArray") and X.ndim:
+        if "obs_id" in X.dims:
+            X = X.transpose("obs_id", ...)
+        rows, *columns = X.dims
+        names = [X.name] if X.name else None
+        if columns and columns[0] in X.indexes:
+            names = list(X.indexes[columns[0]])
+        return X.to_numpy(), names and list(map(str, names)), X.indexes.get(rows)
+    if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iuf":
+        return np.ma.filled(X.astype(np.float64), np.nan), None, None
+    try:
+        return np.asanyarray(X), None, None
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{what} cannot be read as a table, because its rows differ in length: "
+            "give every row the same number of values"
+        ) from error
+
+
+def _two_dimensional(array: np.ndarray, what: str) -> np.ndarray:
+    """Shape (N, D), with N at least 2 and D at least 1."""
+    if array.ndim == 0:
+        kind = type(array.item()).__name__
+        raise InputError(
+            f"{what} is a single object of type {kind}, not a table: "
+            "give an array or a DataFrame with one row per observation"
+        )
+    if array.ndim == 1:
+        array = array.reshape(-1, 1)
+    if array.ndim != 2:
+        shape = " x ".join(map(str, array.shape))
+        raise InputError(
+            f"{what} has {array.ndim} dimensions ({shape}), not rows x columns: "
+            "flatten each observation, for example by X.reshape(len(X), -1)"
+        )
+    n_rows, n_features = array.shape
+    if n_features == 0:
+        raise InputError(f"{what} has no columns: give at least one column of numbers")
+    if n_rows < 2:
+        held = "one row" if n_rows else "no rows"
+        raise InputError(f"{what} has {held}: give at least two, since one has no spread")
+    return array
+
+
+def _floats(array: np.ndarray, names: list[str], what: str) -> np.ndarray:
+    """Give the numbers as float64 in C order, copied only if they must be."""
+    if array.dtype.kind in "UTSO":
+        _refuse_text(array, names, what)
+    if array.dtype.kind in OTHER_KINDS:
+        raise InputError(
+            f"{what} holds {OTHER_KINDS[array.dtype.kind]}, not measurements: "
+            "give numbers, for example by X.astype(float) where they stand for quantities"
+        )
+    on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
+    dtype = np.float32 if on_disk and array.dtype == np.float32 else np.float64
+    with np.errstate(over="ignore"):  # a long double too large for a double is reported as inf
+        return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
+    """Name the first entry that is not a number, or refuse numbers kept as text or objects."""
+    for (row, column), entry in np.ndenumerate(array):
+        try:
+            float(entry)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{what} holds {shorten(entry)} in row {row}, column {names[column]!r}, which is "
+                "not a number: choose columns of numbers, for example X[:, [0, 1]].astype(float)"
+            ) from None
+    raise InputError(
+        f"{what} keeps its numbers as text or Python objects (dtype {array.dtype}): "
+        "convert it by X.astype(float)"
+    )
+
+
+def _row_labels(index: Any, n_rows: int) -> np.ndarray:
+    """Row labels that can be saved: numbers, dates or text; whatever else they are becomes text."""
+    if index is None:
+        return np.arange(n_rows)
+    labels = index.to_numpy()
+    return np.array([str(label) for label in index]) if labels.dtype.kind == "O" else labels
+
+
+def _require_finite(values: np.ndarray, names: list[str], what: str) -> None:
+    """Report the first number that is missing or infinite, and how many there are."""
+    count = 0
+    first: tuple[int, int] | None = None
+    for rows in row_blocks(values):
+        bad = ~np.isfinite(values[rows])
+        count += int(np.count_nonzero(bad))
+        if count and first is None:
+            row, column = np.argwhere(bad)[0]
+            first = int(rows.start + row), int(column)
+    if first is not None:
+        row, column = first
+        number = f"{count} values that are" if count > 1 else "1 value that is"
+        raise InputError(
+            f"{what} has {number} not finite, first {values[row, column]} in row {row}, "
+            f"column {names[column]!r}: leave such rows out "
+            "(X.dropna() drops rows with nan from a DataFrame)"
+        )
+
+
+def _origin_and_scale(
+    values: np.ndarray, names: list[str], what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each column, which must vary, within the range of a double."""
+    first, moments = column_moments(values)
+    scale = moments.standard_deviation
+    with np.errstate(over="ignore"):
+        spread = moments.high - moments.low
+        magnitude = np.maximum(np.abs(first + moments.low), np.abs(first + moments.high))
+    unit = np.finfo(values.dtype).eps * magnitude
+    constant = np.isfinite(spread) & (spread <= ROUNDING * unit)
+    if constant.any():
+        column = int(np.argmax(constant))
+        raise InputError(
+            f"{what} has a constant column {names[column]!r} (always {first[column]:g}), "
+            "which no mixture can be fitted to: leave it out"
+        )
+    usable = (scale > 1 / LARGEST_SCALE) & (scale < LARGEST_SCALE)
+    if not usable.all():
+        raise InputError(
+            f"{what} has a column {names[np.argmin(usable)]!r} whose spread squared is out of the "
+            "range of a double: change its unit"
+        )
+    return first + moments.mean, scale

@@ -1,0 +1,1 @@
+"""The book: the mixture model, equation by equation, in NumPy and SciPy only."""

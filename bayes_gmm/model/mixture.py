@@ -1,0 +1,139 @@
+r"""The Gaussian mixture: its generative story, and its joint, marginal and conditional probability.
+
+    z ~ Categorical(phi),   x | z = k ~ N(mu_k, Sigma_k)                    the story
+    p(x, z = k) = phi_k N(x; mu_k, Sigma_k)                                 joint
+    p(x) = sum_k p(x, z = k)                                                marginal
+    p(z = k | x) = p(x, z = k) / p(x)                                       conditional
+    L(theta) = sum_n log sum_k phi_k N(x_n; mu_k, Sigma_k)                  log-likelihood
+"""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from bayes_gmm.model import categorical, normal
+from bayes_gmm.model.parameters import Parameters
+
+
+def sample(
+    parameters: Parameters, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ancestral sampling: draw the label z, then the row x given its label.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    n : int
+        Number of rows.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    x : ndarray (n, D)
+    z : ndarray of int (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta = Parameters([0.5, 0.5], [[0.0], [9.0]], [[[1.0]], [[1.0]]])
+    >>> x, z = sample(theta, 5, np.random.default_rng(0))
+    >>> x.shape, z.shape
+    ((5, 1), (5,))
+    """
+    z = categorical.sample(parameters.weights, n, rng)
+    x = np.empty((n, parameters.n_features))
+    for k in range(parameters.n_components):
+        rows = np.flatnonzero(z == k)
+        x[rows] = normal.sample(parameters.means[k], parameters.covariances[k], rows.size, rng)
+    return x, z
+
+
+def joint_log_density(x: np.ndarray, parameters: Parameters) -> np.ndarray:
+    r"""Log joint density of a row and each label it could have, log p(x_n, z_n = k).
+
+    .. math:: \log p(x, z = k) = \log \phi_k + \log N(x; \mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+    parameters : Parameters
+
+    Returns
+    -------
+    ndarray (N, K)
+    """
+    labels = np.arange(parameters.n_components)
+    log_weights = categorical.log_density(labels, parameters.weights)
+    log_normals = [
+        normal.log_density(x, mean, covariance)
+        for mean, covariance in zip(parameters.means, parameters.covariances, strict=True)
+    ]
+    return log_weights + np.stack(log_normals, axis=1)
+
+
+def marginal_log_density(x: np.ndarray, parameters: Parameters) -> np.ndarray:
+    r"""Log density of a row whose label is not known, the label summed out.
+
+    .. math:: \log p(x) = \log \sum_k \phi_k N(x; \mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+    parameters : Parameters
+
+    Returns
+    -------
+    ndarray (N,)
+
+    References
+    ----------
+    Bishop (2006), eq. 9.12.
+    """
+    return logsumexp(joint_log_density(x, parameters), axis=1)
+
+
+def responsibilities(x: np.ndarray, parameters: Parameters) -> np.ndarray:
+    r"""Probability of each label given the row, p(z_n = k | x_n), by Bayes' rule.
+
+    .. math:: r_{nk} = \frac{\phi_k N(x_n; \mu_k, \Sigma_k)}{\sum_j \phi_j N(x_n; \mu_j, \Sigma_j)}
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+    parameters : Parameters
+
+    Returns
+    -------
+    ndarray (N, K)
+        Rows sum to one.
+
+    References
+    ----------
+    Bishop (2006), eq. 9.13.
+    """
+    log_joint = joint_log_density(x, parameters)
+    return np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
+
+
+def log_likelihood(x: np.ndarray, parameters: Parameters) -> float:
+    r"""Log-likelihood of the rows, a sum over rows of a log of a sum over labels.
+
+    .. math:: L(\theta) = \sum_n \log \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+
+    The log cannot pass the inner sum, so that setting the gradient to zero couples every
+    parameter with every other: there is no closed form, hence EM.
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+    parameters : Parameters
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Bishop (2006), eq. 9.14.
+    """
+    return float(marginal_log_density(x, parameters).sum())

@@ -1,0 +1,398 @@
+r"""The conjugate prior of a Gaussian mixture: Dirichlet weights, normal-inverse-Wishart components.
+
+    phi ~ Dirichlet(alpha)
+    Sigma_k ~ InverseWishart(nu_k, Psi_k)        mu_k | Sigma_k ~ N(m_k, Sigma_k / kappa_k)
+
+A prior counts as if rows had been seen before the data: `posterior` adds the sufficient statistics
+to it and returns a prior again. So one class is prior and posterior, EM's M-step is
+`posterior(statistics).mode()`, a Gibbs step is `posterior(statistics).sample(rng)`, and maximum
+likelihood is the M-step under the flat prior.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import gammaln, multigammaln
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.model import normal
+from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.statistics import SufficientStatistics
+
+DEFAULT_MEAN_PRECISION = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    r"""Conjugate prior of a Gaussian mixture, Dirichlet x normal-inverse-Wishart.
+
+    .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad
+        \Sigma_k \sim \mathrm{IW}(\nu_0, \Psi_0), \quad
+        \mu_k \mid \Sigma_k \sim N(m_0, \Sigma_k / \kappa_0)
+
+    Parameters
+    ----------
+    concentration : array_like (K,)
+        alpha, one per component; 1 is uniform over the weights.
+    mean : array_like (D,) or (K, D)
+        m0, in the units of the data.
+    mean_precision : float or array_like (K,)
+        kappa0, how many rows the prior mean is worth.
+    degrees_of_freedom : float or array_like (K,)
+        nu0; above D - 1 for a proper prior.
+    scale : array_like (D, D) or (K, D, D)
+        Psi0, in squared units of the data.
+
+    Raises
+    ------
+    InputError
+        If a shape does not fit or a value is out of its range.
+
+    References
+    ----------
+    Fraley & Raftery (2007), J. Classification 24; Murphy (2012), sec. 4.6.3.
+
+    Examples
+    --------
+    >>> prior = Prior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]])
+    >>> prior.n_components, prior.n_features, prior.is_proper
+    (2, 1, True)
+    """
+
+    concentration: np.ndarray
+    mean: np.ndarray
+    mean_precision: np.ndarray
+    degrees_of_freedom: np.ndarray
+    scale: np.ndarray
+
+    def __post_init__(self) -> None:
+        concentration = np.array(self.concentration, dtype=float)
+        if concentration.ndim != 1 or not np.all(concentration > 0):
+            raise InputError("concentration must be K positive numbers, one per component")
+        n_components = concentration.size
+        mean = np.array(self.mean, dtype=float)
+        if mean.ndim not in (1, 2) or not np.isfinite(mean).all():
+            raise InputError("mean must be D finite numbers, one per feature, or K rows of them")
+        n_features = mean.shape[-1]
+        shapes = {
+            "mean": (n_components, n_features),
+            "mean_precision": (n_components,),
+            "degrees_of_freedom": (n_components,),
+            "scale": (n_components, n_features, n_features),
+        }
+        fields = {"concentration": concentration}
+        for name, shape in shapes.items():
+            value = np.array(getattr(self, name), dtype=float)
+            try:
+                fields[name] = np.broadcast_to(value, shape).copy()
+            except ValueError:
+                raise InputError(
+                    f"{name} must fit the shape {shape} of {n_components} components and "
+                    f"{n_features} features; got {value.shape}"
+                ) from None
+            if not np.isfinite(value).all():
+                raise InputError(f"{name} has an entry that is not finite")
+        if (fields["mean_precision"] < 0).any():
+            raise InputError("mean_precision must be >= 0")
+        for name, array in fields.items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def trusted(cls, **fields: np.ndarray) -> "Prior":
+        """Build without the checks, from arrays of full shape that a formula made.
+
+        Parameters
+        ----------
+        **fields : ndarray
+
+        Returns
+        -------
+        Prior
+        """
+        prior = object.__new__(cls)
+        for name, array in fields.items():
+            object.__setattr__(prior, name, array)
+        return prior
+
+    @classmethod
+    def default(cls, x: np.ndarray, n_components: int) -> "Prior":
+        r"""Return the data-scaled default prior of Fraley & Raftery (2007).
+
+        .. math:: \alpha = 1, \quad m_0 = \bar x, \quad \kappa_0 = 0.01, \quad \nu_0 = D + 2,
+            \quad \Psi_0 = \mathrm{cov}(x) / K^{2/D}
+
+        It says that the components share the data's region between them, with the strength of a
+        hundredth of a row on each mean and D + 2 rows on each covariance.
+
+        Parameters
+        ----------
+        x : array_like (N, D)
+            The data whose mean and covariance (divided by N - 1) set the scale.
+        n_components : int
+            K.
+
+        Returns
+        -------
+        Prior
+        """
+        rows = np.asarray(x, dtype=float)
+        rows = rows.reshape(len(rows), -1)
+        mean, covariance = normal.maximum_likelihood(rows)
+        return cls.from_moments(mean, covariance * len(rows) / (len(rows) - 1), n_components)
+
+    @classmethod
+    def from_moments(
+        cls, mean: np.ndarray, covariance: np.ndarray, n_components: int
+    ) -> "Prior":
+        """Return the default prior of data with this mean and covariance.
+
+        Parameters
+        ----------
+        mean : ndarray (D,)
+        covariance : ndarray (D, D)
+        n_components : int
+
+        Returns
+        -------
+        Prior
+        """
+        n_features = len(mean)
+        return cls(
+            concentration=np.ones(n_components),
+            mean=mean,
+            mean_precision=DEFAULT_MEAN_PRECISION,
+            degrees_of_freedom=n_features + 2.0,
+            scale=covariance / n_components ** (2 / n_features),
+        )
+
+    @classmethod
+    def flat(cls, n_components: int, n_features: int) -> "Prior":
+        """Return the flat prior, under which the posterior mode is the maximum-likelihood estimate.
+
+        alpha = 1, kappa0 = 0, nu0 = -(D + 2) and Psi0 = 0 make the density constant in
+        (phi, mu, Sigma).
+
+        Parameters
+        ----------
+        n_components, n_features : int
+
+        Returns
+        -------
+        Prior
+        """
+        return cls(
+            concentration=np.ones(n_components),
+            mean=np.zeros(n_features),
+            mean_precision=0.0,
+            degrees_of_freedom=-(n_features + 2.0),
+            scale=np.zeros((n_features, n_features)),
+        )
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+        return self.mean.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, D."""
+        return self.mean.shape[1]
+
+    @property
+    def is_proper(self) -> bool:
+        """Whether the prior integrates to one, so that it can be sampled."""
+        if not (self.mean_precision > 0).all():
+            return False
+        if not (self.degrees_of_freedom > self.n_features - 1).all():
+            return False
+        try:
+            self._scale_factors()
+        except InputError:
+            return False
+        return True
+
+    def _scale_factors(self) -> np.ndarray:
+        return cholesky(self.scale, "scale")
+
+    def posterior(self, statistics: SufficientStatistics) -> "Prior":
+        r"""Return the conjugate posterior given sufficient statistics, of the same family.
+
+        With n_k, the mean :math:`\bar x_k` and the scatter W_k of component k,
+
+        .. math::
+            \alpha_k' &= \alpha_k + n_k, \qquad \kappa_k' = \kappa_k + n_k, \qquad
+            \nu_k' = \nu_k + n_k \\
+            m_k' &= (\kappa_k m_k + n_k \bar x_k) / \kappa_k' \\
+            \Psi_k' &= \Psi_k + W_k + \frac{\kappa_k n_k}{\kappa_k'}
+                (\bar x_k - m_k)(\bar x_k - m_k)^\top
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+
+        Returns
+        -------
+        Prior
+
+        References
+        ----------
+        Murphy (2012), eqs. 4.209 to 4.214.
+        """
+        count = statistics.count
+        precision = self.mean_precision + count
+        # An empty component under kappa0 = 0 has no mean; its prior mean stands in, and the
+        # caller sees the empty count.
+        share = np.divide(count, precision, out=np.zeros_like(count), where=precision > 0)
+        distance = statistics.mean - self.mean
+        pull = (self.mean_precision * share)[:, None, None]
+        return Prior.trusted(
+            concentration=self.concentration + count,
+            mean=self.mean + share[:, None] * distance,
+            mean_precision=precision,
+            degrees_of_freedom=self.degrees_of_freedom + count,
+            scale=self.scale
+            + statistics.scatter
+            + pull * distance[:, :, None] * distance[:, None, :],
+        )
+
+    def mode(self) -> Parameters:
+        r"""Return the joint mode of (phi, mu, Sigma).
+
+        .. math:: \phi_k = \frac{\alpha_k - 1}{\sum_j (\alpha_j - 1)}, \qquad \mu_k = m_k, \qquad
+            \Sigma_k = \frac{\Psi_k}{\nu_k + D + 2}
+
+        Returns
+        -------
+        Parameters
+
+        Raises
+        ------
+        InputError
+            If the density has no mode inside the parameter space.
+        """
+        excess = self.concentration - 1
+        spread = self.degrees_of_freedom + self.n_features + 2
+        if not (excess >= 0).all() or excess.sum() <= 0 or not (spread > 0).all():
+            raise InputError(
+                "this prior has no joint mode: it needs concentration >= 1, not all 1, and "
+                "degrees_of_freedom > -(D + 2)"
+            )
+        return Parameters.trusted(
+            excess / excess.sum(), self.mean, self.scale / spread[:, None, None]
+        )
+
+    def log_density(self, parameters: Parameters) -> float:
+        r"""Log prior density of (phi, mu, Sigma).
+
+        .. math::
+            \log p(\theta) = \sum_k (\alpha_k - 1) \log \phi_k - \tfrac12 \sum_k \left[
+            (\nu_k + D + 2) \log|\Sigma_k| + \mathrm{tr}(\Psi_k \Sigma_k^{-1})
+            + \kappa_k \lVert L_k^{-1}(\mu_k - m_k) \rVert^2 \right] + c
+
+        Parameters
+        ----------
+        parameters : Parameters
+
+        Returns
+        -------
+        float
+            Normalized when the prior is proper; with c = 0 when it is not, so that the flat prior
+            has log density zero everywhere.
+        """
+        n_features = self.n_features
+        whitener = inverse_factors(parameters.choleskys)
+        log_det = 2 * np.log(np.einsum("kii->ki", parameters.choleskys)).sum(axis=1)
+        trace = np.einsum("kij,kjl,kil->k", whitener, self.scale, whitener)
+        distance = np.einsum("kij,kj->ki", whitener, parameters.means - self.mean)
+        log_kernel = -0.5 * (
+            (self.degrees_of_freedom + n_features + 2) * log_det
+            + trace
+            + self.mean_precision * (distance**2).sum(axis=1)
+        )
+        # alpha = 1 makes no statement about the weights, not even about one that is zero.
+        excess = self.concentration - 1
+        with np.errstate(divide="ignore"):
+            log_weights = np.where(excess == 0, 0.0, np.log(parameters.weights))
+        log_dirichlet = (excess * log_weights).sum()
+        return float(log_dirichlet + log_kernel.sum() + self._log_normalizer)
+
+    @cached_property
+    def _log_normalizer(self) -> float:
+        if not self.is_proper:
+            return 0.0
+        n_features, alpha, nu = self.n_features, self.concentration, self.degrees_of_freedom
+        log_dirichlet = gammaln(alpha.sum()) - gammaln(alpha).sum()
+        log_wishart = (
+            nu * np.log(np.einsum("kii->ki", self._scale_factors())).sum(axis=1)
+            - 0.5 * nu * n_features * np.log(2)
+            - np.array([multigammaln(half, n_features) for half in 0.5 * nu])
+        )
+        log_normal = 0.5 * n_features * (np.log(self.mean_precision) - LOG_2PI)
+        return float(log_dirichlet + (log_wishart + log_normal).sum())
+
+    def sample(self, rng: np.random.Generator) -> Parameters:
+        r"""Return one draw of (phi, mu, Sigma).
+
+        The precision is drawn by Bartlett's decomposition: with C C' = Psi^-1 and T lower
+        triangular, T_ii^2 ~ chi2(nu - i + 1), T_ij ~ N(0, 1), the precision is (C T)(C T)'.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        Parameters
+
+        Raises
+        ------
+        InputError
+            If the prior is not proper.
+
+        References
+        ----------
+        Bartlett (1933); Smith & Hocking (1972), Algorithm AS 53.
+        """
+        if not self.is_proper:
+            raise InputError(
+                "an improper prior cannot be sampled; it needs mean_precision > 0, "
+                "degrees_of_freedom > D - 1 and a positive-definite scale"
+            )
+        n_components, n_features = self.mean.shape
+        whitener_of_scale = inverse_factors(self._scale_factors())
+        means = np.empty((n_components, n_features))
+        covariances = np.empty((n_components, n_features, n_features))
+        for k in range(n_components):
+            triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
+            degrees = self.degrees_of_freedom[k] - np.arange(n_features)
+            triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees))
+            # Precision = B'B with B = T' whitener, so x = B^-1 e has covariance Sigma.
+            root = np.linalg.inv(triangle.T @ whitener_of_scale[k])
+            covariances[k] = root @ root.T
+            noise = rng.standard_normal(n_features)
+            means[k] = self.mean[k] + root @ noise / np.sqrt(self.mean_precision[k])
+        return Parameters(rng.dirichlet(self.concentration), means, covariances)
+
+    def rescale(self, shift: np.ndarray, scale: np.ndarray) -> "Prior":
+        """Return the prior of the parameters of shift + scale * x.
+
+        Parameters
+        ----------
+        shift, scale : array_like (D,)
+            A change of origin and units per feature; scale must be positive.
+
+        Returns
+        -------
+        Prior
+        """
+        scale = np.asarray(scale, dtype=float)
+        return Prior(
+            self.concentration,
+            shift + scale * self.mean,
+            self.mean_precision,
+            self.degrees_of_freedom,
+            self.scale * np.outer(scale, scale),
+        )

@@ -1,0 +1,139 @@
+r"""Sufficient statistics of a mixture: all that a rule needs to know about the data.
+
+For labels that are expected (EM) or sampled (Gibbs), r_nk is the share of row n that component k
+takes. With d = x_n - center_k,
+
+    count_k = sum_n r_nk     first_k = sum_n r_nk d     second_k = sum_n r_nk d d'.
+
+The moments are taken about the current component means. Raw moments, sum r x x' - N m m', would
+lose every digit where the mean is 1e8 standard deviations from zero; centered ones do not.
+Statistics of separate rows add, so that any number of chunks gives one total.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bayes_gmm.model.parameters import LogQuadratic
+
+
+@dataclass(frozen=True, eq=False)
+class SufficientStatistics:
+    """Counts and centered moments of every component, and the log normalizer of the pass.
+
+    Attributes
+    ----------
+    log_normalizer : float
+        sum_n log sum_k rho_k(x_n); at point parameters, the log-likelihood.
+    count : ndarray (K,)
+        Expected number of rows per component.
+    first : ndarray (K, D)
+        Sum of r d.
+    second : ndarray (K, D, D)
+        Sum of r d d'.
+    center : ndarray (K, D)
+        What d is measured from.
+    """
+
+    log_normalizer: float
+    count: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    center: np.ndarray
+
+    @classmethod
+    def of(
+        cls, x: np.ndarray, responsibilities: np.ndarray, center: np.ndarray, log_normalizer: float
+    ) -> "SufficientStatistics":
+        """Sum the statistics of rows whose responsibilities are known.
+
+        Parameters
+        ----------
+        x : ndarray (N, D)
+        responsibilities : ndarray (N, K)
+        center : ndarray (K, D)
+        log_normalizer : float
+
+        Returns
+        -------
+        SufficientStatistics
+        """
+        residual = x[:, None, :] - center
+        first = np.einsum("nk,nki->ki", responsibilities, residual)
+        second = np.einsum("nk,nki,nkj->kij", responsibilities, residual, residual)
+        return cls(log_normalizer, responsibilities.sum(axis=0), first, second, center)
+
+    def __add__(self, other: "SufficientStatistics") -> "SufficientStatistics":
+        """Statistics of two sets of rows together; both must be about the same centers."""
+        if not np.array_equal(self.center, other.center):
+            raise ValueError("statistics add only when they share their centers")
+        return SufficientStatistics(
+            self.log_normalizer + other.log_normalizer,
+            self.count + other.count,
+            self.first + other.first,
+            self.second + other.second,
+            self.center,
+        )
+
+    def __radd__(self, other: Literal[0]) -> "SufficientStatistics":
+        """Let the built-in sum, which starts at 0, add statistics up."""
+        if other != 0:
+            return NotImplemented
+        return self
+
+    def reorder(self, order: np.ndarray) -> "SufficientStatistics":
+        """Return the statistics with the components in another order.
+
+        Parameters
+        ----------
+        order : ndarray of int (K,)
+
+        Returns
+        -------
+        SufficientStatistics
+        """
+        return SufficientStatistics(
+            self.log_normalizer,
+            self.count[order],
+            self.first[order],
+            self.second[order],
+            self.center[order],
+        )
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Weighted mean of the rows of each component, (K, D); its center where count is zero."""
+        return self.center + self._mean_residual
+
+    @property
+    def scatter(self) -> np.ndarray:
+        """Weighted scatter about each component's own mean, W_k = sum r (x - mean)(x - mean)'."""
+        shift = self._mean_residual
+        return self.second - self.count[:, None, None] * shift[:, :, None] * shift[:, None, :]
+
+    @property
+    def _mean_residual(self) -> np.ndarray:
+        occupied = np.where(self.count > 0, self.count, 1.0)
+        return self.first / occupied[:, None]
+
+
+def from_log_quadratic(x: np.ndarray, log_quadratic: LogQuadratic) -> SufficientStatistics:
+    """Expected sufficient statistics of rows under K log-quadratic functions: the E-step.
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+    log_quadratic : LogQuadratic
+
+    Returns
+    -------
+    SufficientStatistics
+        About log_quadratic.center.
+    """
+    log_rho = log_quadratic(x)
+    peak = log_rho.max(axis=1, keepdims=True)
+    shares = np.exp(log_rho - peak)
+    total = shares.sum(axis=1, keepdims=True)
+    log_normalizer = float((peak + np.log(total)).sum())
+    return SufficientStatistics.of(x, shares / total, log_quadratic.center, log_normalizer)

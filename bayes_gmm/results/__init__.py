@@ -1,0 +1,1 @@
+"""Labelled results for people: trees, relabelling, diagnostics, comparison, plots, the report."""

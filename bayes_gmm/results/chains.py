@@ -1,0 +1,116 @@
+"""What each chain does on its own: is it stuck, has it settled, and where?
+
+R-hat says that chains disagree, not why. Chains that have settled, each on its own, and yet
+disagree by many Monte Carlo errors have found different modes: longer chains won't bring them
+together. Chains that have not settled are too short. A chain that doesn't move is stuck.
+"""
+
+import numpy as np
+
+from bayes_gmm.results.convergence import convergence
+
+REPEATED = 0.5  # share of draws equal to the one before from which a chain counts as stuck
+STILL = 0.01  # spread, relative to the other chains', below which a chain counts as stuck
+SETTLED_RHAT = 1.1  # of a chain's first half against its second half
+SETTLED_ESS = 25
+SEPARATED = 6  # Monte Carlo standard errors between the means of two chains
+
+
+def stuck(values: np.ndarray) -> list[int]:
+    """Find chains that hardly move.
+
+    Parameters
+    ----------
+    values : ndarray (chain, draw, Q)
+        Label-free quantities.
+
+    Returns
+    -------
+    list of int
+    """
+    repeated = (np.diff(values, axis=1) == 0).all(axis=2).mean(axis=1) >= REPEATED
+    spread = values.std(axis=1)
+    typical = np.median(spread, axis=0)
+    moving = typical > 0
+    relative = np.median(spread[:, moving] / typical[moving], axis=1) if moving.any() else 1.0
+    return [int(chain) for chain in np.flatnonzero(repeated | (relative < STILL))]
+
+
+def settled(values: np.ndarray) -> np.ndarray:
+    """Say of each chain whether it looks stationary on its own.
+
+    Parameters
+    ----------
+    values : ndarray (chain, draw, Q)
+
+    Returns
+    -------
+    ndarray of bool (chain,)
+    """
+    verdicts = []
+    for chain in values:
+        alone = convergence(chain[None])
+        defined = np.isfinite(alone.rhat)
+        verdicts.append(
+            defined.any()
+            and bool((alone.rhat[defined] < SETTLED_RHAT).all())
+            and bool((alone.ess_bulk[defined] >= SETTLED_ESS).all())
+        )
+    return np.array(verdicts)
+
+
+def modes(values: np.ndarray) -> list[list[int]]:
+    """Group settled chains by the mode that they have found.
+
+    Two chains share a mode if their means agree within `SEPARATED` Monte Carlo errors on every
+    quantity, directly or through other chains.
+
+    Parameters
+    ----------
+    values : ndarray (chain, draw, Q)
+
+    Returns
+    -------
+    list of list of int
+        Chains of each mode; chains that have not settled are in none.
+    """
+    chains = np.flatnonzero(settled(values))
+    means = values.mean(axis=1)
+    errors = np.stack(
+        [chain.std(axis=0) / np.sqrt(convergence(chain[None]).ess_bulk) for chain in values]
+    )
+    groups: list[list[int]] = []
+    for chain in chains:
+        near = [group for group in groups if any(_agree(means, errors, chain, c) for c in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append(sorted([int(chain), *(other for group in near for other in group)]))
+    return sorted(groups)
+
+
+def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
+    distance = np.abs(means[one] - means[other])
+    error = np.hypot(errors[one], errors[other])
+    return bool((distance <= SEPARATED * error)[np.isfinite(error)].all())
+
+
+def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Describe how the sampler's labels moved.
+
+    Parameters
+    ----------
+    permutation : ndarray (chain, draw, K)
+
+    Returns
+    -------
+    within : ndarray (chain,)
+        Share of a chain's draws whose order isn't the chain's most common one.
+    between : bool
+        Whether the most common orders of the chains differ.
+    """
+    usual = []
+    for chain in permutation:
+        orders, counts = np.unique(chain, axis=0, return_counts=True)
+        usual.append(orders[counts.argmax()])
+    common = np.stack(usual)
+    within = (permutation != common[:, None]).any(axis=2).mean(axis=1)
+    return within, bool((common != common[0]).any())

@@ -1,0 +1,231 @@
+"""EM against the posterior: where each estimate lies among the draws, and what the draws add to it.
+
+Every scalar of the mixture is one row: the estimates, the posterior mean, sd and equal-tailed
+interval, and how far each estimate is from the posterior mean. The log-likelihood at each estimate
+is held against its posterior distribution: at a maximum it exceeds every draw, on average by half
+the number of parameters (a chi-squared over two), because draws are never at the peak.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.comparison import Comparison
+from bayes_gmm.results.convergence import Convergence, convergence
+from bayes_gmm.results.draws import (
+    Draws,
+    feature_names,
+    invariants,
+    is_point,
+    is_posterior,
+    observed_rows,
+    raw_draws,
+    require_posterior,
+)
+from bayes_gmm.results.predictive import log_likelihood, tails
+from bayes_gmm.results.relabel import relabel
+from bayes_gmm.results.scalars import Scalar, catalogue, flatten
+from bayes_gmm.results.tree import point_parameters
+
+Point = xr.DataTree | Parameters
+
+
+def compare(
+    point: Point | Sequence[Point] | Mapping[str, Point],
+    posterior: xr.DataTree,
+    *,
+    ci_prob: float = 0.95,
+) -> Comparison:
+    """Compare point estimates with a posterior, parameter by parameter.
+
+    Parameters
+    ----------
+    point : DataTree, Parameters, or a sequence or mapping of them
+        Results of `fit`; several are named by their estimator (MLE, MAP) or by the mapping. Their
+        components are matched to those of the posterior.
+    posterior : DataTree
+        A result of `sample` for the same data.
+    ci_prob : float
+        Probability of the credible intervals, equal-tailed.
+
+    Returns
+    -------
+    Comparison
+        Prints as a table.
+
+    Raises
+    ------
+    InputError
+        If the results do not belong together.
+    """
+    lower, upper = tails(ci_prob)
+    draws = Draws.of(posterior)
+    features = feature_names(posterior)
+    pivot = point_parameters(posterior)
+    points = {
+        name: _matched(_checked(name, result, posterior), pivot)
+        for name, result in _named(point).items()
+    }
+    scalars = catalogue(pivot.n_components, features)
+    values = flatten(*draws)
+    estimates = np.stack(
+        [flatten(theta.weights, theta.means, theta.covariances) for theta in points.values()]
+    )
+    mean, sd = values.mean(axis=(0, 1)), values.std(axis=(0, 1), ddof=1)
+    interval = np.quantile(values, (lower, upper), axis=(0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a posterior of one draw has no sd
+        z = (estimates - mean) / sd
+    rows = observed_rows(posterior)
+    dataset = xr.Dataset(
+        {
+            "estimate": (("estimator", "parameter"), estimates),
+            "mean": ("parameter", mean),
+            "sd": ("parameter", sd),
+            "lower": ("parameter", interval[0]),
+            "upper": ("parameter", interval[1]),
+            "z": (("estimator", "parameter"), z),
+            "quantile": (("estimator", "parameter"), _quantile(estimates, values)),
+            "covered": (
+                ("estimator", "parameter"),
+                (interval[0] <= estimates) & (estimates <= interval[1]),
+            ),
+            "log_likelihood": ("estimator", [log_likelihood(p, rows) for p in points.values()]),
+        },
+        coords={
+            "estimator": list(points),
+            "maximizes_likelihood": ("estimator", _are_maxima(point)),
+            "parameter": [scalar.name for scalar in scalars],
+            **{
+                name: ("parameter", [getattr(scalar, name) for scalar in scalars])
+                for name in Scalar._fields
+            },
+        },
+        attrs={
+            "ci_prob": ci_prob,
+            "n_chains": draws.n_chains,
+            "n_draws": draws.n_draws,
+            "n_observations": len(rows),
+            "n_features": pivot.n_features,
+            "n_components": pivot.n_components,
+            "n_parameters": _free_parameters(pivot),
+        },
+    )
+    dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
+    return Comparison(_with_convergence(dataset, posterior, values))
+
+
+def _named(point: Any) -> dict[str, Point]:
+    """Give each point estimate its name."""
+    if isinstance(point, Mapping) and not isinstance(point, xr.DataTree):
+        named = {str(name): result for name, result in point.items()}
+    else:
+        several = list(point) if isinstance(point, list | tuple) else [point]
+        named = {_estimator(result): result for result in several}
+        if len(named) < len(several):
+            raise InputError(
+                "point holds two estimates of the same name: give a dict, such as "
+                "{'first': first, 'second': second}"
+            )
+    if not named:
+        raise InputError("point is empty: give at least one result of bg.fit")
+    return named
+
+
+def _estimator(result: Any) -> str:
+    return str(result.attrs.get("estimator", "point")) if is_point(result) else "point"
+
+
+def _are_maxima(point: Any) -> list[bool]:
+    """Whether each estimate claims to maximize the likelihood."""
+    return [_estimator(result) == "MLE" for result in _named(point).values()]
+
+
+def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
+    """Read the parameters of a point estimate that belongs to the posterior."""
+    if is_posterior(result):
+        raise InputError(
+            f"point {name!r} is a posterior: the point estimate comes first, compare(fit, posterior)"
+        )
+    theta = point_parameters(result)
+    pivot = point_parameters(posterior)
+    if theta.means.shape != pivot.means.shape:
+        raise InputError(
+            f"point {name!r} has {theta.n_components} components and {theta.n_features} features, "
+            f"the posterior {pivot.n_components} and {pivot.n_features}: fit both alike"
+        )
+    if isinstance(result, Parameters):
+        return theta
+    if feature_names(result) != feature_names(posterior):
+        raise InputError(
+            f"point {name!r} has features {', '.join(feature_names(result))}, the posterior "
+            f"{', '.join(feature_names(posterior))}: fit both to the same columns"
+        )
+    if not np.array_equal(observed_rows(result), observed_rows(posterior)):
+        raise InputError(
+            f"point {name!r} was fitted to other data than the posterior: fit both to the same "
+            "rows, or compare bg.parameters(point)"
+        )
+    return theta
+
+
+def _matched(theta: Parameters, pivot: Parameters) -> Parameters:
+    """Order the components of a point estimate as those of the posterior are."""
+    one_draw = (array[None, None] for array in (theta.weights, theta.means, theta.covariances))
+    return theta.reorder(relabel(*one_draw, pivot)[0, 0])
+
+
+def _quantile(estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of the draws below each estimate; a draw that equals it counts by half."""
+    below = (values[None] < estimates[:, None, None]).mean(axis=(1, 2))
+    return below + 0.5 * (values[None] == estimates[:, None, None]).mean(axis=(1, 2))
+
+
+def _free_parameters(theta: Parameters) -> int:
+    n_components, n_features = theta.means.shape
+    per_component = n_features + n_features * (n_features + 1) // 2
+    return n_components - 1 + n_components * per_component
+
+
+def _with_likelihood_of_draws(
+    dataset: xr.Dataset, posterior: xr.DataTree, probabilities: tuple[float, float]
+) -> xr.Dataset:
+    """Add the posterior of the log-likelihood, and where the estimates lie in it."""
+    draws = require_posterior(posterior)["invariants"]["log_likelihood"].to_numpy()
+    lower, upper = np.quantile(draws, probabilities)
+    at_points = dataset["log_likelihood"].to_numpy()
+    return dataset.assign(
+        log_likelihood_quantile=("estimator", _quantile(at_points[:, None], draws[..., None])[:, 0]),
+        log_likelihood_excess=("estimator", at_points - draws.mean()),
+        draws_log_likelihood_mean=draws.mean(),
+        draws_log_likelihood_sd=draws.std(ddof=1),
+        draws_log_likelihood_lower=lower,
+        draws_log_likelihood_upper=upper,
+        draws_log_likelihood_max=draws.max(),
+    )
+
+
+def _with_convergence(
+    dataset: xr.Dataset, posterior: xr.DataTree, relabelled: np.ndarray
+) -> xr.Dataset:
+    """Add R-hat and ESS with the sampler's labels, with the matched ones, and label-free."""
+    raw = flatten(*raw_draws(posterior))
+    names, label_free = invariants(posterior)
+    per_parameter = [convergence(raw), convergence(relabelled)]
+    per_invariant = convergence(label_free)
+    return dataset.assign(
+        {
+            name: (
+                ("labelling", "parameter"),
+                np.stack([getattr(one, name) for one in per_parameter]),
+            )
+            for name in Convergence._fields
+        }
+        | {
+            f"invariant_{name}": ("invariant", getattr(per_invariant, name))
+            for name in Convergence._fields
+        }
+    ).assign_coords(labelling=["raw", "relabelled"], invariant=names)

@@ -1,0 +1,182 @@
+"""What `compare` returns: a labelled Dataset that prints as the tables a person reads."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import xarray as xr
+
+from bayes_gmm.results.tables import as_html, as_text, number
+
+LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
+LABEL_FREE = "label-free quantities"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Point estimates against a posterior.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        By ``parameter`` and ``estimator``: estimate, mean, sd, lower, upper, z, quantile, covered;
+        log_likelihood, its quantile among the draws and its excess over their mean; rhat,
+        ess_bulk and ess_tail before and after relabelling, and of the label-free quantities.
+    """
+
+    dataset: xr.Dataset
+
+    @property
+    def estimators(self) -> list[str]:
+        """Names of the point estimates."""
+        return [str(name) for name in self.dataset["estimator"].to_numpy()]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per scalar parameter; numbers, not rounded."""
+        data = self.dataset
+        lower, upper = self._ends
+        columns = {name: data["estimate"].sel(estimator=name) for name in self.estimators}
+        columns |= {"mean": data["mean"], "sd": data["sd"]}
+        columns |= {lower: data["lower"], upper: data["upper"]}
+        for label, variable in (("z", "z"), ("quantile", "quantile"), ("covered", "covered")):
+            columns |= {
+                f"{label} {name}": data[variable].sel(estimator=name) for name in self.estimators
+            }
+        frame = pd.DataFrame({name: values.to_numpy() for name, values in columns.items()})
+        return frame.set_index(pd.Index(data["parameter"].to_numpy(), name="parameter"))
+
+    @property
+    def log_likelihood(self) -> pd.DataFrame:
+        """One row per estimator: its log-likelihood, and where that lies among the draws."""
+        data = self.dataset
+        frame = pd.DataFrame(
+            {
+                "log-likelihood": data["log_likelihood"].to_numpy(),
+                "share of draws below": data["log_likelihood_quantile"].to_numpy(),
+                "above the posterior mean": data["log_likelihood_excess"].to_numpy(),
+            }
+        )
+        return frame.set_index(pd.Index(self.estimators, name="estimator"))
+
+    @property
+    def diagnostics(self) -> pd.DataFrame:
+        """R-hat and ESS of every quantity: sampler's labels, matched labels, and label-free."""
+        names = ("rhat", "ess_bulk", "ess_tail")
+        parts = [
+            pd.DataFrame(
+                {
+                    "group": LABELLINGS[labelling],
+                    "quantity": self.dataset["parameter"].to_numpy(),
+                    **{name: self.dataset[name].sel(labelling=labelling) for name in names},
+                }
+            )
+            for labelling in LABELLINGS
+        ]
+        label_free = {name: self.dataset[f"invariant_{name}"].to_numpy() for name in names}
+        quantity = self.dataset["invariant"].to_numpy()
+        parts.append(pd.DataFrame({"group": LABEL_FREE, "quantity": quantity, **label_free}))
+        return pd.concat(parts).set_index(["group", "quantity"])
+
+    @property
+    def sentences(self) -> list[str]:
+        """What stands out, in words."""
+        data, attrs = self.dataset, self.dataset.attrs
+        lower, upper = data["draws_log_likelihood_lower"], data["draws_log_likelihood_upper"]
+        said = [
+            f"Log-likelihood of the draws: mean {float(data['draws_log_likelihood_mean']):.2f}, "
+            f"sd {float(data['draws_log_likelihood_sd']):.2f}, {attrs['ci_prob']:.0%} interval "
+            f"{float(lower):.2f} to {float(upper):.2f}, "
+            f"largest {float(data['draws_log_likelihood_max']):.2f}. A maximum lies about "
+            f"{attrs['n_parameters'] / 2:g} above the mean, half its {attrs['n_parameters']} "
+            "parameters."
+        ]
+        for name in self.estimators:
+            one = data.sel(estimator=name)
+            if one["maximizes_likelihood"] and one["log_likelihood_quantile"] < 1:
+                best = float(data["draws_log_likelihood_max"])
+                said.append(
+                    f"A draw reaches {best:.2f}, above the {name}: EM has missed the highest peak; "
+                    "give it more starts."
+                )
+            outside = [str(p) for p in one["parameter"].to_numpy()[~one["covered"].to_numpy()]]
+            if outside:
+                said.append(f"{name} outside the interval: {', '.join(outside)}.")
+            else:
+                said.append(f"{name}: every parameter lies inside its {attrs['ci_prob']:.0%} interval.")
+        return said
+
+    @property
+    def _ends(self) -> tuple[str, str]:
+        tail = 50 * (1 - self.dataset.attrs["ci_prob"])
+        return f"{tail:g}%", f"{100 - tail:g}%"
+
+    @property
+    def _title(self) -> str:
+        attrs = self.dataset.attrs
+        return (
+            f"{' and '.join(self.estimators)} against the posterior: "
+            f"{attrs['n_observations']} rows, {attrs['n_features']} features, "
+            f"{attrs['n_components']} components, {attrs['n_chains']} x {attrs['n_draws']} draws"
+        )
+
+    def _parameters(self) -> pd.DataFrame:
+        """Round the table to what the posterior sd supports; an asterisk marks an outlier."""
+        table = self.table
+        sds = table["sd"].to_numpy()
+        written = pd.DataFrame(index=table.index)
+        for name in self.estimators:
+            inside = table[f"covered {name}"]
+            written[name] = [
+                number(value, sd) + (" " if covered else "*")
+                for value, sd, covered in zip(table[name], sds, inside, strict=True)
+            ]
+        for name in ("mean", "sd", *self._ends):
+            written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
+        for name in self.estimators:
+            written[f"z {name}"] = [f"{z:+.2f}" for z in table[f"z {name}"]]
+        return written
+
+    def _likelihoods(self) -> pd.DataFrame:
+        table = self.log_likelihood
+        return pd.DataFrame(
+            {
+                "log-likelihood": [f"{v:.4f}" for v in table["log-likelihood"]],
+                "share of draws below": [f"{v:.1%}" for v in table["share of draws below"]],
+                "above the posterior mean": [f"{v:.2f}" for v in table["above the posterior mean"]],
+            },
+            index=table.index,
+        )
+
+    def _worst(self) -> pd.DataFrame:
+        """Worst diagnostics of each group."""
+        groups = self.diagnostics.groupby(level="group", sort=False)
+        return pd.DataFrame(
+            {
+                "largest R-hat": [f"{v:.3f}" for v in groups["rhat"].max()],
+                "smallest ESS bulk": [f"{v:.0f}" for v in groups["ess_bulk"].min()],
+                "smallest ESS tail": [f"{v:.0f}" for v in groups["ess_tail"].min()],
+            },
+            index=pd.Index(list(groups.groups), name="convergence"),
+        )
+
+    def __str__(self) -> str:
+        parameters = self._parameters()
+        shown = parameters[self.dataset["kind"].to_numpy() != "covariance"]
+        note = "Covariances are in .table; * lies outside the interval."
+        parts = [
+            self._title,
+            f"{as_text(shown)}\n{note}",
+            as_text(self._likelihoods()),
+            "\n".join(self.sentences),
+            as_text(self._worst()),
+        ]
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(
+            self._title,
+            [self._parameters(), self._likelihoods(), *self.sentences, self._worst()],
+        )

@@ -1,0 +1,155 @@
+"""The draws of a posterior result as plain arrays, in the order in which they are computed with.
+
+Labels live in the tree; below this file a posterior is three arrays, (chain, draw, ...) or, in a
+list of `Parameters`, one mixture after another.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.labels import DIMS
+
+VARIABLES = ("weights", "means", "covariances")
+
+
+class Draws(NamedTuple):
+    """All draws of a mixture.
+
+    Attributes
+    ----------
+    weights : ndarray (chain, draw, K)
+    means : ndarray (chain, draw, K, D)
+    covariances : ndarray (chain, draw, K, D, D)
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @classmethod
+    def of(cls, posterior: xr.DataTree) -> "Draws":
+        """Read the relabelled draws of a posterior result."""
+        dataset = require_posterior(posterior)["posterior"]
+        return cls(
+            *(
+                dataset[name].transpose("chain", "draw", *DIMS[name]).to_numpy()
+                for name in VARIABLES
+            )
+        )
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return self.weights.shape[0]
+
+    @property
+    def n_draws(self) -> int:
+        """Number of draws per chain."""
+        return self.weights.shape[1]
+
+    def reorder(self, order: np.ndarray) -> "Draws":
+        """Return draws whose component k is component order[..., k] of these, draw by draw."""
+        return Draws(
+            np.take_along_axis(self.weights, order, axis=2),
+            np.take_along_axis(self.means, order[..., None], axis=2),
+            np.take_along_axis(self.covariances, order[..., None, None], axis=2),
+        )
+
+    def thinned(self, n: int) -> list[Parameters]:
+        """Return at most n draws, evenly spaced over all chains."""
+        total = self.n_chains * self.n_draws
+        chosen = np.unique(np.linspace(0, total - 1, min(n, total)).round().astype(int))
+        chain, draw = np.unravel_index(chosen, (self.n_chains, self.n_draws))
+        return [
+            Parameters(*mixture)
+            for mixture in zip(
+                self.weights[chain, draw],
+                self.means[chain, draw],
+                self.covariances[chain, draw],
+                strict=True,
+            )
+        ]
+
+
+def raw_draws(posterior: xr.DataTree) -> Draws:
+    """Undo the relabelling: the draws in the order in which the sampler made them.
+
+    The stored permutation says relabelled[c] = raw[permutation[c]], so its inverse leads back.
+    """
+    return Draws.of(posterior).reorder(np.argsort(permutation(posterior), axis=-1))
+
+
+def permutation(posterior: xr.DataTree) -> np.ndarray:
+    """Which raw component became which component, (chain, draw, K)."""
+    stored = require_posterior(posterior)["sample_stats"]["permutation"]
+    return stored.transpose("chain", "draw", "cluster").to_numpy().astype(int)
+
+
+def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
+    """Read the label-free quantities of every draw.
+
+    Returns
+    -------
+    names : list of str
+        For example ``mixture_mean[eruptions]``.
+    values : ndarray (chain, draw, Q)
+    """
+    names: list[str] = []
+    columns = []
+    for variable, array in require_posterior(posterior)["invariants"].dataset.data_vars.items():
+        flat = array.transpose("chain", "draw", ...)
+        own = flat.dims[2:]
+        labels = [""] if not own else [f"[{label}]" for label in flat[own[0]].to_numpy()]
+        names += [f"{variable}{label}" for label in labels]
+        columns.append(flat.to_numpy().reshape(*flat.shape[:2], len(labels)))
+    return names, np.concatenate(columns, axis=2)
+
+
+def feature_names(tree: xr.DataTree) -> tuple[str, ...]:
+    """Read the names of the columns."""
+    return tuple(str(name) for name in tree["observed_data"]["feature"].to_numpy())
+
+
+def observed_rows(tree: xr.DataTree) -> np.ndarray:
+    """Read the data that a result was computed from, (N, D)."""
+    return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
+
+
+def is_posterior(result: object) -> bool:
+    """Whether a result holds draws rather than a point."""
+    return isinstance(result, xr.DataTree) and "posterior" in result.children
+
+
+def is_point(result: object) -> bool:
+    """Whether a result is a point result."""
+    return isinstance(result, xr.DataTree) and not is_posterior(result) and (
+        "point_estimate" in result.children
+    )
+
+
+def require_posterior(result: object) -> xr.DataTree:
+    """Return the result if it is a posterior result.
+
+    Raises
+    ------
+    InputError
+        If it is anything else, or lacks a group.
+    """
+    if not isinstance(result, xr.DataTree) or not is_posterior(result):
+        raise InputError(
+            f"posterior must be a result of bg.sample; got {_describe(result)}"
+        )
+    for group in ("sample_stats", "invariants", "point_estimate", "observed_data"):
+        if group not in result.children:
+            raise InputError(f"posterior has no group {group!r}; use the whole result of bg.sample")
+    return result
+
+
+def _describe(result: object) -> str:
+    if is_point(result):
+        return "a point result (bg.fit)"
+    return f"an object of type {type(result).__name__}"

@@ -1,0 +1,63 @@
+"""Names of dims and coordinates: plain arrays in, labelled Datasets out.
+
+Everything below this floor is unlabelled. Which axis is what is said once, here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+DIMS: dict[str, tuple[str, ...]] = {
+    "weights": ("cluster",),
+    "means": ("cluster", "feature"),
+    "covariances": ("cluster", "feature", "feature_bis"),
+    "concentration": ("cluster",),
+    "mean": ("feature",),
+    "scale": ("feature", "feature_bis"),
+    "x": ("obs_id", "feature"),
+    "z": ("obs_id",),
+    "responsibilities": ("obs_id", "cluster"),
+}
+
+
+def labelled(
+    arrays: Mapping[str, Any],
+    *,
+    feature_names: Sequence[str] = (),
+    index: np.ndarray | None = None,
+    leading: tuple[str, ...] = (),
+    dims: Mapping[str, tuple[str, ...]] | None = None,
+) -> xr.Dataset:
+    """Attach dims and coordinates to arrays by the names of the variables.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Variables; those that `DIMS` does not know are scalars apart from the leading dims.
+    feature_names : sequence of str
+        Coordinate of `feature` and `feature_bis`.
+    index : ndarray, optional
+        Coordinate of `obs_id`; 0, 1, ... by default.
+    leading : tuple of str
+        Dims in front of each variable's own, such as ("chain", "draw").
+    dims : mapping, optional
+        Own dims of further variables, or other ones than in `DIMS`.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    own = {**DIMS, **(dims or {})}
+    variables = {name: ((*leading, *own.get(name, ())), value) for name, value in arrays.items()}
+    dataset = xr.Dataset(variables)
+    coordinates: dict[str, Any] = {
+        "feature": list(feature_names),
+        "feature_bis": list(feature_names),
+        "obs_id": index,
+    }
+    for dim, size in dataset.sizes.items():
+        values = coordinates.get(str(dim))
+        dataset = dataset.assign_coords({dim: np.arange(size) if values is None else values})
+    return dataset

@@ -1,0 +1,93 @@
+"""Every number that describes a mixture, one after another, each with its name.
+
+A person compares and reads scalars: weights, means, standard deviations, correlations and
+covariances. Of a symmetric matrix only the lower triangle is listed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scalar(NamedTuple):
+    """One number of a mixture.
+
+    Attributes
+    ----------
+    kind : str
+        weight, mean, sd, correlation or covariance.
+    cluster : int
+    feature, feature_bis : str
+        Empty where they do not apply.
+    """
+
+    kind: str
+    cluster: int
+    feature: str = ""
+    feature_bis: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables, for example ``mean[0, eruptions]``."""
+        place = [str(self.cluster), self.feature, self.feature_bis]
+        return f"{self.kind}[{', '.join(part for part in place if part)}]"
+
+
+def catalogue(n_components: int, features: tuple[str, ...]) -> list[Scalar]:
+    """List the scalars of a mixture, in the order of `flatten`.
+
+    Parameters
+    ----------
+    n_components : int
+    features : tuple of str
+
+    Returns
+    -------
+    list of Scalar
+        Without the weight when there is one component, since it is 1 and no parameter.
+    """
+    clusters = range(n_components)
+    pairs = [(features[i], features[j]) for i, j in _triangle(len(features), -1)]
+    entries = [(features[i], features[j]) for i, j in _triangle(len(features), 0)]
+    weights = [Scalar("weight", k) for k in clusters] if n_components > 1 else []
+    return [
+        *weights,
+        *(Scalar("mean", k, feature) for k in clusters for feature in features),
+        *(Scalar("sd", k, feature) for k in clusters for feature in features),
+        *(Scalar("correlation", k, *pair) for k in clusters for pair in pairs),
+        *(Scalar("covariance", k, *entry) for k in clusters for entry in entries),
+    ]
+
+
+def flatten(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+    """Values of all scalars, for one mixture or for arrays of them.
+
+    Parameters
+    ----------
+    weights : ndarray (..., K)
+    means : ndarray (..., K, D)
+    covariances : ndarray (..., K, D, D)
+
+    Returns
+    -------
+    ndarray (..., P)
+        In the order of `catalogue`.
+    """
+    lead, n_components, n_features = means.shape[:-2], means.shape[-2], means.shape[-1]
+    deviations = np.sqrt(np.einsum("...kii->...ki", covariances))
+    correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])
+    rows = tuple(np.transpose(_triangle(n_features, -1)).reshape(2, -1))
+    entries = tuple(np.transpose(_triangle(n_features, 0)).reshape(2, -1))
+    parts = [
+        weights if n_components > 1 else weights[..., :0],
+        means,
+        deviations,
+        correlations[..., rows[0], rows[1]],
+        covariances[..., entries[0], entries[1]],
+    ]
+    return np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1)
+
+
+def _triangle(size: int, diagonal: int) -> list[tuple[int, int]]:
+    """Row and column of the entries of the lower triangle, row by row."""
+    return [(i, j) for i in range(size) for j in range(i + 1 + diagonal)]

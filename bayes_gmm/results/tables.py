@@ -1,0 +1,66 @@
+"""Numbers as a person writes them down: rounded to what the uncertainty leaves of them."""
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+LONGEST_FRACTION = 8
+LARGEST_FIXED = 1e9
+
+
+def number(value: float, sd: float, digits: int = 2) -> str:
+    """Write a number with as many digits as its standard deviation supports.
+
+    Parameters
+    ----------
+    value : float
+    sd : float
+        Its uncertainty; the last digits written are the first ones of it.
+    digits : int
+        How many digits of the uncertainty are written out.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> number(2.03641, 0.0268), number(79.96812, 0.46), number(3.512345e-12, 2.1e-14)
+    ('2.036', '79.97', '3.512e-12')
+    """
+    if not np.isfinite(value):
+        return "-"
+    if not (np.isfinite(sd) and sd > 0):
+        return f"{value:.6g}"
+    decimals = digits - 1 - int(np.floor(np.log10(sd)))
+    if decimals <= LONGEST_FRACTION and abs(value) < LARGEST_FIXED:
+        text = f"{value:.{max(decimals, 0)}f}"
+    elif value == 0:
+        text = "0"
+    else:
+        text = f"{value:.{max(int(np.floor(np.log10(abs(value)))) + decimals, 0)}e}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """Align a table of strings: the labels of the rows to the left, the rest to the right."""
+    rows = [[str(frame.index.name or ""), *map(str, frame.columns)]]
+    rows += [[str(label), *map(str, row)] for label, *row in frame.itertuples()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def as_html(title: str, parts: list[pd.DataFrame | str]) -> str:
+    """Write tables and sentences as a fragment of HTML."""
+    written = [
+        part.to_html(border=0) if isinstance(part, pd.DataFrame) else f"<p>{escape(part)}</p>"
+        for part in parts
+    ]
+    return "\n".join([f"<strong>{escape(title)}</strong>", *written])

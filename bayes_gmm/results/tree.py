@@ -1,0 +1,180 @@
+"""A point estimate as a DataTree: labelled, in the user's units, and safe to write to a file."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.labels import labelled
+
+
+def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -> xr.Dataset:
+    """Label the weights, means and covariances.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    feature_names : tuple of str
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    arrays = {
+        "weights": parameters.weights,
+        "means": parameters.means,
+        "covariances": parameters.covariances,
+    }
+    return labelled(arrays, feature_names=feature_names)
+
+
+def observed_dataset(observations: Observations) -> xr.Dataset:
+    """Label the data.
+
+    Parameters
+    ----------
+    observations : Observations
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    return labelled(
+        {"x": observations.values},
+        feature_names=observations.feature_names,
+        index=observations.index,
+    )
+
+
+def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
+    """Label the parameters of a prior, one row per component.
+
+    Parameters
+    ----------
+    prior : Prior
+    feature_names : tuple of str
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    names = ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale")
+    return labelled(
+        {name: getattr(prior, name) for name in names},
+        feature_names=feature_names,
+        dims={
+            "mean": ("cluster", "feature"),
+            "mean_precision": ("cluster",),
+            "degrees_of_freedom": ("cluster",),
+            "scale": ("cluster", "feature", "feature_bis"),
+        },
+    )
+
+
+def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:
+    """Describe how a result was made, in scalars and strings that any file format keeps.
+
+    Parameters
+    ----------
+    kind : str
+        "point" or "posterior".
+    observations : Observations
+    n_components : int
+    **more : object
+        Further entries; what is neither a number nor a string is written as JSON.
+
+    Returns
+    -------
+    dict
+    """
+    described = {
+        "kind": kind,
+        "n_components": n_components,
+        "n_features": observations.n_features,
+        "n_observations": observations.n_rows,
+        **more,
+        "bayes_gmm_version": version("bayes-gmm"),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return {
+        name: value if isinstance(value, int | float | str) else json.dumps(value)
+        for name, value in described.items()
+    }
+
+
+def point_tree(
+    parameters: Parameters,
+    observations: Observations,
+    prior: Prior | None,
+    optimizer: Mapping[str, Any],
+    **described: Any,
+) -> xr.DataTree:
+    """Build the result of `fit`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In the user's units.
+    observations : Observations
+    prior : Prior or None
+        In the user's units; None for maximum likelihood.
+    optimizer : mapping of str to array
+        What the search for the optimum reports.
+    **described : object
+        Attributes of the tree.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    per_start = ("start_objective", "start_iterations", "start_converged", "start_collapsed")
+    dims: dict[str, tuple[str, ...]] = {name: ("start",) for name in per_start}
+    dims["objective"] = ("iteration",)
+    groups = {
+        "/": xr.Dataset(
+            attrs=attributes("point", observations, parameters.n_components, **described)
+        ),
+        "/point_estimate": parameters_dataset(parameters, observations.feature_names),
+        "/optimizer_result": labelled(optimizer, dims=dims),
+        "/observed_data": observed_dataset(observations),
+    }
+    if prior is not None:
+        groups["/prior_parameters"] = prior_dataset(prior, observations.feature_names)
+    return xr.DataTree.from_dict(groups)
+
+
+def point_parameters(result: Any) -> Parameters:
+    """Read the point estimate of a result back as `Parameters`.
+
+    Parameters
+    ----------
+    result : DataTree or Parameters
+        A point result; of a posterior, the point that its draws are labelled by.
+
+    Returns
+    -------
+    Parameters
+
+    Raises
+    ------
+    InputError
+        If the result has no point estimate.
+    """
+    if isinstance(result, Parameters):
+        return result
+    if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:
+        raise InputError(
+            f"result must come from fit or sample, or be Parameters; got {type(result).__name__}"
+        )
+    point = result["point_estimate"].to_dataset()
+    return Parameters(
+        *(np.asarray(point[name]) for name in ("weights", "means", "covariances"))
+    )
