@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.errors import InputError
+from bayes_gmm.errors import ConvergenceWarning, InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,7 +83,8 @@ def fit(
     n_components : int
         K, the number of components.
     covariance : str
-        Covariance structure; "VVV" (alias "full") lets each component have its own.
+        Covariance structure: one of the 14 codes EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV
+        EVV VVV, or spherical, diag, tied, full; E or V for one feature.
     prior : None, "default" or Prior
         None is maximum likelihood; "default" is `Prior.default(X, n_components)`.
     n_starts : int
@@ -126,6 +128,7 @@ def fit(
     -1130.264
     """
     from bayes_gmm.inference import point
+    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.results.tree import point_tree
 
     require_count("n_components", n_components)
@@ -134,26 +137,34 @@ def fit(
     if not (isinstance(tol, int | float) and tol > 0):
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
     observations = as_observations(X)
+    structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
     estimate = point.estimate(
         observations,
         n_components,
         chosen,
-        covariance=covariance,
+        structure,
         n_starts=n_starts,
         max_iter=max_iter,
         tol=tol,
         seed=seed,
     )
-    return point_tree(
+    result = point_tree(
         estimate.parameters,
         observations,
         chosen,
         estimate.optimizer,
         estimator="MLE" if chosen is None else "MAP",
-        covariance="VVV",
+        covariance=structure.code,
         seed=seed,
     )
+    if not result["optimizer_result"]["converged"]:
+        warnings.warn(
+            f"EM had not converged after {max_iter} iterations; raise max_iter",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result
 
 
 def parameters(result: Any) -> Parameters:

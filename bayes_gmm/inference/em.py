@@ -4,33 +4,32 @@ The log-likelihood is a log of a sum, so its maximum has no closed form. Given r
 maximum has one, and given parameters the responsibilities have one. Taking turns never lowers the
 objective, log p(x | theta) + log p(theta):
 
-    E-step   statistics = expect(parameters)              one pass over the data
-    M-step   parameters = prior.posterior(statistics).mode()
+    E-step   statistics = expect(log_quadratic)                  one pass over the data
+    M-step   parameters = rule.maximize(statistics)              K small problems
 
-Under the flat prior this is maximum likelihood, under any other the joint posterior mode.
+Under the flat prior this is maximum likelihood, under any other the joint posterior mode. Where the
+climb is slow, Anderson's extrapolation guesses ahead; a guess that does not climb is thrown away.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from bayes_gmm.errors import InputError
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.inference.anderson import Anderson
+from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.moments import flatten, restore
+from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-Expect = Callable[[LogQuadratic], SufficientStatistics]
-
-# A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
-VARIANCE_FLOOR = 1e-12
-EMPTY_COUNT = 1e-3
+ROUNDING = 4 * np.finfo(float).eps
+PLAIN_STEPS = 6  # how long to look at plain steps before deciding that they creep
 
 
 class EMState(NamedTuple):
     """What the next step needs: the parameters, and the pass at these very parameters."""
 
-    parameters: Parameters
+    candidate: Candidate
     statistics: SufficientStatistics
     objective: float
 
@@ -45,7 +44,7 @@ class EMResult(NamedTuple):
     objectives : list of float
         log-likelihood + log prior at the start and after each iteration; never decreasing.
     converged : bool
-        Whether the objective is within `tol` nats of its limit, as far as its steps can tell.
+        Whether the objective is within `tol` nats of its limit, as far as plain steps can tell.
     collapsed : int or None
         The component whose covariance became singular or whose rows ran out.
     """
@@ -55,68 +54,105 @@ class EMResult(NamedTuple):
     converged: bool
     collapsed: int | None
 
+    @property
+    def parameters(self) -> Parameters:
+        """Where it ended, in the coordinates of the pass."""
+        return self.state.candidate.parameters
 
-def evaluate(expect: Expect, prior: Prior, parameters: Parameters) -> EMState:
+
+def evaluate(expect: Expect, candidate: Candidate) -> EMState:
     """E-step: the sufficient statistics and the objective at these parameters.
 
     Parameters
     ----------
     expect : callable
         LogQuadratic -> SufficientStatistics.
-    prior : Prior
-    parameters : Parameters
+    candidate : Candidate
 
     Returns
     -------
     EMState
     """
-    statistics = expect(parameters.log_quadratic())
-    return EMState(
-        parameters, statistics, statistics.log_normalizer + prior.log_density(parameters)
-    )
+    statistics = expect(candidate.log_quadratic)
+    return EMState(candidate, statistics, statistics.log_normalizer + candidate.log_prior)
 
 
-def maximize(prior: Prior, statistics: SufficientStatistics) -> Parameters:
-    """M-step: the parameters that are best given the responsibilities.
+def step(expect: Expect, rule: Rule, state: EMState) -> EMState:
+    """One iteration of EM: the M-step from this pass, and the pass at what it found.
 
     Parameters
     ----------
-    prior : Prior
-    statistics : SufficientStatistics
+    expect : callable
+    rule : Rule
+    state : EMState
 
     Returns
     -------
-    Parameters
+    EMState
+        The same state, if the M-step lost a component.
     """
-    return prior.posterior(statistics).mode()
+    candidate = rule.maximize(state.statistics, state.candidate.parameters.covariances)
+    return state if candidate.lost >= 0 else evaluate(expect, candidate)
+
+
+def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> EMState:
+    """One iteration from statistics guessed ahead, if that climbs; else a plain one.
+
+    Parameters
+    ----------
+    expect : callable
+    rule : Rule
+    state : EMState
+    history : Anderson
+
+    Returns
+    -------
+    EMState
+    """
+    guess = history.extrapolate()
+    if guess is not None:
+        previous = state.candidate.parameters
+        candidate = rule.maximize(restore(guess, previous.means), previous.covariances)
+        if candidate.lost < 0:
+            ahead = evaluate(expect, candidate)
+            if ahead.objective >= state.objective:
+                history.push(guess, flatten(ahead.statistics))
+                return ahead
+        history.forget()
+    after = step(expect, rule, state)
+    if after is not state:
+        history.push(flatten(state.statistics), flatten(after.statistics))
+    return after
 
 
 def run(
     expect: Expect,
-    prior: Prior,
-    start: Parameters,
+    rule: Rule,
+    start: Parameters | EMState,
     *,
-    data_variances: np.ndarray,
     max_iter: int,
     tol: float,
+    accelerate: bool = True,
 ) -> EMResult:
     r"""Iterate EM from one start until the objective is within tol of its limit.
 
-    The steps of EM shrink in the end like a geometric series with some ratio r, so what is left
-    to gain is about r / (1 - r) times the last step (Aitken's extrapolation). A small step alone
-    would say nothing: EM may creep.
+    Plain steps of EM shrink in the end like a geometric series with some ratio r, so that what is
+    left to gain is about r / (1 - r) times the last gain (Aitken's extrapolation). A small gain
+    alone says nothing, for EM may creep; and a guess ahead has no such ratio. So when a gain falls
+    below tol, plain steps have the last word, and if their ratio says there is more to gain,
+    guessing goes on.
 
     Parameters
     ----------
     expect : callable
         LogQuadratic -> SufficientStatistics.
-    prior : Prior
-    start : Parameters
-    data_variances : ndarray (D,)
-        Squared diagonal of the Cholesky factor of the data's covariance, to judge collapse by.
+    rule : Rule
+    start : Parameters or EMState
     max_iter : int
     tol : float
         In nats of the objective.
+    accelerate : bool
+        False for plain EM.
 
     Returns
     -------
@@ -126,78 +162,53 @@ def run(
     ----------
     Dempster, Laird & Rubin (1977); Bohning et al. (1994) for the stopping rule.
     """
-    state = evaluate(expect, prior, start)
+    state = start if isinstance(start, EMState) else evaluate(expect, rule.at(start))
     objectives = [state.objective]
+    history = Anderson()
+    plain: list[float] = []  # gains of plain steps in a row
+    guessing = False
     for _ in range(max_iter):
-        parameters = maximize(prior, state.statistics)
-        lost = lost_component(parameters, state.statistics, prior, data_variances)
-        if lost is not None:
+        after = leap(expect, rule, state, history) if guessing else step(expect, rule, state)
+        if after is state:
+            lost = rule.maximize(state.statistics, state.candidate.parameters.covariances).lost
             return EMResult(state, objectives, False, lost)
-        state = evaluate(expect, prior, parameters)
+        gain = after.objective - state.objective
+        state = after
         objectives.append(state.objective)
-        if remaining_gain(objectives) <= tol:
+        if guessing:
+            guessing = gain > tol
+            plain = []
+            continue
+        plain.append(gain)
+        if remaining_gain(plain, ROUNDING * abs(state.objective)) <= tol:
             return EMResult(state, objectives, True, None)
+        if accelerate and len(plain) >= PLAIN_STEPS:
+            guessing = True
+            history.forget()
     return EMResult(state, objectives, False, None)
 
 
-def remaining_gain(objectives: list[float]) -> float:
+def remaining_gain(gains: list[float], rounding: float) -> float:
     """Estimate how far the objective still is from its limit, by Aitken's extrapolation.
 
     Parameters
     ----------
-    objectives : list of float
-        One per iteration.
+    gains : list of float
+        Gains of plain steps in a row.
+    rounding : float
+        A gain that cannot be told from zero.
 
     Returns
     -------
     float
-        Infinite as long as the steps do not shrink, zero once they are lost in rounding.
+        Infinite as long as the gains do not shrink, zero once they are lost in rounding.
     """
-    if len(objectives) < 3:  # noqa: PLR2004
+    if len(gains) < 2:  # noqa: PLR2004
         return np.inf
-    before, last = objectives[-2] - objectives[-3], objectives[-1] - objectives[-2]
-    rounding = 4 * np.finfo(float).eps * abs(objectives[-1])
+    before, last = gains[-2:]
     if last <= rounding and before <= rounding:
         return 0.0
-    if not 0 <= last < before:
+    if not last < before:
         return np.inf
-    ratio = last / before
-    return last * ratio / (1 - ratio)
-
-
-def lost_component(
-    parameters: Parameters,
-    statistics: SufficientStatistics,
-    prior: Prior,
-    data_variances: np.ndarray,
-) -> int | None:
-    """Name the first component that has become singular or empty, if there is one.
-
-    The likelihood is unbounded where a component shrinks onto too few distinct rows. No ridge is
-    added to hide that: a proper prior prevents it, and otherwise the start is given up.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        After the M-step.
-    statistics : SufficientStatistics
-        Before it.
-    prior : Prior
-    data_variances : ndarray (D,)
-
-    Returns
-    -------
-    int or None
-    """
-    empty = statistics.count + prior.mean_precision < EMPTY_COUNT
-    if empty.any():
-        return int(np.argmax(empty))
-    variances = np.einsum("kii->ki", parameters.covariances)
-    if not (variances > 0).all():
-        return int(np.argmax((variances <= 0).any(axis=1)))
-    try:
-        conditional = np.einsum("kii->ki", parameters.choleskys) ** 2
-    except InputError:
-        return int(np.argmin(np.linalg.eigvalsh(parameters.covariances)[:, 0]))
-    thin = (conditional < VARIANCE_FLOOR * data_variances).any(axis=1)
-    return int(np.argmax(thin)) if thin.any() else None
+    ratio = max(last, rounding) / before
+    return max(last, rounding) * ratio / (1 - ratio) if ratio < 1 else np.inf

@@ -14,10 +14,9 @@ from scipy.linalg import solve_triangular
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.statistics import SufficientStatistics
 
 SKETCH_ROWS = 4096
-LLOYD_STEPS = 5
 
 
 class Sketch(NamedTuple):
@@ -92,10 +91,10 @@ def require_components(n_components: int, data: Sketch, n_rows: int) -> None:
         )
 
 
-def starts(
+def seeds(
     data: Sketch, n_components: int, n_starts: int, rng: np.random.Generator
-) -> Iterator[Parameters]:
-    """Yield starting points for EM, in standardized coordinates.
+) -> Iterator[SufficientStatistics]:
+    """Yield starting points for EM, as the statistics of rows that were given a label each.
 
     Parameters
     ----------
@@ -107,39 +106,89 @@ def starts(
 
     Yields
     ------
-    Parameters
-        Components share one covariance, the pooled one, so that none starts out singular.
+    SufficientStatistics
+        In standardized coordinates. Each component also holds D + 1 rows' worth of the scatter
+        pooled over all, so that none starts out singular.
     """
+    n_features = data.rows.shape[1]
     mean = np.average(data.rows, axis=0, weights=data.counts)
-    covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(len(mean), len(mean))
-    if n_components == 1:
-        yield Parameters([1.0], mean[None], covariance[None])
-        return
+    covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(n_features, n_features)
     factor = np.linalg.cholesky(covariance)
     whitened = solve_triangular(factor, (data.rows - mean).T, lower=True).T
-    for start in range(n_starts):
+    for start in range(n_starts if n_components > 1 else 1):
         space = whitened if start % 2 else data.rows
-        yield _from_labels(data, _cluster(space, data.counts, n_components, rng), n_components)
+        labels = nearest(space, spread_out(space, data.counts, n_components, rng))
+        yield labelled_statistics(data, labels, n_components)
 
 
-def _cluster(
+def spread_out(
     rows: np.ndarray, counts: np.ndarray, n_components: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Label rows by a few steps of k-means from a k-means++ seeding."""
-    from sklearn.cluster import KMeans  # noqa: PLC0415 - a second to import, needed only here
+    """Draw rows that lie apart: each with chance proportional to its squared distance to those before.
 
-    state = int(rng.integers(2**31))
-    means = KMeans(n_components, init="k-means++", n_init=1, max_iter=LLOYD_STEPS, random_state=state)
-    return means.fit_predict(rows, sample_weight=counts)
+    Parameters
+    ----------
+    rows : ndarray (N, D)
+    counts : ndarray (N,)
+    n_components : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray (K, D)
+
+    References
+    ----------
+    Arthur & Vassilvitskii (2007), k-means++.
+    """
+    chance = counts.copy()
+    distance = np.full(len(rows), np.inf)
+    chosen = []
+    for _ in range(n_components):
+        edges = np.cumsum(chance)
+        row = rows[np.searchsorted(edges, rng.random() * edges[-1], side="right")]
+        chosen.append(row)
+        distance = np.minimum(distance, ((rows - row) ** 2).sum(axis=1))
+        chance = counts * distance
+    return np.array(chosen)
 
 
-def _from_labels(data: Sketch, labels: np.ndarray, n_components: int) -> Parameters:
-    """Weights and means of the labelled rows, and the covariance pooled over the labels."""
+def nearest(rows: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Label each row by the mean that is nearest.
+
+    Parameters
+    ----------
+    rows : ndarray (N, D)
+    means : ndarray (K, D)
+
+    Returns
+    -------
+    ndarray of int (N,)
+    """
+    return np.argmin([((rows - mean) ** 2).sum(axis=1) for mean in means], axis=0)
+
+
+def labelled_statistics(
+    data: Sketch, labels: np.ndarray, n_components: int
+) -> SufficientStatistics:
+    """Statistics of labelled rows, each component helped by a little of the pooled scatter.
+
+    Parameters
+    ----------
+    data : Sketch
+    labels : ndarray of int (N,)
+    n_components : int
+
+    Returns
+    -------
+    SufficientStatistics
+    """
     share = np.eye(n_components)[labels] * data.counts[:, None]
-    count = share.sum(axis=0)
-    means = share.T @ data.rows / count[:, None]
-    residual = data.rows - means[labels]
-    pooled = (data.counts[:, None] * residual).T @ residual / count.sum()
-    # Labels that follow the data exactly leave no spread; a little of the data's own is enough.
-    pooled += 1e-6 * np.eye(len(pooled))
-    return Parameters(count / count.sum(), means, np.tile(pooled, (n_components, 1, 1)))
+    n_features = data.rows.shape[1]
+    center = share.T @ data.rows / share.sum(axis=0)[:, None]
+    own = SufficientStatistics.of(data.rows, share, center, 0.0)
+    pooled = own.second.sum(axis=0) / own.count.sum() + 1e-6 * np.eye(n_features)
+    helpers = n_features + 1.0
+    return SufficientStatistics(
+        0.0, own.count + helpers, own.first, own.second + helpers * pooled, center
+    )

@@ -17,6 +17,7 @@ from scipy.special import gammaln, multigammaln
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import normal
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -258,11 +259,20 @@ class Prior:
             + pull * distance[:, :, None] * distance[:, None, :],
         )
 
-    def mode(self) -> Parameters:
+    def mode(
+        self, structure: Structure = UNCONSTRAINED, previous: np.ndarray | None = None
+    ) -> Parameters:
         r"""Return the joint mode of (phi, mu, Sigma).
 
         .. math:: \phi_k = \frac{\alpha_k - 1}{\sum_j (\alpha_j - 1)}, \qquad \mu_k = m_k, \qquad
             \Sigma_k = \frac{\Psi_k}{\nu_k + D + 2}
+
+        Parameters
+        ----------
+        structure : Structure
+            What the covariances share; the formula above is that of VVV, where they share nothing.
+        previous : ndarray (K, D, D), optional
+            Covariances from which a structure without a closed form sets out.
 
         Returns
         -------
@@ -280,9 +290,9 @@ class Prior:
                 "this prior has no joint mode: it needs concentration >= 1, not all 1, and "
                 "degrees_of_freedom > -(D + 2)"
             )
-        return Parameters.trusted(
-            excess / excess.sum(), self.mean, self.scale / spread[:, None, None]
-        )
+        start = self.scale if previous is None else previous
+        covariances = structure.covariances(self.scale, spread, start)
+        return Parameters.trusted(excess / excess.sum(), self.mean, covariances)
 
     def log_density(self, parameters: Parameters) -> float:
         r"""Log prior density of (phi, mu, Sigma).
@@ -317,10 +327,11 @@ class Prior:
         with np.errstate(divide="ignore"):
             log_weights = np.where(excess == 0, 0.0, np.log(parameters.weights))
         log_dirichlet = (excess * log_weights).sum()
-        return float(log_dirichlet + log_kernel.sum() + self._log_normalizer)
+        return float(log_dirichlet + log_kernel.sum() + self.log_normalizer)
 
     @cached_property
-    def _log_normalizer(self) -> float:
+    def log_normalizer(self) -> float:
+        """Log of the constant that makes the density integrate to one; 0 if nothing does."""
         if not self.is_proper:
             return 0.0
         n_features, alpha, nu = self.n_features, self.concentration, self.degrees_of_freedom

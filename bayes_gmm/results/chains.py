@@ -1,4 +1,4 @@
-"""What each chain does on its own: is it stuck, has it settled, and where?
+"""What each chain does on its own: whether it is stuck, or has settled, and where.
 
 R-hat says that chains disagree, not why. Chains that have settled, each on its own, and yet
 disagree by many Monte Carlo errors have found different modes: longer chains won't bring them
@@ -28,6 +28,8 @@ def stuck(values: np.ndarray) -> list[int]:
     -------
     list of int
     """
+    if not values.shape[2]:
+        return []
     repeated = (np.diff(values, axis=1) == 0).all(axis=2).mean(axis=1) >= REPEATED
     spread = values.std(axis=1)
     typical = np.median(spread, axis=0)
@@ -74,7 +76,7 @@ def modes(values: np.ndarray) -> list[list[int]]:
     list of list of int
         Chains of each mode; chains that have not settled are in none.
     """
-    chains = np.flatnonzero(settled(values))
+    chains = np.flatnonzero(settled(values)).tolist()
     means = values.mean(axis=1)
     errors = np.stack(
         [chain.std(axis=0) / np.sqrt(convergence(chain[None]).ess_bulk) for chain in values]
@@ -83,7 +85,7 @@ def modes(values: np.ndarray) -> list[list[int]]:
     for chain in chains:
         near = [group for group in groups if any(_agree(means, errors, chain, c) for c in group)]
         groups = [group for group in groups if group not in near]
-        groups.append(sorted([int(chain), *(other for group in near for other in group)]))
+        groups.append(sorted([chain, *(other for group in near for other in group)]))
     return sorted(groups)
 
 
@@ -114,3 +116,13 @@ def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
     common = np.stack(usual)
     within = (permutation != common[:, None]).any(axis=2).mean(axis=1)
     return within, bool((common != common[0]).any())
+
+
+def other_labels(permutation: np.ndarray) -> np.ndarray:
+    """Share of each chain's draws whose labels were not those of the point estimate, (chain,).
+
+    Parameters
+    ----------
+    permutation : ndarray (chain, draw, K)
+    """
+    return (permutation != np.arange(permutation.shape[2])).any(axis=2).mean(axis=1)

@@ -148,7 +148,8 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
     """Read the parameters of a point estimate that belongs to the posterior."""
     if is_posterior(result):
         raise InputError(
-            f"point {name!r} is a posterior: the point estimate comes first, compare(fit, posterior)"
+            f"point {name!r} is a posterior: the point estimate comes first, as in "
+            "compare(fit, posterior)"
         )
     theta = point_parameters(result)
     pivot = point_parameters(posterior)
@@ -197,8 +198,9 @@ def _with_likelihood_of_draws(
     draws = require_posterior(posterior)["invariants"]["log_likelihood"].to_numpy()
     lower, upper = np.quantile(draws, probabilities)
     at_points = dataset["log_likelihood"].to_numpy()
+    below = _quantile(at_points[:, None], draws[..., None])[:, 0]
     return dataset.assign(
-        log_likelihood_quantile=("estimator", _quantile(at_points[:, None], draws[..., None])[:, 0]),
+        log_likelihood_quantile=("estimator", below),
         log_likelihood_excess=("estimator", at_points - draws.mean()),
         draws_log_likelihood_mean=draws.mean(),
         draws_log_likelihood_sd=draws.std(ddof=1),

@@ -102,7 +102,9 @@ class Comparison:
             if outside:
                 said.append(f"{name} outside the interval: {', '.join(outside)}.")
             else:
-                said.append(f"{name}: every parameter lies inside its {attrs['ci_prob']:.0%} interval.")
+                said.append(
+                    f"{name}: every parameter lies inside its {attrs['ci_prob']:.0%} interval."
+                )
         return said
 
     @property

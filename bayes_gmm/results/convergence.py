@@ -43,12 +43,11 @@ def convergence(values: np.ndarray) -> Convergence:
     """
     n_chains, n_draws, n_scalars = values.shape
     result = Convergence(*np.full((3, n_scalars), np.nan))
-    center = values.mean(axis=(0, 1))
-    spread = values.std(axis=(0, 1))
-    usable = np.isfinite(spread) & (np.ptp(values, axis=(0, 1)) > 0)
+    usable = np.isfinite(values).all(axis=(0, 1)) & (values != values[0, 0]).any(axis=(0, 1))
     if n_draws < FEWEST_DRAWS or not usable.any():
         return result
-    standardized = (values[..., usable] - center[usable]) / spread[usable]
+    chosen = values[..., usable]
+    standardized = (chosen - chosen.mean(axis=(0, 1))) / chosen.std(axis=(0, 1))
     draws = np.moveaxis(standardized, -1, 0)
     half = n_draws // 2
     chains = draws if n_chains > 1 else draws[:, 0, : 2 * half].reshape(-1, 2, half)

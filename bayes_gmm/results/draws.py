@@ -126,8 +126,10 @@ def is_posterior(result: object) -> bool:
 
 def is_point(result: object) -> bool:
     """Whether a result is a point result."""
-    return isinstance(result, xr.DataTree) and not is_posterior(result) and (
-        "point_estimate" in result.children
+    return (
+        isinstance(result, xr.DataTree)
+        and not is_posterior(result)
+        and ("point_estimate" in result.children)
     )
 
 
@@ -140,9 +142,7 @@ def require_posterior(result: object) -> xr.DataTree:
         If it is anything else, or lacks a group.
     """
     if not isinstance(result, xr.DataTree) or not is_posterior(result):
-        raise InputError(
-            f"posterior must be a result of bg.sample; got {_describe(result)}"
-        )
+        raise InputError(f"posterior must be a result of bg.sample; got {_describe(result)}")
     for group in ("sample_stats", "invariants", "point_estimate", "observed_data"):
         if group not in result.children:
             raise InputError(f"posterior has no group {group!r}; use the whole result of bg.sample")

@@ -2,7 +2,8 @@ r"""What a fitted mixture says about a row: which cluster, how surely, and how d
 
 A point result plugs its estimate in. A posterior result averages over its draws theta_s,
 
-    P(z = k | x, data) = 1/S sum_s p(z = k | x, theta_s)        p(x | data) = 1/S sum_s p(x | theta_s),
+    P(z = k | x, data) = 1/S sum_s p(z = k | x, theta_s)
+          p(x | data) = 1/S sum_s p(x | theta_s),
 
 so that not knowing theta widens both. Draws are thinned to `MOST_DRAWS` and rows are taken in
 blocks, so that memory stays bounded whatever N is.
@@ -70,10 +71,12 @@ def predict(
             variables["responsibilities_lower"][rows] = lower
             variables["responsibilities_upper"][rows] = upper
     mean = variables["responsibilities"]
-    dims = dict.fromkeys(variables, ("obs_id", "cluster"))
-    dims |= dict.fromkeys(("label", "uncertainty"), ("obs_id",))
+    # The sum of the others, and not 1 - max, keeps the digits of a small uncertainty.
+    others = np.sort(mean, axis=1)[:, :-1].sum(axis=1)
+    dims: dict[str, tuple[str, ...]] = {"label": ("obs_id",), "uncertainty": ("obs_id",)}
+    dims |= dict.fromkeys(variables, ("obs_id", "cluster"))
     dataset = labelled(
-        {**variables, "label": mean.argmax(axis=1), "uncertainty": 1 - mean.max(axis=1)},
+        {**variables, "label": mean.argmax(axis=1), "uncertainty": others},
         index=index,
         dims=dims,
     )
@@ -132,9 +135,7 @@ def _rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndar
     return rows_like(X, feature_names(result))
 
 
-def _blocks(
-    values: np.ndarray, mixtures: list[Parameters]
-) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks(values: np.ndarray, mixtures: list[Parameters]) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield slices of the rows, with their log joint density (S, rows, K) under each mixture."""
     quadratics: list[LogQuadratic] = [mixture.log_quadratic() for mixture in mixtures]
     numbers_per_row = len(mixtures) * mixtures[0].n_components

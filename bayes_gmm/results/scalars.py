@@ -47,8 +47,10 @@ def catalogue(n_components: int, features: tuple[str, ...]) -> list[Scalar]:
         Without the weight when there is one component, since it is 1 and no parameter.
     """
     clusters = range(n_components)
-    pairs = [(features[i], features[j]) for i, j in _triangle(len(features), -1)]
-    entries = [(features[i], features[j]) for i, j in _triangle(len(features), 0)]
+    pairs, entries = (
+        [(features[i], features[j]) for i, j in zip(*triangle, strict=True)]
+        for triangle in (np.tril_indices(len(features), -1), np.tril_indices(len(features)))
+    )
     weights = [Scalar("weight", k) for k in clusters] if n_components > 1 else []
     return [
         *weights,
@@ -76,18 +78,12 @@ def flatten(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> 
     lead, n_components, n_features = means.shape[:-2], means.shape[-2], means.shape[-1]
     deviations = np.sqrt(np.einsum("...kii->...ki", covariances))
     correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])
-    rows = tuple(np.transpose(_triangle(n_features, -1)).reshape(2, -1))
-    entries = tuple(np.transpose(_triangle(n_features, 0)).reshape(2, -1))
+    pairs, entries = np.tril_indices(n_features, -1), np.tril_indices(n_features)
     parts = [
         weights if n_components > 1 else weights[..., :0],
         means,
         deviations,
-        correlations[..., rows[0], rows[1]],
-        covariances[..., entries[0], entries[1]],
+        correlations[..., *pairs],
+        covariances[..., *entries],
     ]
     return np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1)
-
-
-def _triangle(size: int, diagonal: int) -> list[tuple[int, int]]:
-    """Row and column of the entries of the lower triangle, row by row."""
-    return [(i, j) for i in range(size) for j in range(i + 1 + diagonal)]

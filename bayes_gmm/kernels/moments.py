@@ -1,0 +1,90 @@
+"""Sufficient statistics as one flat vector of raw moments, a space in which they can be mixed.
+
+Statistics are about the current means, which move; moments about the origin are linear in the
+responsibilities, so that a combination of several is again the statistics of some responsibilities.
+"""
+
+import numpy as np
+from numba import njit
+
+from bayes_gmm.model.statistics import SufficientStatistics
+
+
+def flatten(statistics: SufficientStatistics) -> np.ndarray:
+    """Count, first and second moment about the origin of every component.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+
+    Returns
+    -------
+    ndarray (K (1 + D + D (D + 1) / 2),)
+    """
+    return _flatten(statistics.count, statistics.first, statistics.second, statistics.center)
+
+
+def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
+    """Statistics about given centers, from raw moments.
+
+    Parameters
+    ----------
+    flat : ndarray
+    center : ndarray (K, D)
+
+    Returns
+    -------
+    SufficientStatistics
+        Without a log normalizer: a mixture of passes is not a pass.
+    """
+    return SufficientStatistics(np.nan, *_restore(flat, center), center)
+
+
+@njit(nogil=True, cache=True)
+def _flatten(count, first, second, center):  # pragma: no cover - compiled
+    n_components, n_features = center.shape
+    flat = np.empty(n_components * (1 + n_features + n_features * (n_features + 1) // 2))
+    place = 0
+    for k in range(n_components):
+        flat[place] = count[k]
+        place += 1
+        for i in range(n_features):
+            flat[place] = first[k, i] + count[k] * center[k, i]
+            place += 1
+        for i in range(n_features):
+            for j in range(i + 1):
+                flat[place] = (
+                    second[k, i, j]
+                    + first[k, i] * center[k, j]
+                    + center[k, i] * first[k, j]
+                    + count[k] * center[k, i] * center[k, j]
+                )
+                place += 1
+    return flat
+
+
+@njit(nogil=True, cache=True)
+def _restore(flat, center):  # pragma: no cover - compiled
+    n_components, n_features = center.shape
+    count = np.empty(n_components)
+    first = np.empty((n_components, n_features))
+    second = np.empty((n_components, n_features, n_features))
+    place = 0
+    for k in range(n_components):
+        count[k] = flat[place]
+        place += 1
+        for i in range(n_features):
+            first[k, i] = flat[place] - count[k] * center[k, i]
+            place += 1
+        for i in range(n_features):
+            for j in range(i + 1):
+                moment = (
+                    flat[place]
+                    - first[k, i] * center[k, j]
+                    - center[k, i] * first[k, j]
+                    - count[k] * center[k, i] * center[k, j]
+                )
+                second[k, i, j] = moment
+                second[k, j, i] = moment
+                place += 1
+    return count, first, second

@@ -1,0 +1,260 @@
+"""The numba twin of the M-step: small problems spend their time here, not in the pass."""
+
+from collections.abc import Callable
+from functools import cache
+from types import FunctionType
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bayes_gmm.model import covariance
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.normal import LOG_2PI
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import SufficientStatistics
+
+# A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
+VARIANCE_FLOOR = 1e-12
+EMPTY_COUNT = 1e-3
+
+
+def compiled(function: Callable, **replaced: Callable) -> Callable:
+    """Compile a function of the book, with the functions that it calls already compiled.
+
+    Parameters
+    ----------
+    function : callable
+    **replaced : callable
+        Compiled versions of the functions it calls, by name.
+
+    Returns
+    -------
+    callable
+    """
+    source = FunctionType(
+        function.__code__, {**function.__globals__, **replaced}, function.__name__
+    )
+    return njit(nogil=True, cache=True, error_model="numpy")(source)
+
+
+_spectrum = compiled(covariance.spectrum)
+_common_axes = compiled(covariance.common_axes, spectrum=_spectrum)
+
+
+@cache
+def family(structure: Structure) -> Callable:
+    """Compiled twin of `Structure.family`.
+
+    Parameters
+    ----------
+    structure : Structure
+
+    Returns
+    -------
+    callable
+    """
+    return compiled(structure.family, spectrum=_spectrum, common_axes=_common_axes)
+
+
+class Candidate(NamedTuple):
+    """Parameters as the loop of EM wants them, with what the next pass and the objective need.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    log_quadratic : LogQuadratic
+    log_prior : float
+    lost : int
+        The first component with an empty count or a singular covariance, -1 if there is none.
+    """
+
+    parameters: Parameters
+    log_quadratic: LogQuadratic
+    log_prior: float
+    lost: int
+
+
+class Rule:
+    """The M-step with the prior and the structure closed over, so that a loop sees neither.
+
+    Parameters
+    ----------
+    prior : Prior
+    structure : Structure
+    data_variances : ndarray (D,)
+        Squared diagonal of the Cholesky factor of the data's covariance, to judge collapse by.
+    equal_weights : bool
+        Hold every weight at 1 / K.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        structure: Structure,
+        data_variances: np.ndarray,
+        *,
+        equal_weights: bool = False,
+    ) -> None:
+        self._project = family(structure)
+        self._equal = structure.volume == "E", structure.shape == "E"
+        self._floor = VARIANCE_FLOOR * data_variances
+        self._prior = tuple(
+            np.array(part)
+            for part in (
+                prior.concentration,
+                prior.mean,
+                prior.mean_precision,
+                prior.degrees_of_freedom,
+                prior.scale,
+            )
+        )
+        self._log_normalizer = prior.log_normalizer
+        self._equal_weights = equal_weights
+
+    def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
+        """M-step, the twin of `prior.posterior(statistics).mode(structure, previous)`.
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+        previous : ndarray (K, D, D)
+            Covariances from which an inner iteration sets out.
+
+        Returns
+        -------
+        Candidate
+        """
+        weights, means, scatter, spread, empty = _pool(
+            statistics.count,
+            statistics.first,
+            statistics.second,
+            statistics.center,
+            *self._prior,
+        )
+        if self._equal_weights:
+            weights[:] = 1 / len(weights)
+        covariances = self._project(scatter, spread, previous, *self._equal)
+        return self._candidate(weights, means, covariances, empty)
+
+    def at(self, parameters: Parameters) -> Candidate:
+        """Take given parameters into the loop.
+
+        Parameters
+        ----------
+        parameters : Parameters
+
+        Returns
+        -------
+        Candidate
+        """
+        arrays = (parameters.weights, parameters.means, parameters.covariances)
+        return self._candidate(*(np.array(part) for part in arrays), -1)
+
+    def _candidate(
+        self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
+    ) -> Candidate:
+        offset, whitener, log_kernel, singular = _factor(
+            weights, means, covariances, self._floor, *self._prior
+        )
+        return Candidate(
+            Parameters.trusted(weights, means, covariances),
+            LogQuadratic(offset, means, whitener),
+            log_kernel + self._log_normalizer,
+            empty if empty >= 0 else singular,
+        )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _pool(
+    count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
+):  # pragma: no cover - compiled
+    """Posterior of the conjugate prior: weights and means at the mode, and what Sigma is made of."""
+    n_components, n_features = center.shape
+    weights = np.empty(n_components)
+    means = np.empty((n_components, n_features))
+    scatter = np.empty((n_components, n_features, n_features))
+    spread = np.empty(n_components)
+    total = 0.0
+    empty = -1
+    for k in range(n_components):
+        n = count[k]
+        # Rounding may leave a hair below zero where a weight is exactly zero.
+        weights[k] = max(concentration[k] - 1.0 + n, 0.0)
+        total += weights[k]
+        spread[k] = degrees[k] + n_features + 2.0 + n
+        if spread[k] < EMPTY_COUNT and empty < 0:
+            empty = k
+        own = 1.0 / n if n > 0 else 0.0
+        share = n / (precision[k] + n) if n > 0 else 0.0
+        pull = precision[k] * share
+        for i in range(n_features):
+            shift = first[k, i] * own
+            distance = center[k, i] + shift - prior_mean[k, i]
+            means[k, i] = prior_mean[k, i] + share * distance
+            for j in range(n_features):
+                other = first[k, j] * own
+                scatter[k, i, j] = (
+                    prior_scale[k, i, j]
+                    + second[k, i, j]
+                    - n * shift * other
+                    + pull * distance * (center[k, j] + other - prior_mean[k, j])
+                )
+    weights /= total
+    return weights, means, scatter, spread, empty
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _factor(
+    weights,
+    means,
+    covariances,
+    floor,
+    concentration,
+    prior_mean,
+    precision,
+    degrees,
+    prior_scale,
+):  # pragma: no cover - compiled
+    """Log-quadratic functions, log prior kernel and the first lost component of parameters."""
+    n_components, n_features = means.shape
+    offset = np.empty(n_components)
+    whitener = np.zeros((n_components, n_features, n_features))
+    factor = np.empty((n_features, n_features))
+    log_prior = 0.0
+    lost = -1
+    for k in range(n_components):
+        half_log_det = 0.0
+        for j in range(n_features):
+            pivot = covariances[k, j, j]
+            for m in range(j):
+                pivot -= factor[j, m] * factor[j, m]
+            if not pivot > floor[j] and lost < 0:
+                lost = k
+            factor[j, j] = np.sqrt(pivot)
+            half_log_det += 0.5 * np.log(pivot)
+            for i in range(j + 1, n_features):
+                entry = covariances[k, i, j]
+                for m in range(j):
+                    entry -= factor[i, m] * factor[j, m]
+                factor[i, j] = entry / factor[j, j]
+        for j in range(n_features):
+            whitener[k, j, j] = 1.0 / factor[j, j]
+            for i in range(j + 1, n_features):
+                entry = 0.0
+                for m in range(j, i):
+                    entry -= factor[i, m] * whitener[k, m, j]
+                whitener[k, i, j] = entry / factor[i, i]
+        offset[k] = np.log(weights[k]) - half_log_det - 0.5 * n_features * LOG_2PI
+        if concentration[k] != 1.0:
+            log_prior += (concentration[k] - 1.0) * np.log(weights[k])
+        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det
+        for i in range(n_features):
+            whitened = 0.0
+            for j in range(i + 1):
+                whitened += whitener[k, i, j] * (means[k, j] - prior_mean[k, j])
+                for m in range(i + 1):
+                    log_prior -= 0.5 * whitener[k, i, j] * whitener[k, i, m] * prior_scale[k, j, m]
+            log_prior -= 0.5 * precision[k] * whitened * whitened
+    return offset, whitener, log_prior, lost

@@ -1,0 +1,169 @@
+"""Rules that find a sample to be no fair sample of the posterior, gravest first.
+
+They look only at quantities that no renumbering of the components changes.
+"""
+
+import numpy as np
+
+from bayes_gmm.results import chains
+from bayes_gmm.results.convergence import FEWEST_DRAWS, Convergence
+from bayes_gmm.results.diagnosis import Finding, Kind
+from bayes_gmm.results.evidence import Evidence
+
+RHAT = 1.01
+ESS_PER_CHAIN = 100
+DIVERGENT = 0.001  # share of the draws
+
+
+def not_finite(evidence: Evidence) -> list[Finding]:
+    """Draws without a log density."""
+    bad = int((~np.isfinite(evidence.values)).any(axis=2).sum())
+    if not bad:
+        return []
+    return [
+        Finding(
+            "not_finite",
+            "convergence",
+            f"{bad} draws have a log density that is not finite.",
+            bad,
+            0,
+            "Use a proper prior, and look at the scale of the data.",
+        )
+    ]
+
+
+def stuck(evidence: Evidence) -> list[Finding]:
+    """Chains that don't move."""
+    which = chains.stuck(evidence.finite)
+    if not which:
+        return []
+    return [
+        Finding(
+            "stuck_chains",
+            "convergence",
+            f"{listed('Chain', which)} hardly moved.",
+            len(which),
+            0,
+            "Sample again with another seed or more tuning; don't use these draws.",
+        )
+    ]
+
+
+def several_modes(evidence: Evidence) -> list[Finding]:
+    """Chains that have settled in different places."""
+    if not exceeds(evidence.label_free.rhat, RHAT):
+        return []
+    groups = chains.modes(evidence.finite)
+    still = set(chains.stuck(evidence.finite))
+    groups = [group for group in groups if not set(group) <= still]
+    if len(groups) <= 1:
+        return []
+    heights = [evidence.log_posterior[group].mean() for group in groups]
+    places = " and ".join(
+        f"{listed('chain', group)} (mean log posterior {height:.2f})"
+        for group, height in zip(groups, heights, strict=True)
+    )
+    return [
+        Finding(
+            "several_modes",
+            "convergence",
+            f"The posterior has several modes: {places} settled apart.",
+            len(groups),
+            1,
+            "Longer chains won't join them. Start all chains at the best fit of many EM starts, "
+            "try another number of components, or report the modes one by one.",
+        )
+    ]
+
+
+def divergences(evidence: Evidence) -> list[Finding]:
+    """Too many divergences: the sampler could not enter some region."""
+    share = evidence.diverging.mean()
+    if share <= DIVERGENT:
+        return []
+    return [
+        Finding(
+            "divergences",
+            "convergence",
+            f"{evidence.diverging.sum()} draws diverged, {share:.1%}: a region was not explored.",
+            float(share),
+            DIVERGENT,
+            "Raise target_accept, or use a prior that keeps components from shrinking.",
+        )
+    ]
+
+
+def too_short(evidence: Evidence) -> list[Finding]:
+    """Too few effective draws, or chains that disagree for no other reason."""
+    start = "The chains are too short"
+    return shortage(
+        ("short_chains", "convergence", start), evidence, evidence.names, evidence.label_free
+    )
+
+
+def shortage(
+    described: tuple[str, Kind, str], evidence: Evidence, names: list[str], measured: Convergence
+) -> list[Finding]:
+    """Report an R-hat that is too large, or else an effective sample size that is too small."""
+    name, kind, start = described
+    n_draws = evidence.draws.n_draws
+    if n_draws < FEWEST_DRAWS:
+        statement = f"{start}: {n_draws} draws a chain tell nothing."
+        return [Finding(name, kind, statement, n_draws, FEWEST_DRAWS, "Draw more.")]
+    wanted = ESS_PER_CHAIN * evidence.draws.n_chains
+    sizes = np.minimum(measured.ess_bulk, measured.ess_tail)
+    few = exceeds(-sizes, -wanted)
+    factor = int(np.ceil(wanted / np.nanmin(sizes))) if few else 1
+    advice = f"Draw about {max(2, factor)} times as many."
+    if exceeds(measured.rhat, RHAT):
+        worst = int(np.nanargmax(measured.rhat))
+        statement = f"{start}: R-hat of {names[worst]} is {measured.rhat[worst]:.3f}."
+        return [Finding(name, kind, statement, float(measured.rhat[worst]), RHAT, advice)]
+    if few:
+        worst = int(np.nanargmin(sizes))
+        statement = f"{start}: {names[worst]} has {sizes[worst]:.0f} effective draws."
+        return [Finding(name, kind, statement, float(sizes[worst]), wanted, advice)]
+    return []
+
+
+def few_divergences(evidence: Evidence) -> list[Finding]:
+    """Too few divergences to matter."""
+    share = evidence.diverging.mean()
+    if not 0 < share <= DIVERGENT:
+        return []
+    return [
+        Finding(
+            "few_divergences",
+            "note",
+            f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
+            float(share),
+            DIVERGENT,
+            "So few are mostly harmless; a larger target_accept should remove them.",
+        )
+    ]
+
+
+def one_chain(evidence: Evidence) -> list[Finding]:
+    """Nothing to compare with."""
+    if evidence.draws.n_chains > 1:
+        return []
+    return [
+        Finding(
+            "one_chain",
+            "note",
+            "There is only one chain, which cannot show a second mode.",
+            1,
+            2,
+            "Sample at least four.",
+        )
+    ]
+
+
+def exceeds(values: np.ndarray, threshold: float) -> bool:
+    """Whether any value that is defined exceeds the threshold."""
+    return bool((values[~np.isnan(values)] > threshold).any())
+
+
+def listed(word: str, numbers: list[int] | np.ndarray) -> str:
+    """Write numbers after their word, in the plural where there are several."""
+    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(str(n) for n in numbers)}"

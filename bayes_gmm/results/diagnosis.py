@@ -1,0 +1,109 @@
+"""What `diagnose` returns: findings with their evidence, and a verdict in words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from bayes_gmm.results.tables import as_html, as_text
+
+Kind = Literal["convergence", "identification", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``several_modes``.
+    kind : str
+        "convergence": the draws are no fair sample of the posterior. "identification": they are,
+        but the names of the components mean little. "note": worth knowing, and harmless.
+    statement : str
+        What was found.
+    value, threshold : float
+        The evidence, and where it begins to count.
+    advice : str
+        What to do.
+    """
+
+    name: str
+    kind: Kind
+    statement: str
+    value: float
+    threshold: float
+    advice: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.statement} [{self.name}: {self.value:.4g}, threshold {self.threshold:.4g}] "
+            f"{self.advice}"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis:
+    """Whether a posterior sample can be trusted, and with what.
+
+    Attributes
+    ----------
+    verdict : str
+        One sentence.
+    reasons : tuple of Finding
+        Gravest first; also notes.
+    table : pandas.DataFrame
+        R-hat, ESS bulk and ESS tail of the label-free quantities and of the relabelled parameters.
+    chains : pandas.DataFrame
+        One row per chain: mean log posterior, divergences, label switches, the mode it settled in.
+    """
+
+    verdict: str
+    reasons: tuple[Finding, ...]
+    table: pd.DataFrame
+    chains: pd.DataFrame
+
+    @property
+    def converged(self) -> bool:
+        """Whether label-free statements (density, predictions) can be trusted."""
+        return not any(finding.kind == "convergence" for finding in self.reasons)
+
+    @property
+    def identified(self) -> bool:
+        """Whether nothing speaks against statements about single components."""
+        return not any(finding.kind == "identification" for finding in self.reasons)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything can be trusted: converged, and the components are identified."""
+        return self.converged and self.identified
+
+    def __str__(self) -> str:
+        parts = [self.verdict]
+        if self.reasons:
+            parts.append("\n".join(f"* {finding}" for finding in self.reasons))
+        return "\n\n".join([*parts, as_text(self._worst()), as_text(self._chains())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        reasons = [str(finding) for finding in self.reasons]
+        return as_html(self.verdict, [*reasons, self._worst(), self._chains()])
+
+    def _worst(self) -> pd.DataFrame:
+        groups = self.table.groupby(level="group", sort=False)
+        columns = {
+            "largest R-hat": [f"{value:.3f}" for value in groups["rhat"].max()],
+            "smallest ESS bulk": [f"{value:.0f}" for value in groups["ess_bulk"].min()],
+            "smallest ESS tail": [f"{value:.0f}" for value in groups["ess_tail"].min()],
+        }
+        return pd.DataFrame(columns, index=pd.Index(list(groups.groups), name="convergence"))
+
+    def _chains(self) -> pd.DataFrame:
+        written = self.chains.astype(object)
+        written["log posterior"] = [f"{v:.2f}" for v in self.chains["log posterior"]]
+        for column in ("other labels", "switches"):
+            written[column] = [f"{v:.1%}" for v in self.chains[column]]
+        return written

@@ -1,0 +1,114 @@
+"""What can be said in words: the prior, and how the results were made."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_gmm.results.tables import number
+
+LIBRARIES = ("numpy", "scipy", "numba", "pymc", "nutpie", "arviz", "xarray")
+
+
+def prior_sentences(prior: xr.Dataset) -> list[str]:
+    """Say what a prior believes, in the units of the data.
+
+    Parameters
+    ----------
+    prior : Dataset
+        The group `prior_parameters` of a result.
+
+    Returns
+    -------
+    list of str
+    """
+    features = [str(name) for name in prior["feature"].to_numpy()]
+    alpha = prior["concentration"].to_numpy()
+    one = prior.isel(cluster=0, missing_dims="ignore")
+    precision, degrees = float(one["mean_precision"]), float(one["degrees_of_freedom"])
+    scale = one["scale"].transpose("feature", "feature_bis").to_numpy()
+    typical = np.sqrt(np.diagonal(scale) / (degrees + len(features) + 2))
+    flat = np.all(alpha == 1)
+    center = _pairs(features, one["mean"].to_numpy(), typical)
+    sentences = [
+        f"Weights: Dirichlet with concentration {_short(alpha)}"
+        + (", which favors no weights over others." if flat else "."),
+        f"Means: normal about {center}, with a component's own covariance "
+        f"divided by {precision:g}: worth {precision:g} of a row.",
+        f"Covariances: inverse Wishart with {degrees:g} degrees of freedom, whose peak has the "
+        f"standard deviations {_pairs(features, typical, typical)}.",
+    ]
+    if not _alike(prior):
+        sentences.append("It differs between components; these numbers are for cluster 0.")
+    return sentences
+
+
+def _alike(prior: xr.Dataset) -> bool:
+    """Whether all components have the same prior."""
+    return all(
+        bool((array == array.isel(cluster=0)).all())
+        for name, array in prior.data_vars.items()
+        if "cluster" in array.dims and name != "concentration"
+    )
+
+
+def _pairs(features: list[str], values: np.ndarray, sds: np.ndarray) -> str:
+    written = [
+        f"{feature} {number(value, sd)}"
+        for feature, value, sd in zip(features, values, sds, strict=True)
+    ]
+    return ", ".join(written)
+
+
+def _short(values: np.ndarray) -> str:
+    if np.all(values == values[0]):
+        return f"{values[0]:g} for each of {len(values)}"
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def provenance(trees: dict[str, xr.DataTree]) -> pd.DataFrame:
+    """Tabulate what it takes to make the results again.
+
+    Parameters
+    ----------
+    trees : dict
+        Results by name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per result.
+    """
+    settings = {name: _settings(tree) for name, tree in trees.items()}
+    columns = list(dict.fromkeys(key for entry in settings.values() for key in entry))
+    rows = [[entry.get(column, "") for column in columns] for entry in settings.values()]
+    return pd.DataFrame(rows, index=pd.Index(list(settings), name="result"), columns=columns)
+
+
+def _settings(tree: xr.DataTree) -> dict[str, str]:
+    names = ("seed", "engine", "sampler", "covariance", "draws", "tune", "chains", "created_at")
+    entry = {name: _value(tree.attrs[name]) for name in names if name in tree.attrs}
+    if "optimizer_result" in tree.children:
+        entry["starts"] = str(tree["optimizer_result"].sizes.get("start", ""))
+    return entry
+
+
+def _value(value: object) -> str:
+    """Write an attribute; what is neither number nor string is kept as JSON."""
+    if value == json.dumps(None):
+        return "none"
+    return str(value)
+
+
+def versions() -> str:
+    """Name this program and what it stands on, with versions."""
+    found = [f"bayes-gmm {version('bayes-gmm')}", f"Python {platform.python_version()}"]
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)

@@ -1,0 +1,109 @@
+"""The fold over blocks of rows: the same statistics, however the rows are cut and shared out."""
+
+import numpy as np
+import pytest
+from helpers import random_parameters
+
+from bayes_gmm.data import Observations
+from bayes_gmm.kernels import cpu, reference
+from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model import mixture
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.statistics import SufficientStatistics
+
+FIELDS = ("log_normalizer", "count", "first", "second", "center")
+
+
+def problem(n_rows: int, n_features: int) -> tuple[Observations, Parameters]:
+    rng = np.random.default_rng([n_rows, n_features])
+    unit = 10.0 ** rng.uniform(-3, 3, n_features)
+    x = unit * (rng.normal(size=(n_rows, n_features)) + 4)
+    return Observations.of(x), random_parameters(rng, 3, n_features, spread=1.0)
+
+
+def assert_close(a: SufficientStatistics, b: SufficientStatistics, rtol: float) -> None:
+    for name in FIELDS:
+        found, expected = np.asarray(getattr(a, name)), np.asarray(getattr(b, name))
+        np.testing.assert_allclose(
+            found, expected, rtol=rtol, atol=rtol * np.abs(expected).max(), err_msg=name
+        )
+
+
+@pytest.mark.parametrize("kernel", [cpu.accumulate, reference.accumulate])
+@pytest.mark.parametrize("n_features", [2, 13])
+def test_statistics_add_over_blocks_of_any_size(n_features, kernel):
+    observations, theta = problem(2000, n_features)
+    functions = theta.log_quadratic()
+    whole = kernel(observations.values, observations.origin, observations.scale, functions)
+    for block_rows in (37, 511, 512, 1000, 1999, 2000, 10_000):
+        expect = expectation(observations, kernel, threads=1, block_rows=block_rows)
+        assert_close(expect(functions), whole, 1e-12)
+    few, _ = problem(30, n_features)
+    one_by_one = expectation(few, kernel, threads=1, block_rows=1)(functions)
+    assert_close(one_by_one, kernel(few.values, few.origin, few.scale, functions), 1e-12)
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 12, 13, 40])
+def test_statistics_are_bitwise_the_same_for_any_number_of_threads(n_features):
+    observations, theta = problem(5000, n_features)
+    functions = theta.log_quadratic()
+    alone = expectation(observations, threads=1, block_rows=600)(functions)
+    for threads in (1, 2, 4):
+        for _ in range(5):
+            found = expectation(observations, threads=threads, block_rows=600)(functions)
+            for name in FIELDS:
+                np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+    regrouped = expectation(observations, threads=1, block_rows=500)(functions)
+    assert (regrouped.second != alone.second).any()  # the order of a sum does show, if it changes
+
+
+def test_the_default_cut_and_threads_give_the_statistics_of_the_rows():
+    observations, theta = problem(70_000, 2)
+    functions = theta.log_quadratic()
+    found = expectation(observations)(functions)
+    standard = (observations.values - observations.origin) / observations.scale
+    assert found.log_normalizer == pytest.approx(mixture.log_likelihood(standard, theta), rel=1e-12)
+    assert_close(
+        found,
+        reference.accumulate(
+            observations.values, observations.origin, observations.scale, functions
+        ),
+        1e-11,
+    )
+    for name in FIELDS:
+        alone = expectation(observations, threads=1)(functions)
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+
+
+def test_the_pass_is_in_coordinates_of_mean_zero_and_sd_one():
+    observations, _ = problem(1000, 3)
+    standard = Parameters([1.0], np.zeros((1, 3)), [np.eye(3)])
+    found = expectation(observations)(standard.log_quadratic())
+    np.testing.assert_allclose(found.first, 0, atol=1e-9)
+    np.testing.assert_allclose(np.diagonal(found.second[0]), 1000, rtol=1e-12)
+
+
+def test_expect_can_be_called_again_and_forgets_the_call_before():
+    observations, theta = problem(3000, 2)
+    expect = expectation(observations, threads=2, block_rows=500)
+    first = expect(theta.log_quadratic())
+    expect(random_parameters(np.random.default_rng(1), 5, 2).log_quadratic())
+    again = expect(theta.log_quadratic())
+    for name in FIELDS:
+        np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_memory_mapped_file_gives_the_statistics_of_its_numbers(tmp_path, dtype):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3000, 2)).astype(dtype)
+    file = tmp_path / "x.npy"
+    np.save(file, x)
+    theta = random_parameters(rng, 3, 2)
+    mapped = Observations.of(np.load(file, mmap_mode="r"))
+    assert mapped.values.dtype == dtype
+    found = expectation(mapped, threads=2, block_rows=700)(theta.log_quadratic())
+    loaded = Observations.of(x.astype(np.float64))
+    np.testing.assert_allclose(mapped.origin, loaded.origin, rtol=1e-12, atol=1e-15)
+    expected = expectation(loaded, threads=2, block_rows=700)(theta.log_quadratic())
+    assert_close(found, expected, 1e-12)

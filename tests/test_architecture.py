@@ -1,0 +1,149 @@
+"""Imports go down the floors, heavy libraries stay at home, and `import bayes_gmm` is light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bayes_gmm
+
+PACKAGE = Path(bayes_gmm.__file__).parent
+BORDER = {"errors", "moments", "tables", "data", "datasets"}
+
+# floor -> the floors that it may import from, besides itself
+MAY_IMPORT = {
+    "border": set(),
+    "model": {"border"},
+    "kernels": {"border", "model"},
+    "inference": {"border", "model", "kernels"},
+    "results": {"border", "model", "kernels"},
+    "api": {"border", "model", "kernels", "inference", "results"},
+    "root": {"border", "model", "api"},
+    "cli": {"border", "root", "api"},
+}
+# library -> the files and folders that may import it
+HOMES = {
+    "numba": ["kernels"],
+    "sklearn": ["inference/initialize.py"],
+    "pytensor": ["inference/pytensor_op.py", "inference/pymc_model.py"],
+    "pymc": ["inference/pymc_model.py", "inference/nuts.py"],
+    "nutpie": ["inference/pymc_model.py", "inference/nuts.py"],
+    "xarray": ["results", "api.py"],
+    "arviz": ["results", "api.py"],
+    "arviz_base": ["results", "api.py"],
+    "arviz_stats": ["results", "api.py"],
+    "arviz_plots": ["results", "api.py"],
+    "matplotlib": ["results", "api.py"],
+    "jinja2": ["results"],
+    "pandas": ["tables.py", "datasets", "results", "api.py"],
+    "typer": ["cli.py"],
+    "rich": ["cli.py"],
+}
+HEAVY = ["arviz", "matplotlib", "numba", "pandas", "pymc", "pytensor", "sklearn", "xarray"]
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function, in whatever way."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are banned"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("lazy_loader.load", "lazy.load", "import_module", "__import__")
+        ):
+            yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
+
+
+def floor(parts: list[str]) -> str:
+    """Name the floor of a module of the package, given the parts of its name after `bayes_gmm`."""
+    first = parts[0] if parts else "root"
+    if first in BORDER:
+        return "border"
+    return first if first in MAY_IMPORT else "root"
+
+
+def violations(files: dict[str, str]) -> list[str]:
+    """List the imports that go up, and those of a library outside its home.
+
+    Parameters
+    ----------
+    files : dict
+        From path within the package to source text.
+    """
+    found = []
+    for path, source in files.items():
+        own = floor(list(Path(path).with_suffix("").parts))
+        for module in imported(source):
+            library, *parts = module.split(".")
+            if library == "bayes_gmm":
+                target = floor(parts)
+                if target != own and target not in MAY_IMPORT[own]:
+                    found.append(f"{path} ({own}) imports {module} ({target})")
+            elif library in HOMES and not any(Path(path).is_relative_to(h) for h in HOMES[library]):
+                found.append(f"{path} imports {library}, whose home is {', '.join(HOMES[library])}")
+            elif own == "model" and library not in {"numpy", "scipy", *sys.stdlib_module_names}:
+                found.append(f"{path} imports {library}, but the book needs NumPy and SciPy only")
+    return found
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Say which heavy libraries a fresh Python has loaded after a statement."""
+    check = f"import sys\n{statement}\nprint(*[m for m in {HEAVY} if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(run.stdout.split())
+
+
+def test_imports_go_down_the_floors_and_libraries_stay_at_home():
+    files = {str(p.relative_to(PACKAGE)): p.read_text("utf-8") for p in PACKAGE.rglob("*.py")}
+    assert len(files) > 20
+    assert violations(files) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("errors.py", "import bayes_gmm.data\nimport bayes_gmm.model.normal"),
+        ("data.py", "from bayes_gmm.model import normal"),
+        ("model/normal.py", "from bayes_gmm.kernels.cpu import expectation"),
+        ("model/normal.py", "from bayes_gmm import kernels"),
+        ("model/normal.py", "from bayes_gmm import Parameters"),
+        ("model/normal.py", "def f():\n    import pandas"),
+        ("model/normal.py", "import jax.numpy as jnp"),
+        ("kernels/cpu.py", "def f():\n    from bayes_gmm.inference import em"),
+        ("inference/em.py", "from bayes_gmm.results.tree import point_tree"),
+        ("inference/em.py", "import bayes_gmm.api"),
+        ("inference/em.py", "from numba import njit"),
+        ("inference/em.py", "import sklearn.cluster"),
+        ("inference/em.py", "import lazy_loader as lazy\nxr = lazy.load('xarray')"),
+        ("results/tree.py", "from bayes_gmm.inference.em import fit"),
+        ("results/tree.py", "import importlib\nimportlib.import_module('bayes_gmm.inference.em')"),
+        ("api.py", "from bayes_gmm.cli import main"),
+        ("api.py", "import pymc as pm"),
+        ("cli.py", "from bayes_gmm.inference.em import fit"),
+        ("cli.py", "import matplotlib.pyplot as plt"),
+        ("__init__.py", "import bayes_gmm.cli"),
+        ("__init__.py", "import xarray"),
+    ],
+)
+def test_a_planted_violation_is_found(path, source):
+    assert violations({path: source})
+
+
+@pytest.mark.parametrize("module", ["bayes_gmm", "bayes_gmm.data", "bayes_gmm.cli"])
+def test_importing_is_light(module):
+    assert loaded_by(f"import {module}") == set()
+
+
+def test_asking_for_the_data_sets_is_light():
+    assert loaded_by("import bayes_gmm.datasets as d; d.describe(d.names()[0])") == set()
+
+
+def test_a_heavy_import_is_noticed():
+    assert "pandas" in loaded_by("import bayes_gmm, pandas")
