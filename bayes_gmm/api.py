@@ -10,6 +10,7 @@ import numpy as np
 from bayes_gmm.errors import ConvergenceWarning, InputError
 
 if TYPE_CHECKING:
+    import pymc as pm
     import xarray as xr
 
     from bayes_gmm.data import Observations
@@ -66,7 +67,7 @@ def fit(
     *,
     covariance: str = "VVV",
     prior: Prior | str | None = None,
-    n_starts: int = 10,
+    n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
     seed: int | None = None,
@@ -177,7 +178,7 @@ def parameters(result: Any) -> Parameters:
 
     Returns
     -------
-    Parameters
+    theta : Parameters
 
     Raises
     ------
@@ -187,6 +188,68 @@ def parameters(result: Any) -> Parameters:
     from bayes_gmm.results.tree import point_parameters
 
     return point_parameters(result)
+
+
+def pymc_model(
+    X: Any, n_components: int, *, prior: Prior | str = "default", likelihood: str = "mixture"
+) -> pm.Model:
+    r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
+
+    .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad
+        \Sigma_k \sim \mathrm{IW}(\nu_0, \Psi_0), \quad
+        \mu_k \mid \Sigma_k \sim N(m_0, \Sigma_k / \kappa_0), \quad
+        x_n \sim \textstyle\sum_k \phi_k N(\mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D)
+    n_components : int
+        K.
+    prior : "default" or Prior
+    likelihood : str
+        "mixture" is `pymc.Mixture` over `pymc.MvNormal` components.
+
+    Returns
+    -------
+    pymc.Model
+        With variables weights (cluster), means (cluster, feature), covariances
+        (cluster, feature, feature_bis) in the units of X, and the observed x (obs_id, feature).
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> model = bg.pymc_model(bg.datasets.load("faithful"), 2)
+    >>> sorted(model.named_vars)[0]
+    'covariances'
+    """
+    from bayes_gmm.inference.pymc_model import pymc_model as build
+
+    require_count("n_components", n_components)
+    observations = as_observations(X)
+    return build(
+        observations, n_components, proper_prior(prior, observations, n_components), likelihood
+    )
+
+
+def sample(
+    X: Any,
+    n_components: int,
+    *,
+    prior: Prior | str = "default",
+    engine: str = "auto",
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    cores: int | None = None,
+    seed: int | None = None,
+    progressbar: bool = True,
+) -> xr.DataTree:
+    raise NotImplementedError
 
 
 def require_count(name: str, value: Any) -> None:
@@ -224,4 +287,12 @@ def as_prior(
     return prior
 
 
-compare = diagnose = check = log_density = predict = pymc_model = report = sample = fit
+def proper_prior(prior: Prior | str, observations: Observations, n_components: int) -> Prior:
+    """Turn the argument `prior` into a proper Prior, which a posterior needs."""
+    chosen = as_prior(prior, observations, n_components)
+    if chosen is None or not chosen.is_proper:
+        raise InputError(
+            'a posterior needs a proper prior: "default", or a Prior with mean_precision > 0, '
+            "degrees_of_freedom > D - 1 and a positive-definite scale"
+        )
+    return chosen

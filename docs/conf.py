@@ -69,7 +69,18 @@ html_static_path = ["_static"]
 html_css_files = ["custom.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
-html_sidebars = {"index": [], "quickstart": [], "equations": [], "changelog": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "index",
+        "quickstart",
+        "equations",
+        "comparison",
+        "architecture",
+        "references",
+        "changelog",
+    )
+}
 html_theme_options = {
     "logo": {
         "text": "bayes_gmm",

@@ -14,6 +14,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -175,6 +177,7 @@ def climb(
     prior: Prior | None = None,
     max_iter: int = 10_000,
     tol: float = 1e-10,
+    accelerate: bool = True,
 ) -> Climb:
     """Run EM from one start: data, start, prior and outcome in the units of the data."""
     observations = Observations.of(x)
@@ -182,15 +185,20 @@ def climb(
     if prior is None:
         prior = Prior.flat(start.n_components, start.n_features)
     correlation = np.corrcoef(observations.values.T).reshape(2 * (start.n_features,))
+    rule = Rule(
+        prior.rescale(-origin / scale, 1 / scale),
+        UNCONSTRAINED,
+        np.diagonal(cholesky(correlation)) ** 2,
+    )
     result = em.run(
         expectation(observations),
-        prior.rescale(-origin / scale, 1 / scale),
+        rule,
         start.rescale(-origin / scale, 1 / scale),
-        data_variances=np.diagonal(cholesky(correlation)) ** 2,
         max_iter=max_iter,
         tol=tol,
+        accelerate=accelerate,
     )
-    parameters = result.state.parameters.rescale(origin, scale)
+    parameters = result.parameters.rescale(origin, scale)
     n_features, n_components = start.n_features, start.n_components
     jacobian = -observations.n_rows * np.log(scale).sum()
     if prior.is_proper:  # the density of D means and D (D + 1) / 2 covariances per component

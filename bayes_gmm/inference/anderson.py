@@ -1,4 +1,4 @@
-r"""Anderson acceleration: guess where a slow fixed-point iteration is going from its last few steps.
+r"""Anderson acceleration: guess from its last steps where a slow fixed-point iteration is going.
 
 EM maps statistics to statistics, y = E(M(x)), and creeps where components overlap. With residuals
 f_i = y_i - x_i of the last inputs, choose the combination of them whose residual is smallest and
@@ -48,7 +48,7 @@ class Anderson:
         ndarray (P,) or None
             None as long as there are too few steps to guess from.
         """
-        if len(self._inputs) < 3:  # noqa: PLR2004
+        if len(self._inputs) < 3:
             return None
         outputs = np.array(self._outputs)
         residuals = outputs - np.array(self._inputs)

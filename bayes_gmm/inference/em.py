@@ -203,7 +203,7 @@ def remaining_gain(gains: list[float], rounding: float) -> float:
     float
         Infinite as long as the gains do not shrink, zero once they are lost in rounding.
     """
-    if len(gains) < 2:  # noqa: PLR2004
+    if len(gains) < 2:
         return np.inf
     before, last = gains[-2:]
     if last <= rounding and before <= rounding:

@@ -1,7 +1,7 @@
 """Starts for EM: where the search for the best optimum begins.
 
-Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order, so
-that neither the order of the rows nor the way repeats are written down can change a fit. Each start
+Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order,
+so that neither the order of the rows nor the way repeats are written down can change a fit. Each start
 seeds the means by k-means++, half of them in coordinates in which the data are uncorrelated, where
 long parallel clusters are as easy to see as round ones.
 """
@@ -124,7 +124,7 @@ def seeds(
 def spread_out(
     rows: np.ndarray, counts: np.ndarray, n_components: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw rows that lie apart: each with chance proportional to its squared distance to those before.
+    """Draw rows that lie apart: chances are proportional to the squared distance to those before.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import initialize
+from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.search import search
 from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Rule
@@ -66,15 +66,17 @@ def estimate(
     data = initialize.sketch(view)
     initialize.require_components(n_components, data, n_rows)
     expect = expectation(view)
+    covariance = _covariance(expect, n_features)
+    worth: spurious.Worth = spurious.objective
     if prior is None:
         standard_prior = Prior.flat(n_components, n_features)
+        worth = spurious.penalized(covariance, n_rows)
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
-    rule = Rule(standard_prior, structure, _conditional_variances(expect, view))
-    rng = np.random.default_rng(seed)
-    seeds = initialize.seeds(data, n_components, n_starts, rng)
-    found = search(expect, rule, seeds, max_iter=max_iter, tol=tol)
-    best = found.best
+    rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
+    seeds = initialize.seeds(data, n_components, n_starts, np.random.default_rng(seed))
+    found = search(expect, rule, seeds, worth, max_iter=max_iter, tol=tol)
+    best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
     log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
@@ -88,6 +90,11 @@ def estimate(
         "start_iterations": np.array([len(run.objectives) - 1 for run in found.runs]),
         "start_converged": np.array([run.converged for run in found.runs]),
         "start_collapsed": np.array([run.collapsed is not None for run in found.runs]),
+        "optimum_objective": np.array([o.run.state.objective for o in found.optima]) + moved,
+        "optimum_starts": np.array([o.n_starts for o in found.optima]),
+        "optimum_spurious": np.array(
+            [o.run.state.objective > best.state.objective for o in found.optima]
+        ),
         "log_likelihood": log_likelihood,
         "log_prior": log_prior,
         "objective_final": log_likelihood + log_prior,
@@ -133,14 +140,14 @@ def default_prior(observations: Observations, n_components: int) -> Prior:
         In the user's units.
     """
     n_rows = observations.n_rows
-    covariance = _correlation(expectation(observations), observations) * n_rows / (n_rows - 1)
-    standard = Prior.from_moments(np.zeros(observations.n_features), covariance, n_components)
+    covariance = _covariance(expectation(observations), observations.n_features)
+    unbiased = covariance * n_rows / (n_rows - 1)
+    standard = Prior.from_moments(np.zeros(observations.n_features), unbiased, n_components)
     return standard.rescale(observations.origin, observations.scale)
 
 
-def _correlation(expect: Expect, observations: Observations) -> np.ndarray:
+def _covariance(expect: Expect, n_features: int) -> np.ndarray:
     """Covariance of the standardized data, by one pass with a single component."""
-    n_features = observations.n_features
     one = LogQuadratic(
         np.zeros(1), np.zeros((1, n_features)), np.zeros((1, n_features, n_features))
     )
@@ -148,16 +155,15 @@ def _correlation(expect: Expect, observations: Observations) -> np.ndarray:
     return statistics.scatter[0] / statistics.count[0]
 
 
-def _conditional_variances(expect: Expect, observations: Observations) -> np.ndarray:
+def _conditional_variances(covariance: np.ndarray, observations: Observations) -> np.ndarray:
     """Variance of each standardized feature given those before it; none may be zero."""
-    correlation = _correlation(expect, observations)
     try:
-        variances = np.diagonal(cholesky(correlation)) ** 2
+        variances = np.diagonal(cholesky(covariance)) ** 2
     except InputError:
-        variances = np.zeros(observations.n_features)
-    if (variances < VARIANCE_FLOOR).any():
-        vectors = np.linalg.eigh(correlation)[1]
-        involved = np.flatnonzero(np.abs(vectors[:, 0]) > 1e-3)  # noqa: PLR2004
+        variances = np.zeros(len(covariance))
+    if (variances < VARIANCE_FLOOR * np.diagonal(covariance)).any():
+        vectors = np.linalg.eigh(covariance)[1]
+        involved = np.flatnonzero(np.abs(vectors[:, 0]) > 1e-3)
         names = ", ".join(observations.feature_names[j] for j in involved)
         raise InputError(
             f"X has columns that determine each other exactly ({names}), so no covariance can be "

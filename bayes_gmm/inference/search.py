@@ -11,12 +11,32 @@ import numpy as np
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
+from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SHORT = 15
-FINISHED = 4
+FINISHED = 5
+SAME = 1e-3  # nats; optima this close are one
+
+
+class Optimum(NamedTuple):
+    """A local maximum that was reached.
+
+    Attributes
+    ----------
+    run : EMResult
+        The start that came closest to it.
+    n_starts : int
+        How many starts reached it.
+    worth : float
+        What optima are ranked by; below the objective where a component has all but vanished.
+    """
+
+    run: em.EMResult
+    n_starts: int
+    worth: float
 
 
 class Search(NamedTuple):
@@ -24,12 +44,13 @@ class Search(NamedTuple):
 
     Attributes
     ----------
-    best : EMResult
+    optima : list of Optimum
+        Distinct local maxima, the best one first.
     runs : list of EMResult
-        One per start, in order; those not finished stop after `SHORT` iterations.
+        One per start, in order; those not followed stop after `SHORT` iterations.
     """
 
-    best: em.EMResult
+    optima: list[Optimum]
     runs: list[em.EMResult]
 
 
@@ -37,6 +58,7 @@ def search(
     expect: Expect,
     rule: Rule,
     seeds: Iterable[SufficientStatistics],
+    worth: Worth,
     *,
     max_iter: int,
     tol: float,
@@ -48,6 +70,8 @@ def search(
     expect : callable
     rule : Rule
     seeds : iterable of SufficientStatistics
+    worth : callable
+        What to rank states by.
     max_iter : int
     tol : float
         In nats.
@@ -72,23 +96,44 @@ def search(
         runs.append(em.run(expect, rule, state, max_iter=min(SHORT, max_iter), tol=tol))
     standing = sorted(
         (i for i, run in enumerate(runs) if run.collapsed is None),
-        key=lambda i: runs[i].state.objective,
+        key=lambda i: worth(runs[i].state),
         reverse=True,
     )
-    finished: list[int] = []
+    followed: list[em.EMResult] = []
     for i in standing:
-        if len(finished) == FINISHED:
+        if len(followed) == FINISHED:
             break
-        rest = em.run(
-            expect, rule, runs[i].state, max_iter=max_iter - len(runs[i].objectives) + 1, tol=tol
-        )
-        runs[i] = rest._replace(objectives=runs[i].objectives + rest.objectives[1:])
+        so_far = runs[i].objectives
+        rest = em.run(expect, rule, runs[i].state, max_iter=max_iter - len(so_far) + 1, tol=tol)
+        runs[i] = rest._replace(objectives=so_far + rest.objectives[1:])
         if rest.collapsed is None:
-            finished.append(i)
-    if not finished:
+            followed.append(runs[i])
+    if not followed:
         raise CollapseError(
             f"all {len(runs)} starts collapsed: component {runs[0].collapsed} shrank onto too few "
             "distinct rows, where the likelihood is unbounded; "
             'use prior="default", fewer components or a covariance structure with fewer parameters'
         )
-    return Search(runs[max(finished, key=lambda i: runs[i].state.objective)], runs)
+    return Search(distinct(followed, worth), runs)
+
+
+def distinct(runs: list[em.EMResult], worth: Worth) -> list[Optimum]:
+    """Gather runs that ended at the same height, and rank the optima.
+
+    Parameters
+    ----------
+    runs : list of EMResult
+    worth : callable
+
+    Returns
+    -------
+    list of Optimum
+        The best first.
+    """
+    optima: list[Optimum] = []
+    for run in sorted(runs, key=lambda run: run.state.objective, reverse=True):
+        if optima and optima[-1].run.state.objective - run.state.objective < SAME:
+            optima[-1] = optima[-1]._replace(n_starts=optima[-1].n_starts + 1)
+        else:
+            optima.append(Optimum(run, 1, worth(run.state)))
+    return sorted(optima, key=lambda optimum: optimum.worth, reverse=True)

@@ -1,7 +1,7 @@
 """The fold: run a kernel over blocks of rows and add the statistics up.
 
-`expectation` closes over the data and returns `expect`, a function from K log-quadratic functions to
-sufficient statistics. The loops of the package call `expect` and never see the rows, how many
+`expectation` closes over the data and returns `expect`, a function from K log-quadratic functions
+to sufficient statistics. The loops of the package call `expect` and never see the rows, how many
 there are, or how many threads work on them. Blocks are cut by the number of rows alone and their
 statistics are added in order, so the answer does not depend on the threads.
 """

@@ -170,7 +170,7 @@ class Rule:
 def _pool(
     count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
-    """Posterior of the conjugate prior: weights and means at the mode, and what Sigma is made of."""
+    """Posterior of the conjugate prior: weights, means at the mode, and what Sigma is made of."""
     n_components, n_features = center.shape
     weights = np.empty(n_components)
     means = np.empty((n_components, n_features))

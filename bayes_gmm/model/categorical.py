@@ -1,4 +1,4 @@
-r"""The categorical distribution of the label: P(z = k) = phi_k, with phi_k >= 0 and sum_k phi_k = 1."""
+"""The categorical distribution of the label: P(z = k) = phi_k, phi_k >= 0, sum_k phi_k = 1."""
 
 import numpy as np
 
@@ -35,7 +35,9 @@ def check_weights(weights: np.ndarray) -> np.ndarray:
         )
     bad = np.flatnonzero(~(np.isfinite(phi) & (phi >= 0)))
     if bad.size:
-        raise InputError(f"weights[{bad[0]}] is {phi[bad[0]]}; every weight must be >= 0 and finite")
+        raise InputError(
+            f"weights[{bad[0]}] is {phi[bad[0]]}; every weight must be >= 0 and finite"
+        )
     if abs(phi.sum() - 1) > SUM_TOLERANCE:
         raise InputError(f"weights sum to {phi.sum():.10g}, not 1; divide them by their sum")
     return phi

@@ -2,15 +2,15 @@ r"""The 14 covariance structures: which parts of Sigma_k the components share.
 
     Sigma_k = lambda_k D_k A_k D_k'          volume, orientation, shape (|A_k| = 1)
 
-A structure is three letters, for volume, shape and orientation: E is equal over the components, V is
-varying, I is the identity. Given each component's scatter W_k and weight w_k, the M-step minimizes
+A structure is three letters, for volume, shape and orientation: E is equal over the components, V
+is varying, I is the identity. Given each component's scatter W_k and weight w_k, the M-step minimizes
 
     sum_k  w_k log|Sigma_k| + tr(W_k Sigma_k^-1)
 
 over the structure. Each case is one question, in which frame is Sigma_k diagonal (the axes, its own
 eigenvectors, or common ones), and one answer, `spectrum`, what goes on the diagonal.
 
-The functions keep to the part of NumPy that numba compiles: `kernels.rule` compiles this very source.
+The functions keep to the part of NumPy that numba compiles; `kernels.rule` compiles this source.
 """
 
 from collections.abc import Callable
@@ -84,8 +84,7 @@ class Structure(NamedTuple):
             code += "II"
         if code not in CODES:
             raise InputError(
-                f"covariance is {name!r}; choose one of {', '.join(CODES)}, "
-                f"or {', '.join(ALIASES)}"
+                f"covariance is {name!r}; choose one of {', '.join(CODES)}, or {', '.join(ALIASES)}"
             )
         return cls(code[0], "I", "I") if n_features == 1 else cls(*code)
 
@@ -100,7 +99,7 @@ class Structure(NamedTuple):
 
         Spheres and rotated axes that are shared, or shapes that are, mix the features' units.
         """
-        return self.orientation == "I" and self.shape != "I" or self.code in MATRIX_CODES
+        return (self.orientation == "I" and self.shape != "I") or self.code in MATRIX_CODES
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Count the free parameters of all covariances together.
@@ -252,20 +251,20 @@ def along_common_axes(
 ) -> np.ndarray:
     """EVE, VVE: common principal axes, each component its own variances along them."""
     n_components, n_features = scatter.shape[0], scatter.shape[1]
-    # A sum with unequal factors has the axes that all share as its only ones.
-    mixed = np.zeros((n_features, n_features))
-    for k in range(n_components):
-        mixed += previous[k] / ((k + 1.0) * np.trace(previous[k]))
-    axes = common_axes(scatter, weight, np.linalg.eigh(mixed)[1], equal_volume)
+    # The previous covariances have common axes exactly, and from there the objective only falls.
+    axes = common_axes(previous, weight, np.eye(n_features), equal_volume)
+    axes = common_axes(scatter, weight, axes, equal_volume)
     diagonal = np.empty((n_components, n_features))
     for k in range(n_components):
-        turned = scatter[k] @ axes
         for j in range(n_features):
-            diagonal[k, j] = (axes[:, j] * turned[:, j]).sum()
+            axis = axes[:, j]
+            diagonal[k, j] = (axis * (scatter[k] * axis).sum(axis=1)).sum()
     variances = spectrum(diagonal, weight, equal_volume, equal_shape)
     covariances = np.empty_like(scatter)
     for k in range(n_components):
-        covariances[k] = (axes * variances[k]) @ axes.T
+        for i in range(n_features):
+            for j in range(n_features):
+                covariances[k, i, j] = (axes[i] * axes[j] * variances[k]).sum()
     return covariances
 
 
@@ -403,7 +402,10 @@ def common_axes(
     diagonal = np.empty((n_components, n_features))
     turned = np.empty((n_components, n_features, n_features))
     for k in range(n_components):
-        turned[k] = axes.T @ scatter[k] @ axes
+        for i in range(n_features):
+            image = (scatter[k] * axes[:, i]).sum(axis=1)
+            for j in range(n_features):
+                turned[k, i, j] = (axes[:, j] * image).sum()
     for _ in range(MAX_INNER):
         largest = 0.0
         for k in range(n_components):

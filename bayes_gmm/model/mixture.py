@@ -1,10 +1,10 @@
 r"""The Gaussian mixture: its generative story, and its joint, marginal and conditional probability.
 
-    z ~ Categorical(phi),   x | z = k ~ N(mu_k, Sigma_k)                    the story
-    p(x, z = k) = phi_k N(x; mu_k, Sigma_k)                                 joint
-    p(x) = sum_k p(x, z = k)                                                marginal
-    p(z = k | x) = p(x, z = k) / p(x)                                       conditional
-    L(theta) = sum_n log sum_k phi_k N(x_n; mu_k, Sigma_k)                  log-likelihood
+z ~ Categorical(phi),   x | z = k ~ N(mu_k, Sigma_k)                    the story
+p(x, z = k) = phi_k N(x; mu_k, Sigma_k)                                 joint
+p(x) = sum_k p(x, z = k)                                                marginal
+p(z = k | x) = p(x, z = k) / p(x)                                       conditional
+L(theta) = sum_n log sum_k phi_k N(x_n; mu_k, Sigma_k)                  log-likelihood
 """
 
 import numpy as np

@@ -61,7 +61,7 @@ def _first_without_factor(matrices: np.ndarray) -> str:
 
 
 def inverse_factors(factors: np.ndarray) -> np.ndarray:
-    """Inverses of lower triangular factors, L_k^-1, which whiten the residual: L^-1 (x - mu) ~ N(0, I).
+    """Inverses of lower triangular factors, which whiten the residual: L^-1 (x - mu) ~ N(0, I).
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ class Parameters:
 
         Returns
         -------
-        Parameters
+        theta : Parameters
         """
         parameters = object.__new__(cls)
         object.__setattr__(parameters, "weights", weights)
@@ -165,7 +165,7 @@ class Parameters:
 
         Returns
         -------
-        Parameters
+        theta : Parameters
         """
         order = np.asarray(order)
         return Parameters(self.weights[order], self.means[order], self.covariances[order])
@@ -182,7 +182,7 @@ class Parameters:
 
         Returns
         -------
-        Parameters
+        theta : Parameters
         """
         scale = np.asarray(scale, dtype=float)
         return Parameters(

@@ -145,9 +145,7 @@ class Prior:
         return cls.from_moments(mean, covariance * len(rows) / (len(rows) - 1), n_components)
 
     @classmethod
-    def from_moments(
-        cls, mean: np.ndarray, covariance: np.ndarray, n_components: int
-    ) -> "Prior":
+    def from_moments(cls, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> "Prior":
         """Return the default prior of data with this mean and covariance.
 
         Parameters
@@ -276,7 +274,7 @@ class Prior:
 
         Returns
         -------
-        Parameters
+        theta : Parameters
 
         Raises
         ------
@@ -356,7 +354,7 @@ class Prior:
 
         Returns
         -------
-        Parameters
+        theta : Parameters
 
         Raises
         ------

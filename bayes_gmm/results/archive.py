@@ -5,7 +5,7 @@ point estimates are `/mle` and `/map`, the comparison and the checks `/compariso
 """
 
 import os
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def save(results: Any, path: str | Path) -> Path:
     return replace(path, tree.to_netcdf)
 
 
-def replace(path: str | Path, write: Any) -> Path:
+def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
     """Write to a new file in the same folder, then put it in the place of the old one.
 
     Parameters
@@ -68,26 +68,20 @@ def replace(path: str | Path, write: Any) -> Path:
         raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file")
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        write(name)
-        os.chmod(name, 0o666 & ~_mask())
-        os.replace(name, path)
+        write(part)
+        part.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return path
-
-
-def _mask() -> int:
-    """Permissions that this process takes away from new files; reading it means setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
     """Turn True and False into 1 and 0, which every reader of NetCDF knows."""
-    flags = {name: array.astype("int8") for name, array in dataset.variables.items()
-             if array.dtype == bool}
+    flags = {
+        name: array.astype("int8")
+        for name, array in dataset.variables.items()
+        if array.dtype == bool
+    }
     return dataset.assign({str(name): array for name, array in flags.items()})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import as_html, as_text, number
+from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
 
 LEVEL = 0.05
 
@@ -77,7 +77,7 @@ class Check:
         )
 
     def __str__(self) -> str:
-        return "\n\n".join([self.verdict, as_text(self._written()), self._note()])
+        return "\n\n".join([wrapped(self.verdict), as_text(self._written()), wrapped(self._note())])
 
     def __repr__(self) -> str:
         return str(self)
@@ -112,11 +112,14 @@ class Check:
         part = ""
         if attrs["n_rows_used"] < attrs["n_observations"]:
             part = f", a random part of {attrs['n_observations']}"
+        made = (
+            f"{counted(attrs['n_replicates'], 'replicate')} of "
+            f"{counted(attrs['n_rows_used'], 'row')}{part}."
+        )
         return (
-            f"{attrs['n_replicates']} replicates of {attrs['n_rows_used']} rows{part}. p is "
-            "two-sided, for a distance one-sided; joint p is adjusted for looking at all of them "
-            f"(* below {LEVEL:g}). A mixture is fitted to means and sds, so those hardly ever "
-            "surprise."
+            f"{made} p is two-sided, for a distance one-sided; joint p is adjusted for looking at "
+            f"all of them (* below {LEVEL:g}). A mixture is fitted to means and sds, so those "
+            "hardly ever surprise."
         )
 
 

@@ -61,6 +61,14 @@ def compare(
     ------
     InputError
         If the results do not belong together.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> faithful = bg.datasets.load("faithful")
+    >>> mle = bg.fit(faithful, 2, seed=1)
+    >>> posterior = bg.sample(faithful, 2, seed=1)  # doctest: +SKIP
+    >>> print(bg.compare(mle, posterior))  # doctest: +SKIP
     """
     lower, upper = tails(ci_prob)
     draws = Draws.of(posterior)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import as_html, as_text, number
+from bayes_gmm.results.convergence import worst
+from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
 LABEL_FREE = "label-free quantities"
@@ -86,9 +87,9 @@ class Comparison:
             f"Log-likelihood of the draws: mean {float(data['draws_log_likelihood_mean']):.2f}, "
             f"sd {float(data['draws_log_likelihood_sd']):.2f}, {attrs['ci_prob']:.0%} interval "
             f"{float(lower):.2f} to {float(upper):.2f}, "
-            f"largest {float(data['draws_log_likelihood_max']):.2f}. A maximum lies about "
-            f"{attrs['n_parameters'] / 2:g} above the mean, half its {attrs['n_parameters']} "
-            "parameters."
+            f"largest {float(data['draws_log_likelihood_max']):.2f}. With many rows a "
+            f"maximum lies {attrs['n_parameters'] / 2:g} above the mean, half its "
+            f"{attrs['n_parameters']} parameters."
         ]
         for name in self.estimators:
             one = data.sel(estimator=name)
@@ -98,7 +99,10 @@ class Comparison:
                     f"A draw reaches {best:.2f}, above the {name}: EM has missed the highest peak; "
                     "give it more starts."
                 )
-            outside = [str(p) for p in one["parameter"].to_numpy()[~one["covered"].to_numpy()]]
+            # A variance lies outside its interval where the sd does, and need not be named too.
+            variance = (one["kind"] == "covariance") & (one["feature"] == one["feature_bis"])
+            named = ~(one["covered"] | variance).to_numpy()
+            outside = [str(parameter) for parameter in one["parameter"].to_numpy()[named]]
             if outside:
                 said.append(f"{name} outside the interval: {', '.join(outside)}.")
             else:
@@ -117,8 +121,10 @@ class Comparison:
         attrs = self.dataset.attrs
         return (
             f"{' and '.join(self.estimators)} against the posterior: "
-            f"{attrs['n_observations']} rows, {attrs['n_features']} features, "
-            f"{attrs['n_components']} components, {attrs['n_chains']} x {attrs['n_draws']} draws"
+            f"{counted(attrs['n_observations'], 'row')}, "
+            f"{counted(attrs['n_features'], 'feature')}, "
+            f"{counted(attrs['n_components'], 'component')}, "
+            f"{attrs['n_chains']} x {counted(attrs['n_draws'], 'draw')}"
         )
 
     def _parameters(self) -> pd.DataFrame:
@@ -135,7 +141,7 @@ class Comparison:
         for name in ("mean", "sd", *self._ends):
             written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
         for name in self.estimators:
-            written[f"z {name}"] = [f"{z:+.2f}" for z in table[f"z {name}"]]
+            written[f"z {name}"] = [f"{z:+z.2f}" for z in table[f"z {name}"]]
         return written
 
     def _likelihoods(self) -> pd.DataFrame:
@@ -149,18 +155,6 @@ class Comparison:
             index=table.index,
         )
 
-    def _worst(self) -> pd.DataFrame:
-        """Worst diagnostics of each group."""
-        groups = self.diagnostics.groupby(level="group", sort=False)
-        return pd.DataFrame(
-            {
-                "largest R-hat": [f"{v:.3f}" for v in groups["rhat"].max()],
-                "smallest ESS bulk": [f"{v:.0f}" for v in groups["ess_bulk"].min()],
-                "smallest ESS tail": [f"{v:.0f}" for v in groups["ess_tail"].min()],
-            },
-            index=pd.Index(list(groups.groups), name="convergence"),
-        )
-
     def __str__(self) -> str:
         parameters = self._parameters()
         shown = parameters[self.dataset["kind"].to_numpy() != "covariance"]
@@ -169,8 +163,8 @@ class Comparison:
             self._title,
             f"{as_text(shown)}\n{note}",
             as_text(self._likelihoods()),
-            "\n".join(self.sentences),
-            as_text(self._worst()),
+            "\n".join(map(wrapped, self.sentences)),
+            as_text(worst(self.diagnostics)),
         ]
         return "\n\n".join(parts)
 
@@ -180,5 +174,5 @@ class Comparison:
     def _repr_html_(self) -> str:
         return as_html(
             self._title,
-            [self._parameters(), self._likelihoods(), *self.sentences, self._worst()],
+            [self._parameters(), self._likelihoods(), *self.sentences, worst(self.diagnostics)],
         )

@@ -10,6 +10,7 @@ which the covariance of a small unit is not.
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from arviz_stats.base import array_stats
 
 FEWEST_DRAWS = 8  # two split halves of a chain need four draws each
@@ -58,3 +59,27 @@ def convergence(values: np.ndarray) -> Convergence:
         result.ess_bulk[usable] = array_stats.ess(draws, method="bulk", **axes)
         result.ess_tail[usable] = array_stats.ess(draws, method="tail", prob=TAILS, **axes)
     return result
+
+
+def worst(table: pd.DataFrame) -> pd.DataFrame:
+    """Write down the worst diagnostics of each group of quantities.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns rhat, ess_bulk and ess_tail by (group, quantity).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of strings, one row per group.
+    """
+    groups = table.groupby(level="group", sort=False)
+    return pd.DataFrame(
+        {
+            "largest R-hat": [f"{value:.3f}" for value in groups["rhat"].max()],
+            "smallest ESS bulk": [f"{value:.0f}" for value in groups["ess_bulk"].min()],
+            "smallest ESS tail": [f"{value:.0f}" for value in groups["ess_tail"].min()],
+        },
+        index=pd.Index(list(groups.groups), name="convergence"),
+    )

@@ -5,7 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
-from bayes_gmm.results.tables import as_html, as_text
+from bayes_gmm.results.convergence import worst
+from bayes_gmm.results.tables import as_html, as_text, wrapped
 
 Kind = Literal["convergence", "identification", "note"]
 
@@ -80,26 +81,17 @@ class Diagnosis:
         return self.converged and self.identified
 
     def __str__(self) -> str:
-        parts = [self.verdict]
+        parts = [wrapped(self.verdict)]
         if self.reasons:
-            parts.append("\n".join(f"* {finding}" for finding in self.reasons))
-        return "\n\n".join([*parts, as_text(self._worst()), as_text(self._chains())])
+            parts.append("\n".join(wrapped(f"* {finding}") for finding in self.reasons))
+        return "\n\n".join([*parts, as_text(worst(self.table)), as_text(self._chains())])
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         reasons = [str(finding) for finding in self.reasons]
-        return as_html(self.verdict, [*reasons, self._worst(), self._chains()])
-
-    def _worst(self) -> pd.DataFrame:
-        groups = self.table.groupby(level="group", sort=False)
-        columns = {
-            "largest R-hat": [f"{value:.3f}" for value in groups["rhat"].max()],
-            "smallest ESS bulk": [f"{value:.0f}" for value in groups["ess_bulk"].min()],
-            "smallest ESS tail": [f"{value:.0f}" for value in groups["ess_tail"].min()],
-        }
-        return pd.DataFrame(columns, index=pd.Index(list(groups.groups), name="convergence"))
+        return as_html(self.verdict, [*reasons, worst(self.table), self._chains()])
 
     def _chains(self) -> pd.DataFrame:
         written = self.chains.astype(object)

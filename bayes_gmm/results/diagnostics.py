@@ -58,6 +58,16 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     ------
     InputError
         If `posterior` is no posterior result.
+
+    References
+    ----------
+    Vehtari et al. (2021), Bayesian Analysis 16.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1)  # doctest: +SKIP
+    >>> bg.diagnose(posterior).verdict  # doctest: +SKIP
     """
     evidence = gather(posterior)
     reasons = _apply(FATAL, evidence)

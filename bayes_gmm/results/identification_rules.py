@@ -124,6 +124,6 @@ def label_switching(evidence: Evidence) -> list[Finding]:
             f"draws{place}.",
             float(share),
             0,
-            "Relabelling put them right; raw labels are kept in sample_stats.",
+            "The draws were renumbered to match it; sample_stats keeps the permutation.",
         )
     ]

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws, feature_names, is_posterior, observed_rows
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.rows import rows_like
@@ -54,6 +54,13 @@ def predict(
     ------
     InputError
         If X does not fit the result, or is missing where the result holds no data.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> theta = bg.Parameters([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    >>> bg.predict(theta, [[0.1], [3.0]])["label"].values
+    array([0, 1])
     """
     probabilities = tails(ci_prob)
     mixtures = _mixtures(result)
@@ -64,10 +71,10 @@ def predict(
         variables["responsibilities_lower"] = np.empty_like(variables["responsibilities"])
         variables["responsibilities_upper"] = np.empty_like(variables["responsibilities"])
     for rows, log_joint in _blocks(values, mixtures):
-        shares = np.exp(log_joint - logsumexp(log_joint, axis=2, keepdims=True))
-        variables["responsibilities"][rows] = shares.mean(axis=0)
+        shares = softmax(log_joint, axis=2)
+        variables["responsibilities"][rows] = shares.mean(axis=1)
         if is_posterior(result):
-            lower, upper = np.quantile(shares, probabilities, axis=0)
+            lower, upper = np.quantile(shares, probabilities, axis=1)
             variables["responsibilities_lower"][rows] = lower
             variables["responsibilities_upper"][rows] = upper
     mean = variables["responsibilities"]
@@ -103,12 +110,19 @@ def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray
     ------
     InputError
         As in `predict`.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> theta = bg.Parameters([1.0], [[0.0]], [[[1.0]]])
+    >>> bg.log_density(theta, [[0.0]]).values.round(4)
+    array([-0.9189])
     """
     mixtures = _mixtures(result)
     values, index = _rows(result, X)
     density = np.empty(len(values))
     for rows, log_joint in _blocks(values, mixtures):
-        density[rows] = logsumexp(log_joint, axis=(0, 2)) - np.log(len(mixtures))
+        density[rows] = logsumexp(log_joint, axis=(1, 2)) - np.log(len(mixtures))
     dataset = labelled({"log_density": density}, index=index, dims={"log_density": ("obs_id",)})
     return dataset["log_density"].assign_attrs(n_draws=len(mixtures))
 
@@ -116,7 +130,7 @@ def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray
 def log_likelihood(parameters: Parameters, rows: np.ndarray) -> float:
     """Log-likelihood of rows (N, D), without holding more than a block of them at a time."""
     blocks = _blocks(rows, [parameters])
-    return float(sum(logsumexp(log_joint[0], axis=1).sum() for _, log_joint in blocks))
+    return float(sum(logsumexp(log_joint, axis=2).sum() for _, log_joint in blocks))
 
 
 def _mixtures(result: Any) -> list[Parameters]:
@@ -136,14 +150,23 @@ def _rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndar
 
 
 def _blocks(values: np.ndarray, mixtures: list[Parameters]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of the rows, with their log joint density (S, rows, K) under each mixture."""
-    quadratics: list[LogQuadratic] = [mixture.log_quadratic() for mixture in mixtures]
-    numbers_per_row = len(mixtures) * mixtures[0].n_components
-    size = max(1, BLOCK_NUMBERS // numbers_per_row)
+    """Yield slices of the rows, with their log joint density (rows, S, K) under each mixture.
+
+    The whitened residuals of all mixtures come from one matrix product, as L^-1 (x - a) minus
+    L^-1 (mu - a). The origin a lies amid the means, so that the difference keeps its digits
+    wherever the data are.
+    """
+    quadratics = [mixture.log_quadratic() for mixture in mixtures]
+    offset, center, whitener = (np.stack(part) for part in zip(*quadratics, strict=True))
+    origin = center.mean(axis=(0, 1))
+    shift = np.einsum("skij,skj->ski", whitener, center - origin)
+    project = whitener.reshape(-1, len(origin)).T
+    size = max(1, BLOCK_NUMBERS // shift.size)
     for start in range(0, len(values), size):
         rows = slice(start, start + size)
-        block = np.asarray(values[rows], dtype=np.float64)
-        yield rows, np.stack([quadratic(block) for quadratic in quadratics])
+        block = np.asarray(values[rows], dtype=np.float64) - origin
+        whitened = (block @ project).reshape(-1, *shift.shape) - shift
+        yield rows, offset - 0.5 * np.einsum("nskd,nskd->nsk", whitened, whitened)
 
 
 def tails(ci_prob: float) -> tuple[float, float]:

@@ -1,10 +1,12 @@
 """Numbers as a person writes them down: rounded to what the uncertainty leaves of them."""
 
 from html import escape
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
 
+LINE = 100
 LONGEST_FRACTION = 8
 LARGEST_FIXED = 1e9
 
@@ -35,12 +37,12 @@ def number(value: float, sd: float, digits: int = 2) -> str:
         return f"{value:.6g}"
     decimals = digits - 1 - int(np.floor(np.log10(sd)))
     if decimals <= LONGEST_FRACTION and abs(value) < LARGEST_FIXED:
-        text = f"{value:.{max(decimals, 0)}f}"
+        text = f"{value:z.{max(decimals, 0)}f}"
     elif value == 0:
         text = "0"
     else:
         text = f"{value:.{max(int(np.floor(np.log10(abs(value)))) + decimals, 0)}e}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    return text
 
 
 def as_text(frame: pd.DataFrame) -> str:
@@ -55,6 +57,16 @@ def as_text(frame: pd.DataFrame) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun: 1 row, 2 rows."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def wrapped(text: str) -> str:
+    """Break a paragraph into lines that fit a terminal."""
+    return fill(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def as_html(title: str, parts: list[pd.DataFrame | str]) -> str:

@@ -135,8 +135,9 @@ def point_tree(
     -------
     xarray.DataTree
     """
-    per_start = ("start_objective", "start_iterations", "start_converged", "start_collapsed")
-    dims: dict[str, tuple[str, ...]] = {name: ("start",) for name in per_start}
+    dims: dict[str, tuple[str, ...]] = {
+        name: (name.split("_")[0],) for name in optimizer if name.startswith(("start_", "optimum_"))
+    }
     dims["objective"] = ("iteration",)
     groups = {
         "/": xr.Dataset(
@@ -161,7 +162,7 @@ def point_parameters(result: Any) -> Parameters:
 
     Returns
     -------
-    Parameters
+    theta : Parameters
 
     Raises
     ------
@@ -175,6 +176,4 @@ def point_parameters(result: Any) -> Parameters:
             f"result must come from fit or sample, or be Parameters; got {type(result).__name__}"
         )
     point = result["point_estimate"].to_dataset()
-    return Parameters(
-        *(np.asarray(point[name]) for name in ("weights", "means", "covariances"))
-    )
+    return Parameters(*(np.asarray(point[name]) for name in ("weights", "means", "covariances")))

@@ -1,5 +1,8 @@
 """The fold over blocks of rows: the same statistics, however the rows are cut and shared out."""
 
+import multiprocessing
+import sys
+
 import numpy as np
 import pytest
 from helpers import random_parameters
@@ -107,3 +110,22 @@ def test_a_memory_mapped_file_gives_the_statistics_of_its_numbers(tmp_path, dtyp
     np.testing.assert_allclose(mapped.origin, loaded.origin, rtol=1e-12, atol=1e-15)
     expected = expectation(loaded, threads=2, block_rows=700)(theta.log_quadratic())
     assert_close(found, expected, 1e-12)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks by habit")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_can_use_threads_though_those_of_its_parent_are_gone():
+    observations, theta = problem(3000, 2)
+    functions = theta.log_quadratic()
+    expect = expectation(observations, threads=2, block_rows=500)
+    expected = expect(functions).log_normalizer  # the parent's threads have started now
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(expect(functions).log_normalizer))
+    child.start()
+    try:
+        assert receiver.poll(timeout=20), "the child waits for threads that it does not have"
+        assert receiver.recv() == expected
+    finally:
+        child.kill()
+        child.join()

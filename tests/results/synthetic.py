@@ -47,7 +47,10 @@ def observe(x, names=None):
     observations = Observations.of(x)
     names = names or observations.feature_names
     return Observations(
-        observations.values, tuple(names), observations.index, observations.origin,
+        observations.values,
+        tuple(names),
+        observations.index,
+        observations.origin,
         observations.scale,
     )
 

@@ -69,7 +69,9 @@ def _handles(result: Check) -> list[Artist]:
         Line2D([], [], color=SURPRISE, linewidth=1.8, label="the data"),
         Patch(color=style.BAND, alpha=0.5, label=f"{result.tree.attrs['band']:.0%} of replicates"),
         Line2D([], [], **_dot(False), label="p-value of a statistic"),
-        Patch(color=style.LINES, alpha=0.5, label=f"below {LEVEL:g}: by chance, 1 in {1 / LEVEL:g}"),
+        Patch(
+            color=style.LINES, alpha=0.5, label=f"below {LEVEL:g}: by chance, 1 in {1 / LEVEL:g}"
+        ),
     ]
     if not result.ok:
         handles.append(Line2D([], [], **_dot(True), label="surprising among so many"))
@@ -109,9 +111,7 @@ def _density(axes: Axes, curves: xr.Dataset) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _p_values(
-    axes: Axes, names: list[str] | None, compared: xr.Dataset, tree: xr.DataTree
-) -> None:
+def _p_values(axes: Axes, names: list[str] | None, compared: xr.Dataset, tree: xr.DataTree) -> None:
     smallest = 1 / (tree.attrs["n_replicates"] + 1)
     p = np.clip(compared["p_value"].to_numpy(), smallest, 1)
     surprising = compared["adjusted_p_value"].to_numpy() < LEVEL

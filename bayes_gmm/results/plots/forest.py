@@ -4,7 +4,7 @@ Clusters are columns, quantities are rows. Each panel has its own axis, in the u
 parameter and as wide as its posterior: what is read is where an estimate lies among the draws.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,7 @@ MOST_ROWS = 30
 KINDS = ("weight", "mean", "sd", "correlation")
 
 
-def comparison(
-    point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95
-) -> Figure:
+def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> Figure:
     """Draw the posterior of every weight, mean, sd and correlation with the estimates marked.
 
     Parameters
@@ -92,7 +90,7 @@ def comparison(
     return figure
 
 
-def _rows(scalars: Sequence[Scalar], table: xr.Dataset) -> tuple[list[Mapping[int, int]], str]:
+def _rows(scalars: Sequence[Scalar], table: xr.Dataset) -> tuple[list[dict[int, int]], str]:
     """Group the scalars by what they are: each row maps clusters to places in the catalogue."""
     rows: dict[tuple, dict[int, int]] = {}
     for place, scalar in enumerate(scalars):
@@ -126,7 +124,9 @@ def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> Non
     axes.fill_between(x, height, color=shade, alpha=0.28, linewidth=0)
     axes.plot(x, height, color=shade, linewidth=1)
     axes.axhline(0, color=style.LINES, linewidth=0.8)
-    axes.plot([entry["lower"], entry["upper"]], [0, 0], color=shade, linewidth=3.2, solid_capstyle="butt")
+    axes.plot(
+        [entry["lower"], entry["upper"]], [0, 0], color=shade, linewidth=3.2, solid_capstyle="butt"
+    )
     estimates = entry["estimate"].to_numpy()
     low, high = window(values, estimates)
     for position, estimate in enumerate(estimates):

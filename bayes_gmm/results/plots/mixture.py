@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -101,7 +102,7 @@ def _curve(subject: Subject) -> Figure:
             alpha=0.7,
             clip_on=False,
         )
-    handles = [*_clusters(subject), Line2D([], [], color=style.INK, label="mixture")]
+    handles: list[Artist] = [*_clusters(subject), Line2D([], [], color=style.INK, label="mixture")]
     if subject.draws:
         handles.append(Patch(color=style.INK, alpha=0.18, label="95% credible band"))
     style.key(figure, handles)
@@ -113,7 +114,7 @@ def _plane(subject: Subject) -> Figure:
     axes = figure.add_subplot()
     style.tidy(axes, xlabel=subject.features[0], ylabel=subject.features[1])
     panels.two_features(axes, subject)
-    handles = [*_clusters(subject), *_ellipses(subject)]
+    handles: list[Artist] = [*_clusters(subject), *_ellipses(subject)]
     handles.append(Patch(color=panels.SHADES[-1], label="50%, 80%, 95% of the mixture"))
     style.key(figure, handles, columns=3)
     return figure
@@ -135,7 +136,7 @@ def _grid(subject: Subject) -> Figure:
             left = subject.features[i] if j == 0 and i > 0 else ""
             style.tidy(panel, xlabel=bottom, ylabel=left, ticks=4, grid=None)
             if i == j:
-                panels.one_feature(panel, subject.marginal([i]))
+                panels.one_feature(panel, subject.marginal([i]), casing=2.0)
                 panel.set_yticks([])
                 panel.spines["left"].set_visible(False)
             else:

@@ -13,12 +13,12 @@ from bayes_gmm.results.plots.subject import Subject
 ELLIPSES = (0.5, 0.95)
 REGIONS = (0.95, 0.8, 0.5)
 SHADES = ("#f0f3f6", "#e1e7ed", "#cfd8e1")
-FAINT_DRAWS = 40
+FAINT_DRAWS = 30
 BAND = (0.025, 0.975)
 MOST_BINS = 60
 
 
-def one_feature(axes: Axes, subject: Subject, *, histogram: bool = True) -> None:
+def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
     """Draw a histogram under the components, the mixture and, of a posterior, its 95% band.
 
     Parameters
@@ -26,11 +26,11 @@ def one_feature(axes: Axes, subject: Subject, *, histogram: bool = True) -> None
     axes : Axes
     subject : Subject
         With one feature.
-    histogram : bool
-        Whether the rows are shown too.
+    casing : float
+        Width of the mixture's line, wide enough to be seen behind a component's.
     """
     low, high = subject.limits()[0]
-    if histogram and subject.rows is not None:
+    if subject.rows is not None:
         values = subject.rows[:, 0]
         axes.hist(
             values,
@@ -47,9 +47,9 @@ def one_feature(axes: Axes, subject: Subject, *, histogram: bool = True) -> None
         lower, upper = np.quantile(total, BAND, axis=0)
         axes.fill_between(grid, lower, upper, color=style.INK, alpha=0.16, linewidth=0)
     # The mixture is the casing of a component's line wherever that component is nearly all of it.
-    axes.plot(grid, total.mean(axis=0), color=style.INK, linewidth=2.8)
+    axes.plot(grid, total.mean(axis=0), color=style.INK, linewidth=casing)
     for k in range(subject.point.n_components):
-        axes.plot(grid, densities[..., k].mean(axis=0), color=style.color(k), linewidth=1.4)
+        axes.plot(grid, densities[..., k].mean(axis=0), color=style.color(k), linewidth=casing / 2)
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0)
 
@@ -72,10 +72,14 @@ def two_features(axes: Axes, subject: Subject, *, contours: bool = True, dot: fl
         _regions(axes, subject, limits)
     _dots(axes, subject, dot)
     step = -(-len(subject.draws) // FAINT_DRAWS) or 1
-    for k in range(subject.point.n_components):
+    clusters = range(subject.point.n_components)
+    for k in clusters:
+        outer = [ellipse(theta, k, ELLIPSES[-1], 60) for theta in subject.draws[::step]]
         shade = style.color(k)
-        outer = [ellipse(theta, k, ELLIPSES[-1]) for theta in subject.draws[::step]]
-        axes.add_collection(LineCollection(outer, colors=shade, linewidths=0.5, alpha=0.22))
+        faint = LineCollection(outer, colors=shade, linewidths=0.5, alpha=0.22, rasterized=True)
+        axes.add_collection(faint)
+    for k in clusters:
+        shade = style.color(k)
         for level, width in zip(ELLIPSES, (1.1, 1.7), strict=True):
             axes.plot(*ellipse(subject.point, k, level).T, color=shade, linewidth=width)
         axes.plot(
@@ -122,7 +126,8 @@ def _dots(axes: Axes, subject: Subject, size: float) -> None:
         chance = 1 / n_components if n_components > 1 else 0.0
         certainty = (subject.shares[mine, k] - chance) / (1 - chance)
         axes.scatter(
-            *subject.dots[mine].T,
+            subject.dots[mine, 0],
+            subject.dots[mine, 1],
             s=size,
             c=[style.blend(style.color(k), "#7b8794", share) for share in certainty],
             marker=style.marker(k),
@@ -135,7 +140,7 @@ def _dots(axes: Axes, subject: Subject, size: float) -> None:
 def _regions(axes: Axes, subject: Subject, limits: np.ndarray) -> None:
     """Shade the smallest regions that hold given shares of the mixture."""
     n_grid, n_sampled, most_draws = 140, 4000, 50
-    x, y = (np.linspace(*ends, n_grid) for ends in limits)
+    x, y = (np.linspace(low, high, n_grid) for low, high in limits)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     density = subject.log_density(grid, most_draws).reshape(n_grid, n_grid)
     rng = np.random.default_rng(0)
@@ -149,11 +154,11 @@ def _regions(axes: Axes, subject: Subject, limits: np.ndarray) -> None:
 
 def _fine_grid(theta: Parameters, low: float, high: float) -> np.ndarray:
     """Points along the axis, close together where a component is narrow."""
-    spread = np.linspace(-4, 4, 81)
+    spread = np.linspace(-4, 4, 41)
     deviations = np.sqrt(theta.covariances[:, 0, 0])
     near = (theta.means + deviations[:, None] * spread).ravel()
     near = near[(near > low) & (near < high)]
-    return np.unique(np.concatenate([np.linspace(low, high, 300), near]))
+    return np.unique(np.concatenate([np.linspace(low, high, 160), near]))
 
 
 def _bin_edges(values: np.ndarray) -> np.ndarray:

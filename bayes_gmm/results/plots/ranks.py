@@ -20,7 +20,7 @@ from bayes_gmm.results.plots import style
 from bayes_gmm.results.scalars import catalogue, flatten
 
 MOST_ROWS = 6
-MOST_POINTS = 800  # of a trace
+MOST_POINTS = 400  # of a trace
 FIRST = "log_likelihood"
 BAND = 0.99
 
@@ -73,9 +73,9 @@ def ranks(posterior: xr.DataTree) -> Figure:
         Patch(color=style.LINES, label=f"{BAND:.0%} band of chains that agree"),
     ]
     style.key(figure, handles, columns=min(n_chains, 8) + 1)
-    note = "" if len(chosen) == len(names) else (
-        f"the log-likelihood, and of {len(names) - 1} other quantities those with the largest R-hat"
-    )
+    note = ""
+    if len(chosen) < len(names):
+        note = f"the log-likelihood, and the largest R-hat of {len(names) - 1} other quantities"
     style.headline(figure, "Traces, and how the ranks of each chain differ from uniform", note)
     return figure
 
@@ -103,7 +103,7 @@ def _trace(axes: Axes, values: np.ndarray, shades: list) -> None:
     n_draws = values.shape[1]
     shown = np.unique(np.linspace(0, n_draws - 1, min(n_draws, MOST_POINTS)).round().astype(int))
     for chain, shade in zip(values, shades, strict=True):
-        axes.plot(shown, chain[shown], color=shade, linewidth=0.6, alpha=0.75)
+        axes.plot(shown, chain[shown], color=shade, linewidth=0.6, alpha=0.75, rasterized=True)
     axes.set_xlim(0, n_draws - 1 or 1)
 
 

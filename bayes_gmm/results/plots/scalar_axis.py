@@ -7,7 +7,7 @@ OUTER = (0.001, 0.999)
 REACH = 1.5  # how many widths of the draws an axis is stretched to include an estimate
 
 
-def density(values: np.ndarray, n: int = 160) -> tuple[np.ndarray, np.ndarray]:
+def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
     """Estimate the density of draws, scaled so that its peak is one.
 
     Parameters

@@ -154,6 +154,4 @@ def key(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
 def key_in(axes: Axes, handles: Sequence[Any]) -> None:
     """Put the legend where a grid of panels has a place to spare."""
     axes.set_axis_off()
-    axes.legend(
-        handles=list(handles), loc="center", fontsize=SMALL, labelcolor=INK, frameon=False
-    )
+    axes.legend(handles=list(handles), loc="center", fontsize=SMALL, labelcolor=INK, frameon=False)

@@ -56,17 +56,18 @@ class Subject:
     def of(cls, result: xr.DataTree | Parameters, X: Any = None) -> "Subject":
         """Read a result; X replaces the rows that it was computed from."""
         point = point_parameters(result)
+        draws: list[Parameters] = []
         if isinstance(result, Parameters):
             features = tuple(f"x{j}" for j in range(point.n_features))
-            rows = None
-            name = "mixture"
+            rows, name = None, "mixture"
         else:
-            features = feature_names(result)
-            rows = observed_rows(result)
-            name = "posterior" if is_posterior(result) else str(result.attrs["estimator"])
+            features, rows = feature_names(result), observed_rows(result)
+            if is_posterior(result):
+                draws, name = Draws.of(result).thinned(MOST_DRAWS), "posterior"
+            else:
+                name = str(result.attrs["estimator"])
         if X is not None:
             rows, _ = rows_like(X, features)
-        draws = Draws.of(result).thinned(MOST_DRAWS) if is_posterior(result) else []
         dots = shares = None
         if rows is not None:
             n_dots = min(len(rows), MOST_ROWS)

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 
 class Paragraph(NamedTuple):
-    """A paragraph of text; the tone is shown beside it."""
+    """A paragraph of text: what it is about, and whether it is good news."""
 
     text: str
-    tone: Literal["plain", "good", "bad", "quiet"] = "plain"
+    tone: Literal["plain", "good", "bad", "note", "quiet"] = "plain"
+    topic: str = ""
     kind: str = "paragraph"
 
 

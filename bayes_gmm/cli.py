@@ -1,0 +1,252 @@
+"""The command line: `bayes-gmm analyze faithful -k 2 --out out/`.
+
+Only typer is loaded here; each command loads what it needs, so that ``--help`` answers at once.
+"""
+
+import csv
+import sys
+import textwrap
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bayes_gmm.errors import CollapseError, InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what the user can put right ends in one line and exit code 2."""
+    try:
+        app(args=arguments, prog_name="bayes-gmm")
+    except (InputError, CollapseError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {where}{error.strerror or error}", err=True)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"bayes-gmm {version('bayes-gmm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Gaussian mixtures: EM, the posterior by PyMC, and an honest comparison of the two."""
+
+
+@app.command(short_help="Fit, sample, compare, check and report.")
+def analyze(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A built-in data set, or the path of a CSV file.")
+    ],
+    k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")
+    ] = None,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
+    draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
+    tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
+    chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
+    cores: Annotated[
+        int | None, typer.Option(help="Chains to run at a time; all that fit by default.")
+    ] = None,
+    prior: Annotated[str, typer.Option(help="Prior of the MAP and the posterior.")] = "default",
+    ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Fit a mixture by EM, sample its posterior, compare the two, check the fit, write a report.
+
+    Writes analysis.nc, report.html and pictures/*.png into the folder, each as soon as it is known;
+    other files there are left alone.
+    """
+    from rich.console import Console
+
+    from bayes_gmm.pipeline import Pipeline
+
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    frame, n_dropped = _read(data, columns, drop_missing)
+    name = Path(data).name
+    title = f"{name}: {k} Gaussian component{'s' * (k != 1)}"
+    if n_dropped:
+        title += f", {n_dropped} incomplete row{'s' * (n_dropped != 1)} left out"
+    pipeline = Pipeline(
+        frame,
+        k,
+        out,
+        title,
+        prior,
+        seed,
+        draws,
+        tune,
+        chains,
+        cores,
+        ci_prob,
+        progressbar=console.is_terminal and not quiet,
+    )
+    dropped = f", {n_dropped} incomplete rows left out" if n_dropped else ""
+    _line(console, "data", f"{name}: {len(frame)} rows of {', '.join(frame.columns)}{dropped}")
+    with _warnings_as_lines(console):
+        for stage in pipeline.stages:
+            started = time.perf_counter()
+            with _working(console, stage.title, stage.shows_progress):
+                outcome = stage.run()
+            _line(console, stage.title, outcome, time.perf_counter() - started)
+    if not quiet:
+        found = pipeline.results
+        typer.echo(f"\n{found['comparison']}\n\n{_verdicts(found)}\n")
+        typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
+
+
+@app.command(short_help="List the built-in data sets, or export one.")
+def datasets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Tell more about this one.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this CSV file.")] = None,
+) -> None:
+    """List the built-in data sets, tell about one, or export it with its labels."""
+    from bayes_gmm import datasets as built_in
+
+    if name is None:
+        if out is not None:
+            raise InputError("--out needs a name: for example, datasets iris --out iris.csv")
+        for known in built_in.names():
+            one = built_in.describe(known)
+            missing = f" ({one.missing} incomplete)" if one.missing else ""
+            typer.echo(f"{one.name:<10} {one.title}, {one.rows} rows{missing}")
+            columns = [f"{name} [{unit}]" for name, unit in one.measurements.items()]
+            typer.echo(textwrap.indent(textwrap.fill(", ".join(columns), 84), " " * 11))
+    elif out is None:
+        typer.echo(str(built_in.describe(name)))
+    else:
+        built_in.load(name, labels=True).to_csv(out, index=False)
+        typer.echo(f"Written: {out}")
+
+
+@app.command(short_help="Make data from a random mixture.")
+def simulate(
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    n: Annotated[int, typer.Option("-n", "--rows", help="Number of rows.")] = 500,
+    k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")] = 3,
+    d: Annotated[int, typer.Option("-d", "--features", help="Number of features.")] = 2,
+    separation: Annotated[
+        float, typer.Option(help="Least distance of two means, in standard deviations.")
+    ] = 3.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
+) -> None:
+    """Make data from a random mixture.
+
+    The parameters come from a conjugate prior whose components have standard deviations of about 1,
+    drawn again until all means are as far apart as asked. The columns are x0, x1, ... and the label
+    z of each row, which is text (a, b, ...) so that it can't be taken for a measurement.
+    """
+    import bayes_gmm as bg
+    from bayes_gmm.random_mixture import random_mixture
+
+    parameters = random_mixture(k, d, separation, seed)
+    simulated = bg.simulate(parameters, n, seed=seed)
+    frame = simulated["x"].to_pandas()
+    features = list(frame.columns)
+    frame["z"] = [_letters(label) for label in simulated["z"].to_numpy()]
+    frame.to_csv(out, index=False)
+    lines = [("cluster", "weight", *(f"mean {name}" for name in features))]
+    for label, weight, mean in zip(range(k), parameters.weights, parameters.means, strict=True):
+        lines.append((_letters(label), f"{weight:.3f}", *(f"{value:.3f}" for value in mean)))
+    typer.echo(f"{_aligned(lines)}\n\nWritten: {out} ({n} rows)")
+    chosen = ",".join(features)
+    typer.echo(f"Next: bayes-gmm analyze {out} -k {k} --columns {chosen} --out {out.stem}")
+
+
+def _read(data: str, columns: str | None, drop_missing: bool) -> tuple[Any, int]:
+    """Load a built-in data set or a CSV file."""
+    from bayes_gmm import datasets as built_in
+    from bayes_gmm.data import read_csv, select
+
+    chosen = None if columns is None else next(csv.reader([columns], skipinitialspace=True), [])
+    if data in built_in.names():
+        frame = built_in.load(data, labels=chosen is not None)
+        return select(frame, chosen, drop_missing, what=data)
+    if not Path(data).exists() and not Path(data).suffix:
+        raise InputError(
+            f"{data}: no such file, and no built-in data set has that name; there are "
+            f"{', '.join(built_in.names())}"
+        )
+    return read_csv(data, chosen, drop_missing)
+
+
+def _letters(label: int) -> str:
+    """Name clusters a, b, ..., z, aa, ab, ..."""
+    label, letter = divmod(int(label), 26)
+    return (_letters(label - 1) if label else "") + chr(ord("a") + letter)
+
+
+def _verdicts(found: dict[str, Any]) -> str:
+    """Say whether to trust the draws and the model, and what to do if not."""
+    diagnosis = found["diagnosis"]
+    advice = [f"  {reason.statement} {reason.advice}" for reason in diagnosis.reasons]
+    sampling = "\n".join([f"Sampling: {diagnosis.verdict}", *advice])
+    return f"{sampling}\nFit: {found['checks'].verdict}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Write a table, every column as wide as its widest entry."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _line(console: Any, title: str, outcome: str, seconds: float | None = None) -> None:
+    took = "" if seconds is None else f" ({seconds:.1f} s)"
+    console.print(f"{title + ':':<22} {outcome}{took}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _working(console: Any, title: str, shows_progress: bool) -> Iterator[None]:
+    """Show that something is going on, where that leaves no traces."""
+    if shows_progress or not console.is_terminal:
+        yield
+    else:
+        with console.status(title):
+            yield
+
+
+@contextmanager
+def _warnings_as_lines(console: Any) -> Iterator[None]:
+    """Print a warning as one line, without the place in the code that it came from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest, **more: console.print(
+            f"warning: {message}", markup=False, soft_wrap=True
+        )
+        yield

@@ -1,0 +1,72 @@
+"""The compiled M-step is the book's M-step."""
+
+import numpy as np
+import pytest
+from helpers import random_covariances, random_parameters, random_prior
+
+from bayes_gmm.kernels.moments import flatten, restore
+from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+
+K, D = 3, 4
+
+
+def statistics(rng: np.random.Generator) -> SufficientStatistics:
+    theta = random_parameters(rng, K, D)
+    return from_log_quadratic(rng.normal(size=(200, D)), theta.log_quadratic())
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("kind", ["flat", "proper"])
+def test_the_compiled_m_step_is_the_posterior_mode(code, kind):
+    rng = np.random.default_rng(CODES.index(code))
+    prior = Prior.flat(K, D) if kind == "flat" else random_prior(rng, K, D)
+    structure, totals = Structure.of(code, D), statistics(rng)
+    previous = structure.covariances(random_covariances(rng, K, D), np.ones(K), np.ones((K, D, D)))
+    found = Rule(prior, structure, np.ones(D)).maximize(totals, previous)
+    expected = prior.posterior(totals).mode(structure, previous)
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_allclose(
+            getattr(found.parameters, name), getattr(expected, name), rtol=1e-10, atol=1e-12
+        )
+    for ours, theirs in zip(found.log_quadratic, expected.log_quadratic(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
+    assert found.log_prior == pytest.approx(prior.log_density(expected), rel=1e-10, abs=1e-10)
+    assert found.lost == -1
+
+
+def test_equal_weights_are_held():
+    rng = np.random.default_rng(3)
+    rule = Rule(Prior.flat(K, D), Structure.of("VVV", D), np.ones(D), equal_weights=True)
+    totals = statistics(rng)
+    np.testing.assert_allclose(rule.maximize(totals, totals.second).parameters.weights, 1 / K)
+
+
+@pytest.mark.parametrize("lost", range(K))
+def test_an_empty_or_singular_component_is_named(lost):
+    rng = np.random.default_rng(4)
+    rule = Rule(Prior.flat(K, D), Structure.of("VVV", D), np.ones(D))
+    totals = statistics(rng)
+    count = totals.count.copy()
+    count[lost] = 1e-9
+    empty = SufficientStatistics(0.0, count, totals.first, totals.second, totals.center)
+    assert rule.maximize(empty, totals.second).lost == lost
+    second = totals.second.copy()
+    second[lost] = np.outer(totals.first[lost], totals.first[lost]) / totals.count[lost]
+    flat = SufficientStatistics(0.0, totals.count, totals.first, second, totals.center)
+    assert rule.maximize(flat, totals.second).lost == lost
+
+
+def test_raw_moments_there_and_back():
+    rng = np.random.default_rng(5)
+    totals = statistics(rng)
+    back = restore(flatten(totals), totals.center)
+    np.testing.assert_allclose(back.count, totals.count)
+    np.testing.assert_allclose(back.first, totals.first, atol=1e-12)
+    np.testing.assert_allclose(back.second, totals.second, atol=1e-12)
+    x, shares = rng.normal(size=(50, D)), rng.dirichlet(np.ones(K), size=50)
+    raw = SufficientStatistics.of(x, shares, np.zeros((K, D)), 0.0)
+    moved = SufficientStatistics.of(x, shares, rng.normal(size=(K, D)), 0.0)
+    np.testing.assert_allclose(flatten(raw), flatten(moved), atol=1e-12)
