@@ -59,4 +59,5 @@ class Anderson:
             shares = np.linalg.solve(normal, differences @ residuals[-1])
         except np.linalg.LinAlgError:
             return None
-        return outputs[-1] - shares @ np.diff(outputs, axis=0)
+        guess = outputs[-1] - shares @ np.diff(outputs, axis=0)
+        return guess if np.isfinite(guess).all() else None

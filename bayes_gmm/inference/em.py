@@ -128,7 +128,7 @@ def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> EMSta
 def run(
     expect: Expect,
     rule: Rule,
-    start: Parameters | EMState,
+    start: Candidate | EMState,
     *,
     max_iter: int,
     tol: float,
@@ -147,7 +147,7 @@ def run(
     expect : callable
         LogQuadratic -> SufficientStatistics.
     rule : Rule
-    start : Parameters or EMState
+    start : Candidate or EMState
     max_iter : int
     tol : float
         In nats of the objective.
@@ -162,7 +162,9 @@ def run(
     ----------
     Dempster, Laird & Rubin (1977); Bohning et al. (1994) for the stopping rule.
     """
-    state = start if isinstance(start, EMState) else evaluate(expect, rule.at(start))
+    state = start if isinstance(start, EMState) else evaluate(expect, start)
+    if state.candidate.lost >= 0:
+        return EMResult(state, [-np.inf], False, state.candidate.lost)
     objectives = [state.objective]
     history = Anderson()
     plain: list[float] = []  # gains of plain steps in a row

@@ -1,9 +1,9 @@
 """Starts for EM: where the search for the best optimum begins.
 
 Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order,
-so that neither the order of the rows nor the way repeats are written down can change a fit. Each start
-seeds the means by k-means++, half of them in coordinates in which the data are uncorrelated, where
-long parallel clusters are as easy to see as round ones.
+so that neither the order of the rows nor the way repeats are written down can change a fit. Each
+start labels rows by the nearest of K that lie apart, as k-means++ draws them; every other start
+does so in coordinates in which the data are uncorrelated, where long parallel clusters are round.
 """
 
 from collections.abc import Iterator

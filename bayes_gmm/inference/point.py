@@ -74,8 +74,9 @@ def estimate(
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
     rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
-    seeds = initialize.seeds(data, n_components, n_starts, np.random.default_rng(seed))
-    found = search(expect, rule, seeds, worth, max_iter=max_iter, tol=tol)
+    rng = np.random.default_rng(seed)
+    seeds = initialize.seeds(data, n_components, n_starts, rng)
+    found = search(expect, rule, seeds, worth, data.rows, rng, max_iter=max_iter, tol=tol)
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.

@@ -13,12 +13,15 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
 from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
-from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SHORT = 15
 FINISHED = 5
-SAME = 1e-3  # nats; optima this close are one
+SWAPS = 20
+NEAR = 3.0  # nats below the best so far that a short climb may be and still be worth following
+NEARLY = 1e-2  # nats; how closely optima are approached until the best one is known
+SAME = 5e-2  # nats; optima this close are one
 
 
 class Optimum(NamedTuple):
@@ -59,6 +62,8 @@ def search(
     rule: Rule,
     seeds: Iterable[SufficientStatistics],
     worth: Worth,
+    rows: np.ndarray,
+    rng: np.random.Generator,
     *,
     max_iter: int,
     tol: float,
@@ -89,11 +94,8 @@ def search(
     ----------
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM.
     """
-    runs = []
-    for seed in seeds:
-        spheres = np.tile(np.eye(seed.center.shape[1]), (len(seed.count), 1, 1))
-        state = em.evaluate(expect, rule.maximize(seed, spheres))
-        runs.append(em.run(expect, rule, state, max_iter=min(SHORT, max_iter), tol=tol))
+    climber = Climber(expect, rule, worth, max_iter, tol)
+    runs = [climber.short(rule.maximize(seed, seed.second)) for seed in seeds]
     standing = sorted(
         (i for i, run in enumerate(runs) if run.collapsed is None),
         key=lambda i: worth(runs[i].state),
@@ -103,10 +105,8 @@ def search(
     for i in standing:
         if len(followed) == FINISHED:
             break
-        so_far = runs[i].objectives
-        rest = em.run(expect, rule, runs[i].state, max_iter=max_iter - len(so_far) + 1, tol=tol)
-        runs[i] = rest._replace(objectives=so_far + rest.objectives[1:])
-        if rest.collapsed is None:
+        runs[i] = climber.follow(runs[i])
+        if runs[i].collapsed is None:
             followed.append(runs[i])
     if not followed:
         raise CollapseError(
@@ -114,7 +114,79 @@ def search(
             "distinct rows, where the likelihood is unbounded; "
             'use prior="default", fewer components or a covariance structure with fewer parameters'
         )
-    return Search(distinct(followed, worth), runs)
+    best = max(followed, key=lambda run: worth(run.state))
+    if len(best.parameters.weights) > 1:
+        for _ in range(SWAPS):
+            run = climber.short(swapped(best.state, rows, rule, rng))
+            if run.collapsed is None and worth(run.state) > worth(best.state) - NEAR:
+                run = climber.follow(run)
+                if run.collapsed is None:
+                    followed.append(run)
+                    best = max(best, run, key=lambda run: worth(run.state))
+    optima = distinct(followed, worth)
+    finished = climber.go_on(optima[0].run, tol)
+    if finished.collapsed is None:
+        optima[0] = optima[0]._replace(run=finished, worth=worth(finished.state))
+    return Search(optima, runs)
+
+
+class Climber(NamedTuple):
+    """EM with everything but the start decided."""
+
+    expect: Expect
+    rule: Rule
+    worth: Worth
+    max_iter: int
+    tol: float
+
+    def short(self, start: Candidate) -> em.EMResult:
+        """A few iterations."""
+        limit = min(SHORT, self.max_iter)
+        return em.run(self.expect, self.rule, start, max_iter=limit, tol=self.tol)
+
+    def follow(self, run: em.EMResult) -> em.EMResult:
+        """Up to the optimum, nearly."""
+        return self.go_on(run, max(self.tol, NEARLY))
+
+    def go_on(self, run: em.EMResult, tol: float) -> em.EMResult:
+        """Iterate further where a run stopped."""
+        limit = self.max_iter - len(run.objectives) + 1
+        rest = em.run(self.expect, self.rule, run.state, max_iter=limit, tol=tol)
+        return rest._replace(objectives=run.objectives + rest.objectives[1:])
+
+
+def swapped(
+    state: em.EMState, rows: np.ndarray, rule: Rule, rng: np.random.Generator
+) -> Candidate:
+    """Take one component away and start another in its stead, on a row drawn at random.
+
+    Parameters
+    ----------
+    state : EMState
+    rows : ndarray (N, D)
+        In the coordinates of the pass.
+    rule : Rule
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Candidate
+
+    References
+    ----------
+    Zhao, Hautamaki & Franti (2012), Pattern Recognition Letters 33, random swap EM.
+    """
+    statistics = state.statistics
+    out = int(rng.integers(len(statistics.count)))
+    kept = np.arange(len(statistics.count)) != out
+    share = statistics.count.mean() / 2
+    pooled = statistics.scatter[kept].sum(axis=0) / statistics.count[kept].sum()
+    count, first = statistics.count.copy(), statistics.first.copy()
+    second, center = statistics.second.copy(), statistics.center.copy()
+    count[out], first[out], second[out] = share, 0.0, share * pooled
+    center[out] = rows[rng.integers(len(rows))]
+    moved = SufficientStatistics(0.0, count, first, second, center)
+    return rule.maximize(moved, state.candidate.parameters.covariances)
 
 
 def distinct(runs: list[em.EMResult], worth: Worth) -> list[Optimum]:

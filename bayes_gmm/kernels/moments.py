@@ -37,7 +37,8 @@ def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
     SufficientStatistics
         Without a log normalizer: a mixture of passes is not a pass.
     """
-    return SufficientStatistics(np.nan, *_restore(flat, center), center)
+    count, first, second = _restore(flat, center)
+    return SufficientStatistics(np.nan, count, first, second, center)
 
 
 @njit(nogil=True, cache=True)

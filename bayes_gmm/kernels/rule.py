@@ -135,7 +135,11 @@ class Rule:
         )
         if self._equal_weights:
             weights[:] = 1 / len(weights)
-        covariances = self._project(scatter, spread, previous, *self._equal)
+        try:
+            covariances = self._project(scatter, spread, previous, *self._equal)
+        except np.linalg.LinAlgError:
+            # Some matrix is singular, and the component with the fewest rows is why.
+            return self._candidate(weights, means, scatter, int(np.argmin(spread)))
         return self._candidate(weights, means, covariances, empty)
 
     def at(self, parameters: Parameters) -> Candidate:
@@ -149,8 +153,12 @@ class Rule:
         -------
         Candidate
         """
-        arrays = (parameters.weights, parameters.means, parameters.covariances)
-        return self._candidate(*(np.array(part) for part in arrays), -1)
+        return self._candidate(
+            np.array(parameters.weights),
+            np.array(parameters.means),
+            np.array(parameters.covariances),
+            -1,
+        )
 
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int

@@ -3,7 +3,8 @@ r"""The 14 covariance structures: which parts of Sigma_k the components share.
     Sigma_k = lambda_k D_k A_k D_k'          volume, orientation, shape (|A_k| = 1)
 
 A structure is three letters, for volume, shape and orientation: E is equal over the components, V
-is varying, I is the identity. Given each component's scatter W_k and weight w_k, the M-step minimizes
+is varying, I is the identity. Given each component's scatter W_k and weight w_k, the M-step
+minimizes
 
     sum_k  w_k log|Sigma_k| + tr(W_k Sigma_k^-1)
 

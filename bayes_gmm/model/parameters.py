@@ -7,7 +7,7 @@ log joint density log p(x, z = k).
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from bayes_gmm.model.categorical import check_weights
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 
 SYMMETRY_TOLERANCE = 1e-10
+
+# What a field accepts is anything like an array; what it holds is an ndarray.
+ArrayOrLike = Any
 
 
 class LogQuadratic(NamedTuple):
@@ -68,9 +71,9 @@ class Parameters:
     (2, 1)
     """
 
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
+    weights: ArrayOrLike
+    means: ArrayOrLike
+    covariances: ArrayOrLike
 
     def __post_init__(self) -> None:
         weights = check_weights(self.weights)

@@ -19,7 +19,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import normal
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
-from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
 DEFAULT_MEAN_PRECISION = 0.01
@@ -62,11 +62,11 @@ class Prior:
     (2, 1, True)
     """
 
-    concentration: np.ndarray
-    mean: np.ndarray
-    mean_precision: np.ndarray
-    degrees_of_freedom: np.ndarray
-    scale: np.ndarray
+    concentration: ArrayOrLike
+    mean: ArrayOrLike
+    mean_precision: ArrayOrLike
+    degrees_of_freedom: ArrayOrLike
+    scale: ArrayOrLike
 
     def __post_init__(self) -> None:
         concentration = np.array(self.concentration, dtype=float)
