@@ -5,7 +5,7 @@ two rows and no constant column, and nobody asks again.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Never, Self
 
 import numpy as np
@@ -49,6 +49,8 @@ class Observations:
         The user's row labels (numbers, dates or text), or 0, 1, ...
     origin, scale : np.ndarray, (D,)
         Mean and standard deviation (divisor N) of each column.
+    weights : np.ndarray (N,), optional
+        How often each row counts; once by default.
     """
 
     values: np.ndarray
@@ -56,6 +58,7 @@ class Observations:
     index: np.ndarray
     origin: np.ndarray
     scale: np.ndarray
+    weights: np.ndarray | None = None
 
     @classmethod
     def of(cls, X: Any, *, what: str = "X") -> Self:
@@ -83,6 +86,51 @@ class Observations:
         _require_finite(values, names, what)
         origin, scale = _origin_and_scale(values, names, what)
         return cls(values, tuple(names), _row_labels(index, len(values)), origin, scale)
+
+    def weighted(self, weights: Any, *, what: str = "sample_weight") -> Self:
+        """Let each row count as often as its weight says.
+
+        Parameters
+        ----------
+        weights : array_like, (N,)
+            Non-negative, not all zero.
+        what : str
+            How error messages call the weights.
+
+        Raises
+        ------
+        InputError
+            If the weights do not fit, or leave a column constant.
+        """
+        times = np.asarray(weights, dtype=np.float64)
+        if times.shape != (self.n_rows,):
+            raise InputError(
+                f"{what} must have one number for each of {self.n_rows} rows; got {times.shape}"
+            )
+        bad = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
+        if bad.size:
+            raise InputError(f"{what}[{bad[0]}] is {times[bad[0]]}; each must be a number >= 0")
+        counted = times > 0
+        if np.count_nonzero(counted) < 2:
+            raise InputError(f"{what} is positive for fewer than two rows; two at least must count")
+        residual = (self.values[counted] - self.origin) / self.scale
+        share = times[counted] / times.sum()
+        mean = share @ residual
+        spread = np.sqrt(share @ (residual - mean) ** 2)
+        if not (spread > 0).all():
+            name = self.feature_names[int(np.argmin(spread))]
+            raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
+        return replace(
+            self,
+            origin=self.origin + self.scale * mean,
+            scale=self.scale * spread,
+            weights=np.ascontiguousarray(times),
+        )
+
+    @property
+    def total_weight(self) -> float:
+        """N, or the sum of the weights."""
+        return float(self.n_rows if self.weights is None else self.weights.sum())
 
     @property
     def n_rows(self) -> int:

@@ -25,6 +25,10 @@ class Sketch(NamedTuple):
     rows: np.ndarray
     counts: np.ndarray
 
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a row of the data at random."""
+        return self.rows[draw_index(self.counts, rng)]
+
 
 def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     """Distinct rows of the data; of many, those whose values hash lowest.
@@ -41,15 +45,19 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     -------
     Sketch
     """
-    values = observations.values
+    values, weights = observations.values, observations.weights
+    times = np.ones(len(values)) if weights is None else weights
     if len(values) > size:
         hashes = np.concatenate(
             [_hash(values[i : i + (1 << 16)]) for i in range(0, len(values), 1 << 16)]
         )
         # One more than wanted, and all that tie with it, so that repeats stay together.
-        values = values[hashes <= np.partition(hashes, size)[size]]
-    rows, counts = np.unique(values, axis=0, return_counts=True)
-    return Sketch((rows - observations.origin) / observations.scale, counts.astype(float))
+        chosen = hashes <= np.partition(hashes, size)[size]
+        values, times = values[chosen], times[chosen]
+    values, times = values[times > 0], times[times > 0]
+    rows, place = np.unique(values, axis=0, return_inverse=True)
+    counts = np.bincount(place.ravel(), weights=times)
+    return Sketch((rows - observations.origin) / observations.scale, counts)
 
 
 def _hash(rows: np.ndarray) -> np.ndarray:
@@ -121,6 +129,22 @@ def seeds(
         yield labelled_statistics(data, labels, n_components)
 
 
+def draw_index(chances: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw an index with given chances, which need not sum to one.
+
+    Parameters
+    ----------
+    chances : ndarray (N,)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int
+    """
+    edges = np.cumsum(chances)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+
+
 def spread_out(
     rows: np.ndarray, counts: np.ndarray, n_components: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -145,8 +169,7 @@ def spread_out(
     distance = np.full(len(rows), np.inf)
     chosen = []
     for _ in range(n_components):
-        edges = np.cumsum(chance)
-        row = rows[np.searchsorted(edges, rng.random() * edges[-1], side="right")]
+        row = rows[draw_index(chance, rng)]
         chosen.append(row)
         distance = np.minimum(distance, ((rows - row) ** 2).sum(axis=1))
         chance = counts * distance

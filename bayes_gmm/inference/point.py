@@ -60,11 +60,11 @@ def estimate(
     CollapseError
         If every start lost a component.
     """
-    n_rows, n_features = observations.n_rows, observations.n_features
+    n_rows, n_features = observations.total_weight, observations.n_features
     view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
     data = initialize.sketch(view)
-    initialize.require_components(n_components, data, n_rows)
+    initialize.require_components(n_components, data, observations.n_rows)
     expect = expectation(view)
     covariance = _covariance(expect, n_features)
     worth: spurious.Worth = spurious.objective
@@ -76,7 +76,7 @@ def estimate(
     rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
     rng = np.random.default_rng(seed)
     seeds = initialize.seeds(data, n_components, n_starts, rng)
-    found = search(expect, rule, seeds, worth, data.rows, rng, max_iter=max_iter, tol=tol)
+    found = search(expect, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
@@ -140,7 +140,7 @@ def default_prior(observations: Observations, n_components: int) -> Prior:
     Prior
         In the user's units.
     """
-    n_rows = observations.n_rows
+    n_rows = observations.total_weight
     covariance = _covariance(expectation(observations), observations.n_features)
     unbiased = covariance * n_rows / (n_rows - 1)
     standard = Prior.from_moments(np.zeros(observations.n_features), unbiased, n_components)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
+from bayes_gmm.inference.initialize import Sketch
 from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -62,7 +63,7 @@ def search(
     rule: Rule,
     seeds: Iterable[SufficientStatistics],
     worth: Worth,
-    rows: np.ndarray,
+    data: Sketch,
     rng: np.random.Generator,
     *,
     max_iter: int,
@@ -77,6 +78,8 @@ def search(
     seeds : iterable of SufficientStatistics
     worth : callable
         What to rank states by.
+    data : Sketch
+    rng : numpy.random.Generator
     max_iter : int
     tol : float
         In nats.
@@ -117,7 +120,7 @@ def search(
     best = max(followed, key=lambda run: worth(run.state))
     if len(best.parameters.weights) > 1:
         for _ in range(SWAPS):
-            run = climber.short(swapped(best.state, rows, rule, rng))
+            run = climber.short(swapped(best.state, data, rule, rng))
             if run.collapsed is None and worth(run.state) > worth(best.state) - NEAR:
                 run = climber.follow(run)
                 if run.collapsed is None:
@@ -155,16 +158,13 @@ class Climber(NamedTuple):
         return rest._replace(objectives=run.objectives + rest.objectives[1:])
 
 
-def swapped(
-    state: em.EMState, rows: np.ndarray, rule: Rule, rng: np.random.Generator
-) -> Candidate:
+def swapped(state: em.EMState, data: Sketch, rule: Rule, rng: np.random.Generator) -> Candidate:
     """Take one component away and start another in its stead, on a row drawn at random.
 
     Parameters
     ----------
     state : EMState
-    rows : ndarray (N, D)
-        In the coordinates of the pass.
+    data : Sketch
     rule : Rule
     rng : numpy.random.Generator
 
@@ -184,7 +184,7 @@ def swapped(
     count, first = statistics.count.copy(), statistics.first.copy()
     second, center = statistics.second.copy(), statistics.center.copy()
     count[out], first[out], second[out] = share, 0.0, share * pooled
-    center[out] = rows[rng.integers(len(rows))]
+    center[out] = data.draw(rng)
     moved = SufficientStatistics(0.0, count, first, second, center)
     return rule.maximize(moved, state.candidate.parameters.covariances)
 

@@ -34,14 +34,14 @@ def objective(state: EMState) -> float:
     return state.objective
 
 
-def penalized(covariance: np.ndarray, n_rows: int) -> Worth:
+def penalized(covariance: np.ndarray, n_rows: float) -> Worth:
     """Rank maximum-likelihood optima by the penalized likelihood of Chen & Tan.
 
     Parameters
     ----------
     covariance : ndarray (D, D)
         Of the data, in the coordinates of the pass.
-    n_rows : int
+    n_rows : float
 
     Returns
     -------

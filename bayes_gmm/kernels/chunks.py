@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
@@ -20,7 +19,7 @@ from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 
 Expect = Callable[[LogQuadratic], SufficientStatistics]
-Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, LogQuadratic], SufficientStatistics]
+Kernel = Callable[..., SufficientStatistics]
 
 BLOCK_ROWS = 1 << 15
 THREADED_ROWS = 1 << 14  # fewer rows than this are done before a thread would have started
@@ -52,18 +51,20 @@ def expectation(
         LogQuadratic -> SufficientStatistics, both in the coordinates
         (x - observations.origin) / observations.scale.
     """
-    rows, origin, scale = observations.values, observations.origin, observations.scale
+    rows, weights = observations.values, observations.weights
+    origin, scale = observations.origin, observations.scale
     n_rows = observations.n_rows
     if threads is None:
         threads = (os.cpu_count() or 1) if n_rows >= THREADED_ROWS else 1
 
-    def blocks() -> Iterator[np.ndarray]:
+    def blocks() -> Iterator[slice]:
         for start in range(0, n_rows, block_rows):
-            yield rows[start : start + block_rows]
+            yield slice(start, start + block_rows)
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
-        def one(block: np.ndarray) -> SufficientStatistics:
-            return kernel(block, origin, scale, log_quadratic)
+        def one(block: slice) -> SufficientStatistics:
+            times = None if weights is None else weights[block]
+            return kernel(rows[block], origin, scale, log_quadratic, times)
 
         if threads == 1:
             return _total(map(one, blocks()))

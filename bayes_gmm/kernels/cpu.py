@@ -20,8 +20,15 @@ FEW_FEATURES = 12  # up to here written-out loops beat BLAS on a chunk
 REASSOCIATE = {"contract", "reassoc", "nsz", "arcp"}
 
 
+UNWEIGHTED = np.empty(0)
+
+
 def accumulate(
-    x: np.ndarray, origin: np.ndarray, scale: np.ndarray, log_quadratic: LogQuadratic
+    x: np.ndarray,
+    origin: np.ndarray,
+    scale: np.ndarray,
+    log_quadratic: LogQuadratic,
+    weights: np.ndarray | None = None,
 ) -> SufficientStatistics:
     """Expected sufficient statistics of a block of rows; see `reference.accumulate`."""
     # Copies are writable and in C order, whatever came: numba compiles one version, not four.
@@ -31,13 +38,16 @@ def accumulate(
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
     loop = _few_features if n_features <= FEW_FEATURES else _many_features
-    log_normalizer = loop(x, origin, 1 / scale, offset, center, whitener, count, first, second)
+    row_weights = UNWEIGHTED if weights is None else weights
+    log_normalizer = loop(
+        x, row_weights, origin, 1 / scale, offset, center, whitener, count, first, second
+    )
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
 
 
 @njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _normalize(log_rho, peak, total, product, scratch, n):  # pragma: no cover - compiled
-    """Turn log_rho (K, n) into responsibilities in place; return sum_n log sum_k rho_nk.
+def _normalize(log_rho, weights, peak, total, product, scratch, n):  # pragma: no cover - compiled
+    """Turn log_rho (K, n) into weighted responsibilities; return sum_n w_n log sum_k rho_nk.
 
     The log of a product of many sums is one call of log where each sum would need its own. A sum
     lies in [1, K], so that 32 of them overflow only beyond K = 10^9.
@@ -49,9 +59,7 @@ def _normalize(log_rho, peak, total, product, scratch, n):  # pragma: no cover -
         row = log_rho[k]
         for i in range(n):
             peak[i] = max(peak[i], row[i])
-    log_normalizer = 0.0
     for i in range(n):
-        log_normalizer += peak[i]
         total[i] = 0.0
     for k in range(n_components):
         row = log_rho[k]
@@ -60,19 +68,26 @@ def _normalize(log_rho, peak, total, product, scratch, n):  # pragma: no cover -
         exp_in_place(row[:n], scratch)
         for i in range(n):
             total[i] += row[i]
-    lanes = product.size
-    for lane in range(lanes):
-        product[lane] = 1.0
-    whole = n - n % lanes
-    for start in range(0, whole, lanes):
+    log_normalizer = 0.0
+    if weights.size:
+        for i in range(n):
+            log_normalizer += weights[i] * (peak[i] + np.log(total[i]))
+            total[i] = weights[i] / total[i]
+    else:
+        lanes = product.size
         for lane in range(lanes):
-            product[lane] *= total[start + lane]
-    for i in range(whole, n):
-        product[i - whole] *= total[i]
-    for lane in range(lanes):
-        log_normalizer += np.log(product[lane])
-    for i in range(n):
-        total[i] = 1.0 / total[i]
+            product[lane] = 1.0
+        whole = n - n % lanes
+        for start in range(0, whole, lanes):
+            for lane in range(lanes):
+                product[lane] *= total[start + lane]
+        for i in range(whole, n):
+            product[i - whole] *= total[i]
+        for lane in range(lanes):
+            log_normalizer += np.log(product[lane])
+        for i in range(n):
+            log_normalizer += peak[i]
+            total[i] = 1.0 / total[i]
     for k in range(n_components):
         row = log_rho[k]
         for i in range(n):
@@ -82,7 +97,7 @@ def _normalize(log_rho, peak, total, product, scratch, n):  # pragma: no cover -
 
 @njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
 def _few_features(
-    x, origin, inverse_scale, offset, center, whitener, count, first, second
+    x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
     """Run the pass with every sum over rows written out; adds to count, first and second."""
     n_rows, n_features = x.shape
@@ -116,7 +131,9 @@ def _few_features(
                         scratch[i] += a * d[i]
                 for i in range(n):
                     value[i] -= 0.5 * scratch[i] * scratch[i]
-        log_normalizer += _normalize(log_rho, peak, total, product, scratch, n)
+        log_normalizer += _normalize(
+            log_rho, weights[start : start + n], peak, total, product, scratch, n
+        )
         for k in range(n_components):
             share = log_rho[k]
             sum_of_shares = 0.0
@@ -143,7 +160,7 @@ def _few_features(
 
 @njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
 def _many_features(
-    x, origin, inverse_scale, offset, center, whitener, count, first, second
+    x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
     """Run the pass with the products of matrices by BLAS; adds to count, first and second."""
     n_rows, n_features = x.shape
@@ -172,7 +189,9 @@ def _many_features(
                 for j in range(n_features):
                     squared += whitened[i, j] * whitened[i, j]
                 log_rho[k, i] = offset[k] - 0.5 * squared
-        log_normalizer += _normalize(log_rho, peak, total, product, scratch, n)
+        log_normalizer += _normalize(
+            log_rho, weights[start : start + n], peak, total, product, scratch, n
+        )
         for k in range(n_components):
             share = log_rho[k]
             sum_of_shares = 0.0

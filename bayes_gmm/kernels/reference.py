@@ -12,7 +12,11 @@ from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 
 
 def accumulate(
-    x: np.ndarray, origin: np.ndarray, scale: np.ndarray, log_quadratic: LogQuadratic
+    x: np.ndarray,
+    origin: np.ndarray,
+    scale: np.ndarray,
+    log_quadratic: LogQuadratic,
+    weights: np.ndarray | None = None,
 ) -> SufficientStatistics:
     """Expected sufficient statistics of a block of rows.
 
@@ -24,9 +28,11 @@ def accumulate(
         The coordinates of the pass are (x - origin) / scale.
     log_quadratic : LogQuadratic
         In those coordinates.
+    weights : ndarray (N,), optional
+        How often each row counts; once by default.
 
     Returns
     -------
     SufficientStatistics
     """
-    return from_log_quadratic((x - origin) / scale, log_quadratic)
+    return from_log_quadratic((x - origin) / scale, log_quadratic, weights)

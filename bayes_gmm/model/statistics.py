@@ -118,13 +118,17 @@ class SufficientStatistics:
         return self.first / occupied[:, None]
 
 
-def from_log_quadratic(x: np.ndarray, log_quadratic: LogQuadratic) -> SufficientStatistics:
+def from_log_quadratic(
+    x: np.ndarray, log_quadratic: LogQuadratic, weights: np.ndarray | None = None
+) -> SufficientStatistics:
     """Expected sufficient statistics of rows under K log-quadratic functions: the E-step.
 
     Parameters
     ----------
     x : ndarray (N, D)
     log_quadratic : LogQuadratic
+    weights : ndarray (N,), optional
+        How often each row counts; once by default.
 
     Returns
     -------
@@ -135,5 +139,6 @@ def from_log_quadratic(x: np.ndarray, log_quadratic: LogQuadratic) -> Sufficient
     peak = log_rho.max(axis=1, keepdims=True)
     shares = np.exp(log_rho - peak)
     total = shares.sum(axis=1, keepdims=True)
-    log_normalizer = float((peak + np.log(total)).sum())
-    return SufficientStatistics.of(x, shares / total, log_quadratic.center, log_normalizer)
+    times = np.ones((len(x), 1)) if weights is None else weights[:, None]
+    log_normalizer = float((times * (peak + np.log(total))).sum())
+    return SufficientStatistics.of(x, times * shares / total, log_quadratic.center, log_normalizer)

@@ -1,23 +1,30 @@
-"""How EM climbed: the objective, its distance to the summit, and where every start ended."""
+"""How EM climbed: the objective, its distance to the summit, and the optima that were found."""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.draws import is_point
 from bayes_gmm.results.plots import style
 
-SAME = 1e-6  # nats; starts this close to the best have found the same optimum
+CLIMB = style.PALETTE[0]
+LOST = style.PALETTE[1]
+MOST_OPTIMA = 12
 
 
 def em_trajectory(point: xr.DataTree) -> Figure:
-    """Draw the objective of the best start per iteration, and the end of every start.
+    """Draw the objective of the best climb per iteration, every start's end, and all optima.
 
-    On the right, the distance to the final value on a log scale: near a maximum EM approaches it
+    In the middle, the distance to the final value on a log scale: near a maximum EM approaches it
     by a constant factor per iteration, a straight line whose slope says how much the components
-    overlap. Starts that stay far above the others have ended on a lower peak.
+    overlap. On the right, the optima that were found, each with the number of starts that reached
+    it; spurious ones are higher and rest on a handful of rows.
 
     Parameters
     ----------
@@ -33,73 +40,101 @@ def em_trajectory(point: xr.DataTree) -> Figure:
     InputError
         If it is anything else.
     """
-    if not is_point(point) or "optimizer_result" not in point.children:
+    if not is_point(point) or "objective" not in point["optimizer_result"]:
         raise InputError("point must be a result of bg.fit: only that has an EM trajectory")
     search = point["optimizer_result"].to_dataset()
-    objective = search["objective"].to_numpy()
-    collapsed = search["start_collapsed"].to_numpy().astype(bool)
-    ends = search["start_objective"].to_numpy()[~collapsed]
-    iterations = search["start_iterations"].to_numpy()[~collapsed]
-    best = objective[-1]
-    name = "log-likelihood" if point.attrs["estimator"] == "MLE" else "log-likelihood + log prior"
-
-    figure = style.picture(7.6, 3.6)
-    left, right = figure.subplots(1, 2)
-    style.tidy(left, xlabel="iteration", ylabel=f"{name} [nats]")
-    left.plot(objective, color=style.PALETTE[0], linewidth=1.6)
-    left.plot(iterations, ends, **_end())
-    left.margins(x=0.04)
-    left.xaxis.get_major_locator().set_params(integer=True)
-
-    distance = best - objective[:-1]
-    climbing = np.flatnonzero(distance > 0)
-    shown = distance[climbing]
-    gaps = best - ends
-    floor = _floor(shown, gaps)
-    style.tidy(right, xlabel="iteration", ylabel="distance to the best [nats]")
-    right.set_yscale("log")
-    right.axhspan(floor / 2, floor * 4, color=style.LINES, linewidth=0)
-    right.plot(climbing, shown, color=style.PALETTE[0], linewidth=1.6)
-    right.plot(iterations, np.where(gaps > SAME, gaps, floor * np.sqrt(2)), **_end())
-    right.set_ylim(bottom=floor / 2)
-    right.margins(x=0.04)
-    right.xaxis.get_major_locator().set_params(integer=True)
-    right.minorticks_off()
-
-    style.headline(
-        figure, f"EM for the {point.attrs['estimator']}: {_verdict(gaps, int(collapsed.sum()))}"
-    )
+    estimator = str(point.attrs["estimator"])
+    figure = style.picture(9.4, 3.5)
+    climb, distance, optima = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.15, 1, 1]})
+    _climb(climb, search, "log-likelihood" if estimator == "MLE" else "log-likelihood + log prior")
+    _distance(distance, search["objective"].to_numpy())
+    _optima(optima, search)
+    style.headline(figure, f"EM for the {estimator}: {_verdict(search)}")
     handles = [
-        Line2D([], [], color=style.PALETTE[0], label="best start"),
-        Line2D([], [], **_end(), label="where a start ended (gray strip: at the best)"),
+        Line2D([], [], color=CLIMB, label="best climb"),
+        Line2D([], [], **_mark("finished"), label="a start's end"),
+        Line2D([], [], **_mark("dropped"), label="start not followed further"),
     ]
-    style.key(figure, handles)
+    if search["start_collapsed"].any():
+        handles.append(Line2D([], [], **_mark("lost"), label="start that collapsed"))
+    if search["optimum_spurious"].any():
+        handles.append(Line2D([], [], **_mark("spurious"), label="spurious optimum"))
+    style.key(figure, handles, columns=5)
     return figure
 
 
-def _end() -> dict:
+def _mark(kind: str) -> dict[str, Any]:
+    shape, face, edge = {
+        "finished": ("o", "#ffffff00", CLIMB),
+        "dropped": ("o", "#ffffff00", style.BAND),
+        "lost": ("x", LOST, LOST),
+        "optimum": ("o", CLIMB, CLIMB),
+        "spurious": ("D", "#ffffff", LOST),
+    }[kind]
     return {
-        "marker": "o",
-        "markersize": 6,
-        "markerfacecolor": "#ffffff00",
-        "markeredgecolor": style.PALETTE[1],
+        "marker": shape,
+        "markersize": 5.5,
+        "markerfacecolor": face,
+        "markeredgecolor": edge,
         "markeredgewidth": 1.3,
         "linestyle": "none",
     }
 
 
-def _floor(distance: np.ndarray, gaps: np.ndarray) -> float:
-    """Where a distance of zero is drawn: below all that is larger."""
-    positive = np.concatenate([distance, gaps[gaps > SAME]])
-    smallest = float(positive.min()) if positive.size else 1.0
-    return smallest / 20
+def _climb(axes: Axes, search: xr.Dataset, name: str) -> None:
+    """Objective per iteration; very poor beginnings are cut off."""
+    objective = search["objective"].to_numpy()
+    style.tidy(axes, xlabel="iteration", ylabel=f"{name} [nats]")
+    ends, iterations = search["start_objective"].to_numpy(), search["start_iterations"].to_numpy()
+    lost = search["start_collapsed"].to_numpy().astype(bool)
+    finished = search["start_converged"].to_numpy().astype(bool) & ~lost
+    for kind, chosen in (("dropped", ~finished & ~lost), ("lost", lost), ("finished", finished)):
+        if chosen.any():
+            axes.plot(iterations[chosen], ends[chosen], **_mark(kind))
+    axes.plot(objective, color=CLIMB, linewidth=1.6, zorder=3)
+    shown = np.concatenate([objective[1:], ends[finished], [np.quantile(ends, 0.1)]])
+    top = max(objective[-1], ends[~lost].max(initial=objective[-1]))
+    span = (top - shown.min()) or 1.0
+    axes.set_ylim(shown.min() - 0.08 * span, top + 0.08 * span)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _verdict(gaps: np.ndarray, n_collapsed: int) -> str:
+def _distance(axes: Axes, objective: np.ndarray) -> None:
+    """Distance of each iteration to the last, on a log scale."""
+    gap = objective[-1] - objective[:-1]
+    climbing = np.flatnonzero(gap > 0)
+    style.tidy(axes, xlabel="iteration", ylabel="distance to the final value [nats]")
+    if climbing.size:
+        axes.set_yscale("log")
+        axes.plot(climbing, gap[climbing], color=CLIMB, linewidth=1.6, marker=".", markersize=4)
+        axes.minorticks_off()
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _optima(axes: Axes, search: xr.Dataset) -> None:
+    """Height of each optimum above or below the chosen one, and how many starts reached it."""
+    style.tidy(axes, xlabel="starts that reached it", ylabel="optimum, above the chosen one [nats]")
+    optima = search.isel(optimum=slice(MOST_OPTIMA))
+    height = optima["optimum_objective"].to_numpy() - float(search["objective"][-1])
+    starts = optima["optimum_starts"].to_numpy()
+    spurious = optima["optimum_spurious"].to_numpy().astype(bool)
+    axes.axhline(0, color=style.BAND, linewidth=0.8)
+    axes.hlines(height, 0, starts, color=style.BAND, linewidth=1)
+    for x, y, doubtful in zip(starts, height, spurious, strict=True):
+        axes.plot(x, y, **_mark("spurious" if doubtful else "optimum"), clip_on=False)
+    axes.set_xlim(0, 1.08 * starts.max(initial=1))
+    span = np.ptp(height) or 1.0
+    axes.set_ylim(min(height.min(), 0) - 0.1 * span, max(height.max(), 0) + 0.1 * span)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _verdict(search: xr.Dataset) -> str:
     """Say how many starts agree."""
-    n_starts = len(gaps) + n_collapsed
-    n_best = int((gaps <= SAME).sum())
-    said = f"{n_best} of {n_starts} start{'s' * (n_starts != 1)} reached the best peak"
-    lower = len(gaps) - n_best
-    said += f", {lower} a lower one" if lower else ""
-    return said + (f", {n_collapsed} collapsed" if n_collapsed else "")
+    n_starts = search.sizes["start"]
+    said = f"{int(search['optimum_starts'][0])} of {n_starts} starts reached the chosen optimum"
+    spurious = int(search["optimum_spurious"].sum())
+    others = search.sizes["optimum"] - 1 - spurious
+    said += f", {others} lower optim{'um' if others == 1 else 'a'}" if others else ""
+    if spurious:
+        said += f", {spurious} spurious set aside"
+    return said
