@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm import datasets
-from bayes_gmm.api import fit, parameters, pymc_model, sample, simulate
+from bayes_gmm.api import fit, parameters, pymc_model, sample, select, simulate
 from bayes_gmm.errors import (
     CollapseError,
     CollapseWarning,
@@ -51,6 +51,7 @@ __all__ = [
     "pymc_model",
     "report",
     "sample",
+    "select",
     "simulate",
 ]
 

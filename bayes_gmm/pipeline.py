@@ -3,20 +3,13 @@
 A run that is stopped loses the stage that it was in, and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import bayes_gmm as bg
 from bayes_gmm.errors import CollapseError, InputError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SAME = 1e-6  # nats; starts this close to the best have found the same peak
 
 
 class Stage(NamedTuple):
@@ -64,6 +57,15 @@ class Pipeline:
     results: dict[str, Any] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        for folder in (self.folder, self.folder / "pictures"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"{folder} can't be made a folder for results: {error.strerror}"
+                ) from None
+
     @property
     def stages(self) -> list[Stage]:
         """The stages in their order."""
@@ -81,6 +83,7 @@ class Pipeline:
         try:
             self.results["mle"] = bg.fit(self.X, self.n_components, seed=self.seed)
         except CollapseError as error:
+            (self.folder / "pictures" / "em-mle.png").unlink(missing_ok=True)  # of an earlier run
             return f"left out: {error}"
         self._save()
         self._draw("em-mle", bg.plots.em_trajectory(self.results["mle"]))
@@ -143,10 +146,10 @@ class Pipeline:
         return "one page"
 
     def _save(self) -> None:
-        self._note(bg.save(self.results, self._made(self.folder) / "analysis.nc"))
+        self._note(bg.save(self.results, self.folder / "analysis.nc"))
 
-    def _draw(self, name: str, figure: Figure) -> None:
-        path = self._made(self.folder / "pictures") / f"{name}.png"
+    def _draw(self, name: str, figure: Any) -> None:
+        path = self.folder / "pictures" / f"{name}.png"
         part = path.with_name(f".{name}.png")
         figure.savefig(part, format="png")
         self._note(part.replace(path))
@@ -155,24 +158,12 @@ class Pipeline:
         if path not in self.written:
             self.written.append(path)
 
-    def _made(self, folder: Path) -> Path:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be a folder for results: {error.strerror}") from None
-        return folder
-
 
 def _of_search(point: Any) -> str:
     """Say how EM ended."""
     search = point["optimizer_result"].to_dataset()
-    ends = search["start_objective"].to_numpy()
-    standing = ~search["start_collapsed"].to_numpy().astype(bool)
-    best = float(search["objective"][-1])
-    at_best = int((standing & (best - ends <= SAME)).sum())
-    lost = len(ends) - int(standing.sum())
+    n_starts, reached = search.sizes["start"], int(search["optimum_starts"][0])
     return (
         f"log-likelihood {float(search['log_likelihood']):.5f}, "
-        f"{at_best} of {len(ends)} starts at the best peak"
-        f"{f', {lost} collapsed' if lost else ''}"
+        f"{reached} of {n_starts} start{'s' * (n_starts != 1)} reached the optimum"
     )

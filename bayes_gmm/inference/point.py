@@ -15,6 +15,7 @@ from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import entropy
 
 
 class PointEstimate(NamedTuple):
@@ -33,7 +34,7 @@ def estimate(
     n_starts: int,
     max_iter: int,
     tol: float,
-    seed: int | None,
+    seed: int | list[int] | None,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
 
@@ -47,7 +48,7 @@ def estimate(
     n_starts, max_iter : int
     tol : float
         In nats.
-    seed : int or None
+    seed : int, list of int or None
 
     Returns
     -------
@@ -101,6 +102,7 @@ def estimate(
         "objective_final": log_likelihood + log_prior,
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
+        "entropy": entropy(best.state.candidate.log_quadratic, best.state.statistics),
         "n_parameters": n_components * (n_features + 1)
         - 1
         + structure.n_parameters(n_components, n_features),

@@ -94,6 +94,10 @@ class Structure(NamedTuple):
         """Three letters."""
         return "".join(self)
 
+    def label(self, n_features: int) -> str:
+        """Return what the structure is called: its code, or E or V for one feature."""
+        return self.volume if n_features == 1 else self.code
+
     @property
     def is_equivariant(self) -> bool:
         """Whether features may change their units one by one without leaving the structure.

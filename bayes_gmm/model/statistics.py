@@ -118,6 +118,30 @@ class SufficientStatistics:
         return self.first / occupied[:, None]
 
 
+def entropy(log_quadratic: LogQuadratic, statistics: SufficientStatistics) -> float:
+    r"""Entropy of the responsibilities, how uncertain all labels are together, without a new pass.
+
+    .. math:: H = -\sum_{nk} r_{nk} \log r_{nk}
+        = \sum_n \log \sum_k \rho_{nk} - \sum_{nk} r_{nk} \log \rho_{nk}
+
+    Parameters
+    ----------
+    log_quadratic : LogQuadratic
+    statistics : SufficientStatistics
+        The pass at these functions.
+
+    Returns
+    -------
+    float
+        In nats.
+    """
+    whitener = log_quadratic.whitener
+    squared = np.einsum("kij,kjl,kil->k", whitener, statistics.second, whitener)
+    occupied = statistics.count > 0
+    expected = statistics.count[occupied] @ log_quadratic.offset[occupied] - squared.sum() / 2
+    return float(statistics.log_normalizer - expected)
+
+
 def from_log_quadratic(
     x: np.ndarray, log_quadratic: LogQuadratic, weights: np.ndarray | None = None
 ) -> SufficientStatistics:

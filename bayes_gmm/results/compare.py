@@ -183,8 +183,9 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
 
 def _matched(theta: Parameters, pivot: Parameters) -> Parameters:
     """Order the components of a point estimate as those of the posterior are."""
-    one_draw = (array[None, None] for array in (theta.weights, theta.means, theta.covariances))
-    return theta.reorder(relabel(*one_draw, pivot)[0, 0])
+    weights, means, covariances = theta.weights, theta.means, theta.covariances
+    as_draws = weights[None, None], means[None, None], covariances[None, None]
+    return theta.reorder(relabel(*as_draws, pivot)[0, 0])
 
 
 def _quantile(estimates: np.ndarray, values: np.ndarray) -> np.ndarray:

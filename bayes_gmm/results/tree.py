@@ -13,6 +13,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
 
 
@@ -139,6 +140,15 @@ def point_tree(
         name: (name.split("_")[0],) for name in optimizer if name.startswith(("start_", "optimum_"))
     }
     dims["objective"] = ("iteration",)
+    optimizer = {
+        **optimizer,
+        **criteria(
+            optimizer["log_likelihood"],
+            optimizer["n_parameters"],
+            observations.total_weight,
+            optimizer["entropy"],
+        ),
+    }
     groups = {
         "/": xr.Dataset(
             attrs=attributes("point", observations, parameters.n_components, **described)

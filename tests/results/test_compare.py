@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import xarray as xr
 from results.synthetic import (
     maximum_likelihood,
+    observe,
     one_component,
     point_result,
     posterior_result,
@@ -14,7 +16,10 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.compare import compare
+from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.draws import Draws, raw_draws
+from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.posterior_tree import posterior_tree
 from bayes_gmm.results.scalars import catalogue, flatten
 
 NAMES = ["eruptions", "waiting"]
@@ -257,6 +262,33 @@ def test_a_posterior_is_needed(world):
         compare(world[3], point_result(world[3], world[0]))
     with pytest.raises(InputError, match="ci_prob"):
         compare(world[3], world[2], ci_prob=95)
+
+
+def test_a_result_laid_out_by_sample_and_read_from_a_file_compares_alike(world, tmp_path):
+    x, _, result, mle, _ = world
+    draws = Draws.of(result)
+    order = np.random.default_rng(0).permuted(np.tile([0, 1], (4, draws.n_draws, 1)), axis=2)
+    raw = draws.reorder(order)
+    stats = {"diverging": np.zeros((4, draws.n_draws), dtype=bool)}
+    sampled = xr.DataTree.from_dict(
+        {
+            "/posterior": labelled(raw._asdict(), leading=("chain", "draw")),
+            "/sample_stats": labelled(stats, leading=("chain", "draw")),
+        }
+    )
+    laid_out = posterior_tree(sampled, mle, observe(x, NAMES), Prior.default(x, 2), seed=1)
+    laid_out.to_netcdf(tmp_path / "posterior.nc")
+    with xr.open_datatree(tmp_path / "posterior.nc") as stored:
+        compared = compare(mle, stored.load())
+    expected = compare(mle, result)
+    for name in ("estimate", "mean", "sd", "lower", "z", "log_likelihood_quantile"):
+        np.testing.assert_allclose(compared.dataset[name], expected.dataset[name], rtol=1e-6)
+    np.testing.assert_allclose(
+        compared.dataset["draws_log_likelihood_mean"], expected.dataset["draws_log_likelihood_mean"]
+    )
+    assert diagnose(laid_out).ok
+    assert diagnose(laid_out).reasons[0].name == "label_switching"
+    assert diagnose(laid_out).reasons[0].value == pytest.approx((order[..., 0] == 1).mean())
 
 
 def test_flatten_follows_the_catalogue():

@@ -3,7 +3,6 @@ import pytest
 from results.synthetic import (
     conjugate_posterior,
     exact_draws,
-    observe,
     one_component,
     posterior_result,
     two_components,
@@ -263,4 +262,3 @@ def test_convergence_survives_constants_and_short_chains():
 def test_only_a_posterior_is_diagnosed():
     with pytest.raises(InputError, match=r"must be a result of bg.sample; got .* type str"):
         diagnose("posterior")
-    assert observe(np.arange(4.0)).n_rows == 4

@@ -23,8 +23,8 @@ def em_trajectory(point: xr.DataTree) -> Figure:
 
     In the middle, the distance to the final value on a log scale: near a maximum EM approaches it
     by a constant factor per iteration, a straight line whose slope says how much the components
-    overlap. On the right, the optima that were found, each with the number of starts that reached
-    it; spurious ones are higher and rest on a handful of rows.
+    overlap. On the right, if there are several, the optima that were found, each with the number of
+    starts that reached it; spurious ones are higher and rest on a handful of rows.
 
     Parameters
     ----------
@@ -44,17 +44,20 @@ def em_trajectory(point: xr.DataTree) -> Figure:
         raise InputError("point must be a result of bg.fit: only that has an EM trajectory")
     search = point["optimizer_result"].to_dataset()
     estimator = str(point.attrs["estimator"])
-    figure = style.picture(9.4, 3.5)
-    climb, distance, optima = figure.subplots(1, 3, gridspec_kw={"width_ratios": [1.15, 1, 1]})
+    n_panels = 2 if search.sizes["optimum"] == 1 else 3
+    figure = style.picture(1.2 + 2.75 * n_panels, 3.5)
+    climb, distance, *optima = figure.subplots(1, n_panels)
     _climb(climb, search, "log-likelihood" if estimator == "MLE" else "log-likelihood + log prior")
     _distance(distance, search["objective"].to_numpy())
-    _optima(optima, search)
+    for axes in optima:
+        _optima(axes, search)
     style.headline(figure, f"EM for the {estimator}: {_verdict(search)}")
     handles = [
         Line2D([], [], color=CLIMB, label="best climb"),
         Line2D([], [], **_mark("finished"), label="a start's end"),
-        Line2D([], [], **_mark("dropped"), label="start not followed further"),
     ]
+    if not (search["start_converged"] | search["start_collapsed"]).all():
+        handles.append(Line2D([], [], **_mark("dropped"), label="start not followed further"))
     if search["start_collapsed"].any():
         handles.append(Line2D([], [], **_mark("lost"), label="start that collapsed"))
     if search["optimum_spurious"].any():
@@ -96,24 +99,38 @@ def _climb(axes: Axes, search: xr.Dataset, name: str) -> None:
     top = max(objective[-1], ends[~lost].max(initial=objective[-1]))
     span = (top - shown.min()) or 1.0
     axes.set_ylim(shown.min() - 0.08 * span, top + 0.08 * span)
+    axes.ticklabel_format(axis="y", useOffset=False, style="plain")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _distance(axes: Axes, objective: np.ndarray) -> None:
     """Distance of each iteration to the last, on a log scale."""
     gap = objective[-1] - objective[:-1]
-    climbing = np.flatnonzero(gap > 0)
-    style.tidy(axes, xlabel="iteration", ylabel="distance to the final value [nats]")
+    rounding = 8 * np.finfo(float).eps * abs(objective[-1])
+    climbing = np.flatnonzero(gap > rounding)
+    style.tidy(axes, xlabel="iteration", ylabel="distance to the end [nats]")
     if climbing.size:
         axes.set_yscale("log")
         axes.plot(climbing, gap[climbing], color=CLIMB, linewidth=1.6, marker=".", markersize=4)
         axes.minorticks_off()
+    else:
+        axes.set_yticks([])
+        axes.text(
+            0.5,
+            0.5,
+            "reached in one step",
+            ha="center",
+            transform=axes.transAxes,
+            fontsize=style.TEXT,
+            color=style.MUTED,
+        )
+    axes.set_xlim(-0.5, len(objective) - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _optima(axes: Axes, search: xr.Dataset) -> None:
     """Height of each optimum above or below the chosen one, and how many starts reached it."""
-    style.tidy(axes, xlabel="starts that reached it", ylabel="optimum, above the chosen one [nats]")
+    style.tidy(axes, xlabel="starts that reached it", ylabel="height above the chosen [nats]")
     optima = search.isel(optimum=slice(MOST_OPTIMA))
     height = optima["optimum_objective"].to_numpy() - float(search["objective"][-1])
     starts = optima["optimum_starts"].to_numpy()
@@ -131,7 +148,8 @@ def _optima(axes: Axes, search: xr.Dataset) -> None:
 def _verdict(search: xr.Dataset) -> str:
     """Say how many starts agree."""
     n_starts = search.sizes["start"]
-    said = f"{int(search['optimum_starts'][0])} of {n_starts} starts reached the chosen optimum"
+    plural = "s" * (n_starts != 1)
+    said = f"{int(search['optimum_starts'][0])} of {n_starts} start{plural} reached the optimum"
     spurious = int(search["optimum_spurious"].sum())
     others = search.sizes["optimum"] - 1 - spurious
     said += f", {others} lower optim{'um' if others == 1 else 'a'}" if others else ""

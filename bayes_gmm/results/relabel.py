@@ -1,0 +1,94 @@
+r"""Which component of a draw is which component of the point estimate.
+
+The likelihood does not change when components are renamed, so the names in a draw mean nothing by
+themselves. Each draw takes the names under which its joint distribution of row and label is
+closest to that of the pivot, the point estimate p*:
+
+    min over permutations s of KL( p*(x, z) || p(x, s(z)) )
+
+This is Stephens's (2000) criterion with the pivot itself in the place of the data. Written out, it
+is a sum over components of phi*_k (log phi*_k / phi_s(k) + KL(N*_k || N_s(k))): an assignment
+problem. It has no units, a component counts by its weight, and a component of the draw that is
+narrow, or far away, is judged by how badly it would explain what the pivot's component produces.
+"""
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from bayes_gmm.model.parameters import Parameters
+
+BLOCK_NUMBERS = 1 << 20  # memory for the draws compared at a time
+
+
+def relabel(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, pivot: Parameters
+) -> np.ndarray:
+    """Find the permutation of every draw that brings it closest to the pivot.
+
+    Parameters
+    ----------
+    weights : ndarray (chain, draw, K)
+    means : ndarray (chain, draw, K, D)
+    covariances : ndarray (chain, draw, K, D, D)
+    pivot : Parameters
+        With K components.
+
+    Returns
+    -------
+    ndarray of int (chain, draw, K)
+        Component c of the relabelled draw is component permutation[c] of the draw as it came.
+
+    References
+    ----------
+    Stephens (2000), J. R. Statist. Soc. B 62, sec. 4.
+    """
+    n_components, n_features = means.shape[-2:]
+    # The divergence has no units, but an inverse keeps its digits only where features share theirs.
+    units = np.sqrt(np.einsum("kii->ki", pivot.covariances).max(axis=0))
+    pivot = pivot.rescale(np.zeros(n_features), 1 / units)
+    scaled = (weights, means / units, covariances / np.outer(units, units))
+    flat = [array.reshape(-1, *array.shape[2:]) for array in scaled]
+    block = max(1, BLOCK_NUMBERS // (n_components * n_features * max(n_components, n_features)))
+    permutation = [
+        linear_sum_assignment(cost)[1]
+        for start in range(0, len(flat[0]), block)
+        for cost in divergence(*(array[start : start + block] for array in flat), pivot)
+    ]
+    return np.array(permutation, dtype=np.int64).reshape(weights.shape)
+
+
+def divergence(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, pivot: Parameters
+) -> np.ndarray:
+    r"""Contribution to the divergence if component k of the pivot is component j of a draw.
+
+    .. math:: \phi^*_k \left[ \log\frac{\phi^*_k}{\phi_j} + \log\frac{|L_j|}{|L^*_k|}
+        + \tfrac12 \mathrm{tr}(\Sigma_j^{-1} \Sigma^*_k)
+        + \tfrac12 \lVert L_j^{-1} (\mu^*_k - \mu_j) \rVert^2 - \tfrac{D}{2} \right]
+
+    Parameters
+    ----------
+    weights : ndarray (S, K)
+    means : ndarray (S, K, D)
+    covariances : ndarray (S, K, D, D)
+    pivot : Parameters
+
+    Returns
+    -------
+    ndarray (S, K, K)
+        Indexed by draw, component of the pivot, component of the draw.
+    """
+    factors = np.linalg.cholesky(covariances)
+    precisions = np.linalg.inv(covariances)
+    half_log_det = np.log(np.einsum("sjii->sji", factors)).sum(axis=-1)
+    pivot_half_log_det = np.log(np.einsum("kii->ki", pivot.choleskys)).sum(axis=-1)
+    tiny = np.finfo(float).tiny  # a weight may have underflowed to zero
+    log_odds = np.log(np.maximum(pivot.weights, tiny))[:, None] - np.log(
+        np.maximum(weights, tiny)
+    )[:, None, :]
+    trace = np.einsum("sjab,kab->skj", precisions, pivot.covariances, optimize=True)
+    gap = pivot.means[None, :, None, :] - means[:, None, :, :]
+    distance = np.einsum("skja,sjab,skjb->skj", gap, precisions, gap, optimize=True)
+    spread = half_log_det[:, None, :] - pivot_half_log_det[:, None]
+    n_features = means.shape[-1]
+    return pivot.weights[:, None] * (log_odds + spread + 0.5 * (trace + distance - n_features))

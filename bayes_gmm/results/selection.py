@@ -1,0 +1,228 @@
+"""What `select` returns: every fit of a grid side by side, and the best of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.criteria import criteria
+from bayes_gmm.results.tables import as_html, as_text, counted, wrapped
+from bayes_gmm.results.tree import point_tree
+
+SHOWN = 5
+PER_FIT = (
+    "log_likelihood",
+    "n_parameters",
+    "entropy",
+    "bic",
+    "icl",
+    "aic",
+    "converged",
+    "n_optima",
+    "optimum_spread",
+    "best_starts",
+)
+CONVENTION = (
+    "BIC = -2 log-likelihood + parameters x log rows: smaller is better (mclust's is -BIC)."
+)
+
+
+class Fitted(NamedTuple):
+    """One fit of a grid: what was fitted, and what came of it.
+
+    Attributes
+    ----------
+    covariance : str
+    n_components : int
+    prior : Prior or None
+    parameters : Parameters or None
+        In the user's units; None where no fit could be made.
+    optimizer : mapping
+        What the search for the optimum reports; empty where no fit could be made.
+    status : str
+        "ok", or why no fit could be made.
+    """
+
+    covariance: str
+    n_components: int
+    prior: Prior | None
+    parameters: Parameters | None
+    optimizer: Mapping[str, Any]
+    status: str
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection:
+    """Fits over a grid of covariance structures and numbers of components.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        By ``covariance`` and ``n_components``: log_likelihood, n_parameters, entropy, bic, icl,
+        aic, converged, n_optima (distinct local optima seen), optimum_spread (nats between the best
+        and the worst of them), best_starts (starts that reached the best) and status; a fit that
+        could not be made has a status other than "ok", which says why, and no numbers.
+    best : DataTree
+        The result of `fit` with the smallest criterion.
+    """
+
+    dataset: xr.Dataset
+    best: xr.DataTree
+
+    @property
+    def criterion(self) -> str:
+        """What the best is chosen by."""
+        return str(self.dataset.attrs["criterion"])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per fit, the best first."""
+        frame = self.dataset.to_dataframe().reset_index()
+        return frame.sort_values(self.criterion, kind="stable", ignore_index=True)
+
+    @property
+    def sentences(self) -> list[str]:
+        """Say in words what stands out."""
+        table, name = self.table, self.criterion
+        first = table.iloc[0]
+        said = [
+            f"Best by {name.upper()}: {first['covariance']} with "
+            f"{counted(int(first['n_components']), 'component')}, {name.upper()} "
+            f"{first[name]:.2f}."
+        ]
+        if len(table) > 1 and np.isfinite(table[name].iloc[1]):
+            second = table.iloc[1]
+            said.append(
+                f"Next: {second['covariance']} with {int(second['n_components'])}, "
+                f"{second[name] - first[name]:.2f} behind."
+            )
+        failed = table[table["status"] != "ok"]
+        if len(failed):
+            said.append(
+                f"{counted(len(failed), 'fit')} of {len(table)} could not be made: "
+                + "; ".join(
+                    f"{row.covariance} with {row.n_components} ({row.status})"
+                    for row in failed.itertuples()
+                )
+                + "."
+            )
+        unfinished = table[(table["status"] == "ok") & ~table["converged"].astype(bool)]
+        if len(unfinished):
+            said.append(f"{counted(len(unfinished), 'fit')} had not converged; raise max_iter.")
+        return [*said, CONVENTION]
+
+    def _grid(self) -> pd.DataFrame:
+        values = self.dataset[self.criterion].transpose("n_components", "covariance").to_pandas()
+        values = values.rename_axis(index=f"{self.criterion.upper()}, K")
+        return values.map(lambda value: f"{value:.1f}" if np.isfinite(value) else "-")
+
+    def _top(self) -> pd.DataFrame:
+        shown = self.table.head(SHOWN)
+        shown = shown[np.isfinite(shown[self.criterion])]
+        written = pd.DataFrame(
+            {
+                "K": shown["n_components"],
+                "log-likelihood": shown["log_likelihood"].map("{:.3f}".format),
+                "parameters": shown["n_parameters"].map("{:.0f}".format),
+                **{
+                    name.upper(): shown[name].map("{:.2f}".format) for name in ("bic", "icl", "aic")
+                },
+                "optima seen": shown["n_optima"].map("{:.0f}".format),
+                "starts at the best": shown["best_starts"].map("{:.0f}".format),
+            }
+        )
+        return written.set_index(pd.Index(shown["covariance"], name="covariance"))
+
+    def __str__(self) -> str:
+        parts = [as_text(self._grid()), as_text(self._top())]
+        return "\n\n".join([*parts, "\n".join(map(wrapped, self.sentences))])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return as_html("Model selection", [self._grid(), self._top(), *self.sentences])
+
+
+def selection(
+    observations: Observations, fits: Sequence[Fitted], criterion: str, seed: int | None
+) -> Selection:
+    """Put the fits of a grid side by side and pick the best.
+
+    Parameters
+    ----------
+    observations : Observations
+    fits : sequence of Fitted
+        Every structure with every number of components.
+    criterion : str
+    seed : int or None
+
+    Returns
+    -------
+    Selection
+
+    Raises
+    ------
+    CollapseError
+        If no fit could be made.
+    """
+    made = [fit for fit in fits if fit.parameters is not None]
+    if not made:
+        raise CollapseError(f"no fit of the grid could be made; the first: {fits[0].status}")
+    structures = list(dict.fromkeys(fit.covariance for fit in fits))
+    sizes = list(dict.fromkeys(fit.n_components for fit in fits))
+    shape = (len(structures), len(sizes))
+    columns = {name: np.full(shape, np.nan) for name in PER_FIT}
+    status = np.empty(shape, dtype=object)
+    for fit in fits:
+        place = structures.index(fit.covariance), sizes.index(fit.n_components)
+        status[place] = fit.status
+        for name, value in _numbers(fit, observations.total_weight).items():
+            columns[name][place] = value
+    dims = ("covariance", "n_components")
+    dataset = xr.Dataset(
+        {
+            **{name: (dims, values) for name, values in columns.items()},
+            "status": (dims, status.astype(str)),
+        },
+        coords={"covariance": structures, "n_components": sizes},
+        attrs={"criterion": criterion, "n_observations": observations.n_rows},
+    )
+    best = min(made, key=lambda fit: _numbers(fit, observations.total_weight)[criterion])
+    assert best.parameters is not None
+    tree = point_tree(
+        best.parameters,
+        observations,
+        best.prior,
+        best.optimizer,
+        estimator="MLE" if best.prior is None else "MAP",
+        covariance=best.covariance,
+        seed=seed,
+    )
+    return Selection(dataset, tree)
+
+
+def _numbers(fit: Fitted, n_rows: float) -> dict[str, float]:
+    """The columns of one fit; none where it could not be made."""
+    found = fit.optimizer
+    if not found:
+        return {}
+    size = found["log_likelihood"], found["n_parameters"]
+    heights = found["optimum_objective"]
+    return {
+        "log_likelihood": size[0],
+        "n_parameters": size[1],
+        "entropy": found["entropy"],
+        **criteria(*size, n_rows, found["entropy"]),
+        "converged": float(found["converged"]),
+        "n_optima": len(heights),
+        "optimum_spread": float(np.ptp(heights)),
+        "best_starts": float(found["optimum_starts"][0]),
+    }
