@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results.selection import Selection
 
+ENGINES = ("auto", "pymc")
+
 
 def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.Dataset:
     r"""Draw data from a mixture by its generative story: the label first, then the row.
@@ -338,9 +340,8 @@ def pymc_model(
 
     require_count("n_components", n_components)
     observations = as_observations(X)
-    return build(
-        observations, n_components, proper_prior(prior, observations, n_components), likelihood
-    )
+    chosen = proper_prior(prior, observations, n_components)
+    return build(observations, chosen, likelihood=likelihood)
 
 
 def sample(
@@ -356,7 +357,85 @@ def sample(
     seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    raise NotImplementedError
+    r"""Draw from the posterior of the mixture, every draw's components matched to the MAP estimate.
+
+    .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D)
+    n_components : int
+        K.
+    prior : "default" or Prior
+    engine : str
+        "pymc": NUTS on `pymc_model`; "auto" chooses it.
+    draws, tune : int
+        Draws kept per chain, and draws made before them to adapt the sampler.
+    chains : int
+    cores : int, optional
+        How many chains run at a time; it changes the time taken and nothing else.
+    seed : int, optional
+        Fixes the start and the draws.
+    progressbar : bool
+
+    Returns
+    -------
+    xarray.DataTree
+        `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
+        (..., feature_bis) in the units of X, relabelled; `sample_stats` has the `permutation` that
+        did it, so that the raw draws can be had back; `invariants` has quantities that no
+        relabelling changes; `point_estimate` is the MAP estimate that names the components.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+
+    References
+    ----------
+    Hoffman & Gelman (2014), J. Mach. Learn. Res. 15; Stephens (2000) for the relabelling.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1)   # doctest: +SKIP
+    >>> print(bg.diagnose(posterior))                                    # doctest: +SKIP
+    """
+    from bayes_gmm.inference import point
+    from bayes_gmm.inference.pymc_model import pymc_model as build
+    from bayes_gmm.inference.sampling import SAMPLER
+    from bayes_gmm.inference.sampling import sample as run
+    from bayes_gmm.model.covariance import UNCONSTRAINED
+    from bayes_gmm.results.posterior_tree import posterior_tree
+
+    require_count("n_components", n_components)
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
+    observations = as_observations(X)
+    chosen = proper_prior(prior, observations, n_components)
+    pivot = point.estimate(observations, n_components, chosen, UNCONSTRAINED, seed=seed).parameters
+    sampled = run(
+        build(observations, chosen),
+        pivot,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        seed=seed,
+        progressbar=progressbar,
+    )
+    return posterior_tree(
+        sampled,
+        pivot,
+        observations,
+        chosen,
+        engine="pymc",
+        sampler=SAMPLER,
+        seed=seed,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+    )
 
 
 def require_count(name: str, value: Any) -> None:

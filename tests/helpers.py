@@ -193,7 +193,7 @@ def climb(
     result = em.run(
         expectation(observations),
         rule,
-        start.rescale(-origin / scale, 1 / scale),
+        rule.at(start.rescale(-origin / scale, 1 / scale)),
         max_iter=max_iter,
         tol=tol,
         accelerate=accelerate,

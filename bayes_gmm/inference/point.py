@@ -18,6 +18,9 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
 
 
+N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
+
+
 class PointEstimate(NamedTuple):
     """The best start's parameters in the user's units, and what the search reports."""
 
@@ -31,9 +34,9 @@ def estimate(
     prior: Prior | None,
     structure: Structure,
     *,
-    n_starts: int,
-    max_iter: int,
-    tol: float,
+    n_starts: int = N_STARTS,
+    max_iter: int = MAX_ITER,
+    tol: float = TOLERANCE,
     seed: int | list[int] | None,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.

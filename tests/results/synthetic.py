@@ -9,13 +9,12 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
-from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.tree import parameters_dataset, point_tree
+from bayes_gmm.results.tree import parameters_dataset
 
 FAR_APART = Parameters(
     [0.3, 0.7],
@@ -38,20 +37,14 @@ def maximum_likelihood(x, z, n_components):
 
 
 def point_result(parameters, x, estimator="MLE", names=None):
-    observations = observe(x, names)
-    optimizer = {"log_likelihood": mixture.log_likelihood(x, parameters)}
-    return point_tree(parameters, observations, None, optimizer, estimator=estimator)
-
-
-def observe(x, names=None):
-    observations = Observations.of(x)
-    names = names or observations.feature_names
-    return Observations(
-        observations.values,
-        tuple(names),
-        observations.index,
-        observations.origin,
-        observations.scale,
+    """Lay a point estimate out as a point result."""
+    names = names or [f"x{j}" for j in range(x.shape[1])]
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"kind": "point", "estimator": estimator}),
+            "/point_estimate": parameters_dataset(parameters, names),
+            "/observed_data": labelled({"x": x}, feature_names=names),
+        }
     )
 
 

@@ -1,9 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from results.synthetic import (
     maximum_likelihood,
-    observe,
     one_component,
     point_result,
     posterior_result,
@@ -11,6 +11,7 @@ from results.synthetic import (
 )
 from scipy import stats
 
+from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
@@ -276,7 +277,8 @@ def test_a_result_laid_out_by_sample_and_read_from_a_file_compares_alike(world, 
             "/sample_stats": labelled(stats, leading=("chain", "draw")),
         }
     )
-    laid_out = posterior_tree(sampled, mle, observe(x, NAMES), Prior.default(x, 2), seed=1)
+    observations = Observations.of(pd.DataFrame(x, columns=NAMES))
+    laid_out = posterior_tree(sampled, mle, observations, Prior.default(x, 2), seed=1)
     laid_out.to_netcdf(tmp_path / "posterior.nc")
     with xr.open_datatree(tmp_path / "posterior.nc") as stored:
         compared = compare(mle, stored.load())

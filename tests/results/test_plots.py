@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from results.synthetic import (
     exact_draws,
     maximum_likelihood,
@@ -52,7 +53,7 @@ def draw(figure):
 
 def texts(figure):
     """Everything that is written on a figure."""
-    return " | ".join(text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text")))
+    return " | ".join(text.get_text() for text in figure.findobj(Text))
 
 
 def title(figure):
