@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm import datasets
-from bayes_gmm.api import fit, parameters, pymc_model, sample, select, simulate
 from bayes_gmm.errors import (
     CollapseError,
     CollapseWarning,
@@ -18,10 +17,11 @@ from bayes_gmm.errors import (
     IdentificationWarning,
     InputError,
 )
-from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
 
 if TYPE_CHECKING:
+    from bayes_gmm.api import fit, parameters, pymc_model, sample, select, simulate
+    from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.model.priors import Prior
     from bayes_gmm.results import plots
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.compare import compare
@@ -55,24 +55,29 @@ __all__ = [
     "simulate",
 ]
 
-# Names whose modules import xarray, ArviZ or matplotlib, and where they live.
+# Where the names live whose modules import NumPy, SciPy or more: "module" or "module:name".
 _LATER = {
-    "check": ("bayes_gmm.results.checks", "check"),
-    "compare": ("bayes_gmm.results.compare", "compare"),
-    "diagnose": ("bayes_gmm.results.diagnostics", "diagnose"),
-    "log_density": ("bayes_gmm.results.predictive", "log_density"),
-    "predict": ("bayes_gmm.results.predictive", "predict"),
-    "report": ("bayes_gmm.results.report", "write_report"),
-    "plots": ("bayes_gmm.results.plots", None),
+    **dict.fromkeys(
+        ("fit", "parameters", "pymc_model", "sample", "select", "simulate"), "bayes_gmm.api"
+    ),
+    "Parameters": "bayes_gmm.model.parameters",
+    "Prior": "bayes_gmm.model.priors",
+    "check": "bayes_gmm.results.checks",
+    "compare": "bayes_gmm.results.compare",
+    "diagnose": "bayes_gmm.results.diagnostics",
+    "log_density": "bayes_gmm.results.predictive",
+    "plots": "bayes_gmm.results.plots:",
+    "predict": "bayes_gmm.results.predictive",
+    "report": "bayes_gmm.results.report:write_report",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _LATER[name]
-    found = import_module(module)
-    value = getattr(found, attribute) if attribute else found
+    place, colon, attribute = _LATER[name].partition(":")
+    module = import_module(place)
+    value = module if colon and not attribute else getattr(module, attribute or name)
     globals()[name] = value
     return value
 

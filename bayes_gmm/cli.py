@@ -250,3 +250,7 @@ def _warnings_as_lines(console: Any) -> Iterator[None]:
             f"warning: {message}", markup=False, soft_wrap=True
         )
         yield
+
+
+if __name__ == "__main__":
+    main()

@@ -140,12 +140,13 @@ def test_the_order_of_the_rows_changes_nothing(prior):
 
 
 def test_the_order_of_many_rows_changes_nothing():
-    truth = bg.Parameters([0.3, 0.7], [[0.0, 0.0], [4.0, 0.0]], [np.eye(2)] * 2)
-    x, _ = mixture.sample(truth, 40_000, np.random.default_rng(1))
+    """More rows than the starts look at."""
+    truth = bg.Parameters([0.3, 0.7], [[0.0, 0.0], [6.0, 0.0]], [np.eye(2)] * 2)
+    x, _ = mixture.sample(truth, 6000, np.random.default_rng(1))
     here, there = (bg.fit(rows, 2, n_starts=2, seed=1) for rows in (x, x[::-1]))
     assert outcome(there) == pytest.approx(outcome(here), rel=1e-12)
     assert_same_mixture(bg.parameters(there), bg.parameters(here), rtol=1e-5)
-    assert_same_mixture(bg.parameters(here), truth, rtol=0.05)
+    assert_same_mixture(bg.parameters(here), truth, rtol=0.1)
 
 
 def test_a_seed_gives_the_same_fit_again():
@@ -182,8 +183,11 @@ def test_the_result_is_labelled_and_ordered_by_the_first_feature():
     assert search["objective"].values[-1] == pytest.approx(outcome(result), rel=1e-12)
     assert search.sizes["iteration"] == outcome(result, "n_iterations") + 1
     standing = ~search["start_collapsed"].values.astype(bool)
-    best = search["start_objective"].values[standing].max()
-    assert outcome(result, "objective_final") == pytest.approx(best, rel=1e-12)
+    assert standing.any()
+    heights = search["optimum_objective"].values
+    assert outcome(result, "objective_final") == pytest.approx(heights[0], rel=1e-12)
+    sound = ~search["optimum_spurious"].values.astype(bool)
+    assert heights[0] == heights[sound].max()
     assert outcome(result, "n_parameters") == 2 + 3 * 4 + 3 * 10
     np.testing.assert_array_equal(result["observed_data"]["x"].values, FLOWERS.to_numpy())
     assert (result.attrs["estimator"], result.attrs["covariance"]) == ("MLE", "VVV")
@@ -196,14 +200,18 @@ def test_the_result_is_labelled_and_ordered_by_the_first_feature():
 
 
 def test_collapsed_starts_are_told_and_never_win():
-    """Each of the two pairs of identical rows, far away, takes a component of its own in some start."""
+    """A third component on two identical rows has a likelihood without bound, and some start goes there."""
     rng = np.random.default_rng(2)
-    crowd = np.vstack([rng.normal(size=(60, 2)), rng.normal(size=(60, 2)) + [12, 0]])
-    x = np.vstack([crowd, [[6.0, 9.0]] * 2])
-    result = bg.fit(x, 2, n_starts=30, seed=1)
-    assert np.linalg.det(bg.parameters(result).covariances).min() > 1e-3
-    found = mixture.log_likelihood(x, bg.parameters(result))
-    assert outcome(result) == pytest.approx(found, rel=1e-10)
+    crowds = [rng.normal(size=(60, 2)) + center for center in ([0, 0], [8, 0], [4, 7])]
+    x = np.vstack([*crowds, [[4.0, -8.0]] * 2])
+    result = bg.fit(x, 3, seed=1)
+    collapsed = result["optimizer_result"]["start_collapsed"].values.astype(bool)
+    assert collapsed.any()
+    assert not collapsed.all()
+    theta = bg.parameters(result)
+    assert np.linalg.det(theta.covariances).min() > 0.1
+    assert outcome(result) == pytest.approx(mixture.log_likelihood(x, theta), rel=1e-10)
+    assert result["optimizer_result"]["converged"]
 
 
 def test_when_every_start_collapses_there_is_no_estimate_but_there_is_a_mode():

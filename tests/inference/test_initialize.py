@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import climb, refuses
+from helpers import refuses
 from scipy import stats
 
 from bayes_gmm.data import Observations
@@ -95,13 +95,12 @@ def test_some_start_sees_long_parallel_clusters_as_well_as_round_ones():
     rng = np.random.default_rng(6)
     along, gap = rng.normal(size=(300, 1)) * 30, np.repeat([0.0, 4.0], 150)[:, None]
     x = along * [1.0, 1.0] + gap * [1.0, -1.0] + 0.3 * rng.normal(size=(300, 2))
-    z = np.repeat([0, 1], 150)
-    best = 0.0
+    parted = []
     for start in starting_points(x, 2, 10, seed=7):
-        theta = as_parameters(start).rescale(x.mean(axis=0), x.std(axis=0))
-        labels = mixture.responsibilities(x, climb(x, theta).parameters).argmax(axis=1)
-        best = max(best, np.mean(labels == z), np.mean(labels != z))
-    assert best == 1.0
+        centers = as_parameters(start).rescale(x.mean(axis=0), x.std(axis=0)).means
+        parted.append(abs(np.diff(centers @ [0.5, -0.5])[0]))
+    assert max(parted) > 3.5  # of 4
+    assert min(parted) < 1  # while others cut across both
 
 
 def test_no_start_is_singular_even_when_every_row_may_have_its_own_component():

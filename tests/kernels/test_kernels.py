@@ -75,6 +75,36 @@ def test_read_only_rows_of_either_precision_are_summed_in_double_precision(dtype
     np.testing.assert_array_equal(found.second, same.second)
 
 
+@pytest.mark.parametrize("accumulate", [cpu.accumulate, reference.accumulate])
+@pytest.mark.parametrize("n_features", [2, 13])
+def test_a_row_of_weight_three_counts_as_three_rows_and_one_of_weight_zero_as_none(
+    n_features, accumulate
+):
+    rng = np.random.default_rng([12, n_features])
+    functions = random_parameters(rng, 3, n_features, spread=1.0).log_quadratic()
+    x, times = rng.normal(size=(700, n_features)), rng.integers(0, 4, size=700)
+    found = accumulate(x, *identity(n_features), functions, times.astype(float))
+    expected = accumulate(np.repeat(x, times, axis=0), *identity(n_features), functions)
+    assert found.count.sum() == pytest.approx(times.sum(), rel=1e-13)
+    for name in ("log_normalizer", "count", "first", "second"):
+        a, b = np.asarray(getattr(found, name)), np.asarray(getattr(expected, name))
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12 * np.abs(b).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("n_features", [2, 13])
+def test_weights_that_are_no_counts_are_those_of_the_reference(n_features):
+    rng = np.random.default_rng([13, n_features])
+    functions = random_parameters(rng, 3, n_features, spread=1.0).log_quadratic()
+    x, weights = rng.normal(size=(1100, n_features)), rng.uniform(0, 3, size=1100)
+    found, expected = (
+        accumulate(x, *identity(n_features), functions, weights)
+        for accumulate in (cpu.accumulate, reference.accumulate)
+    )
+    for name in ("log_normalizer", "count", "first", "second"):
+        a, b = np.asarray(getattr(found, name)), np.asarray(getattr(expected, name))
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12 * np.abs(b).max(), err_msg=name)
+
+
 @pytest.mark.parametrize("n_features", [1, 3, 12, 13, 20])
 def test_a_component_of_weight_zero_takes_nothing(n_features):
     rng = np.random.default_rng([2, n_features])

@@ -1,0 +1,270 @@
+import subprocess
+import sys
+import time
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from results.synthetic import two_components
+from typer.testing import CliRunner
+
+import bayes_gmm as bg
+from bayes_gmm import cli, datasets
+from bayes_gmm.errors import CollapseError
+
+NAMES = ["eruptions", "waiting"]
+PICTURES = {"em-mle", "em-map", "mixture", "ranks", "comparison", "checks"}
+
+
+def run(*arguments):
+    """Run a command that must succeed; errors come out as they are."""
+    return CliRunner().invoke(cli.app, list(map(str, arguments)), catch_exceptions=False)
+
+
+def fail(capsys, *arguments):
+    """Run a command that must end in one line of error and exit code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(list(map(str, arguments)))
+    assert stopped.value.code == 2
+    *progress, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: ")
+    assert not any(line.startswith(("error", "Traceback")) for line in progress)
+    return last
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A CSV file, and an exact sample of the posterior of its data."""
+    x, _, _, posterior = two_components(9, n=100, n_draws=60, names=NAMES)
+    path = tmp_path_factory.mktemp("data") / "geyser.csv"
+    pd.DataFrame(x, columns=NAMES).to_csv(path, index=False)
+    return path, posterior
+
+
+@pytest.fixture
+def sampled(world, monkeypatch):
+    """Let `sample` return the exact sample, and keep what it was asked for."""
+    path, posterior = world
+    asked = []
+
+    def sample(X, n_components, **options):
+        asked.append((X, n_components, options))
+        return posterior
+
+    monkeypatch.setattr(bg, "sample", sample)
+    return path, posterior, asked
+
+
+def test_help_answers_without_loading_what_commands_need():
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "bayes_gmm.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    print(f"--help took {time.perf_counter() - started:.2f} s")
+    assert "analyze" in done.stdout
+    code = "import sys, bayes_gmm.cli; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    heavy = {"arviz", "matplotlib", "numba", "pandas", "pymc", "pytensor", "rich", "sklearn"}
+    assert heavy.isdisjoint(loaded)
+
+
+def test_version():
+    assert run("--version").stdout == f"bayes-gmm {bg.__version__}\n"
+
+
+def test_analyze_does_everything_and_says_what_it_wrote(sampled, tmp_path):
+    path, posterior, asked = sampled
+    out = tmp_path / "new" / "out"
+    done = run("analyze", path, "-k", 2, "--out", out, "--seed", 3, "--draws", 60, "--ci-prob", 0.9)
+    files = [out / "analysis.nc", out / "report.html"]
+    files += [out / "pictures" / f"{name}.png" for name in PICTURES]
+    assert all(file.stat().st_size > 1000 for file in files)
+    assert all(str(file) in done.stdout for file in files)
+    assert {file for file in out.rglob("*") if file.is_file()} == set(files)
+    for said in ("mean[0, eruptions]", "Sampling: Converged", "Fit: The model makes data"):
+        assert said in done.stdout
+    assert "\x1b" not in done.output
+    X, n_components, options = asked[0]
+    assert (list(X.columns), n_components) == (NAMES, 2)
+    assert (options["seed"], options["draws"], options["progressbar"]) == (3, 60, False)
+    tree = az.from_netcdf(out / "analysis.nc").load()
+    tree.close()
+    np.testing.assert_array_equal(tree["posterior/means"], posterior["posterior/means"])
+    assert {"mle", "map", "comparison", "checks"} <= set(tree.children)
+    assert tree["comparison"].attrs["ci_prob"] == 0.9
+    assert "geyser.csv: 2 Gaussian components" in (out / "report.html").read_text("utf-8")
+
+
+def test_analyze_is_silent_if_asked(sampled, tmp_path):
+    path, _, _ = sampled
+    assert run("analyze", path, "-k", 2, "--out", tmp_path, "--quiet").output == ""
+
+
+def test_analyze_leaves_other_files_alone(sampled, tmp_path):
+    path, _, _ = sampled
+    (tmp_path / "pictures").mkdir()
+    for name in ("notes.txt", "pictures/mine.png", "report.html"):
+        (tmp_path / name).write_text("old")
+    run("analyze", path, "-k", 2, "--out", tmp_path, "--quiet")
+    assert (tmp_path / "notes.txt").read_text() == "old"
+    assert (tmp_path / "pictures" / "mine.png").read_text() == "old"
+    assert (tmp_path / "report.html").read_text("utf-8") != "old"
+
+
+def test_what_was_finished_before_a_stop_is_kept(world, tmp_path, monkeypatch):
+    path, _ = world
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bg, "sample", stop)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["analyze", str(path), "-k", "2", "--out", str(tmp_path), "--quiet"])
+    assert stopped.value.code == 130
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    assert bg.parameters(tree["map"]).n_components == 2
+    assert bg.parameters(tree["mle"]).n_components == 2
+    assert {file.stem for file in (tmp_path / "pictures").iterdir()} == {"em-mle", "em-map"}
+
+
+def test_a_likelihood_without_a_peak_leaves_the_rest(sampled, tmp_path, monkeypatch):
+    path, _, _ = sampled
+    fit = bg.fit
+
+    def without_prior(X, n_components, *, prior=None, **options):
+        if prior is None:
+            raise CollapseError("all starts collapsed")
+        return fit(X, n_components, prior=prior, **options)
+
+    monkeypatch.setattr(bg, "fit", without_prior)
+    done = run("analyze", path, "-k", 2, "--out", tmp_path)
+    assert "left out: all starts collapsed" in done.stderr
+    assert "MAP against the posterior" in done.stdout
+    assert not (tmp_path / "pictures" / "em-mle.png").exists()
+    assert (tmp_path / "report.html").exists()
+
+
+def test_rows_left_out_are_counted(sampled, tmp_path, capsys):
+    path, _, asked = sampled
+    gaps = tmp_path / "gaps.csv"
+    frame = pd.read_csv(path)
+    frame.loc[[3, 7], "waiting"] = np.nan
+    frame.to_csv(gaps, index=False)
+    assert "--drop-missing" in fail(capsys, "analyze", gaps, "-k", 2, "--out", tmp_path / "out")
+    asked.clear()
+    # The exact sample belongs to all rows, so that the comparison stops the run.
+    with pytest.raises(SystemExit):
+        cli.main(["analyze", str(gaps), "-k", "2", "--out", str(tmp_path), "--drop-missing"])
+    assert "2 incomplete rows left out" in capsys.readouterr().err
+    assert len(asked[0][0]) == 98
+
+
+def test_columns_are_chosen_in_the_order_asked(sampled, tmp_path):
+    path, _, asked = sampled
+    wide = tmp_path / "wide.csv"
+    pd.read_csv(path).assign(who="me", **{"a, b": 1.0}).to_csv(wide, index=False)
+    run("analyze", wide, "-k", 2, "--out", tmp_path, "--columns", "eruptions, waiting", "--quiet")
+    assert list(asked[0][0].columns) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing", "-k", "2"], "no built-in data set has that name; there are acidity"),
+        (["nothing.csv", "-k", "2"], "nothing.csv: no such file"),
+        (["iris", "-k", "0"], "n_components must be a whole number >= 1"),
+        (["faithful", "-k", "2", "--columns", "wating"], "did you mean 'waiting'"),
+        (["iris", "-k", "3", "--columns", "species"], "column 'species' holds text"),
+        (["penguins", "-k", "3"], "--drop-missing"),
+    ],
+)
+def test_wrong_input_ends_in_one_line(capsys, tmp_path, arguments, said):
+    assert said in fail(capsys, "analyze", *arguments, "--out", tmp_path / "out")
+
+
+def test_a_prior_that_is_not_known_is_named(capsys, tmp_path):
+    said = fail(capsys, "analyze", "faithful", "-k", 2, "--out", tmp_path, "--prior", "vague")
+    assert "prior must be" in said
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(capsys, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    said = fail(capsys, "analyze", "faithful", "-k", 2, "--out", tmp_path / "out")
+    assert "can't be made a folder" in said
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_table_with_labels_says_how_to_choose_columns(capsys, tmp_path):
+    path = tmp_path / "iris.csv"
+    run("datasets", "iris", "--out", path)
+    said = fail(capsys, "analyze", path, "-k", 3, "--out", tmp_path / "out")
+    assert "column 'species' holds text" in said
+    assert "--columns sepal_length,sepal_width,petal_length,petal_width" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_usage_error_has_exit_code_2():
+    for arguments in (["analyze", "faithful"], ["frobnicate"], ["analyze", "iris", "-k", "x"]):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert "Traceback" not in done.output
+
+
+def test_data_sets_are_listed_with_rows_columns_and_units():
+    listed = run("datasets").stdout
+    for name in datasets.names():
+        one = datasets.describe(name)
+        assert f"{one.title}, {one.rows} rows" in listed
+    assert "eruptions [min], waiting [min]" in listed
+    assert "344 rows (2 incomplete)" in listed
+
+
+def test_a_data_set_is_told_about_and_exported(tmp_path, capsys):
+    assert run("datasets", "galaxies").stdout == f"{datasets.describe('galaxies')}\n"
+    path = tmp_path / "penguins.csv"
+    run("datasets", "penguins", "--out", path)
+    exported = pd.read_csv(path)
+    pd.testing.assert_frame_equal(exported, datasets.load("penguins", labels=True))
+    assert "did you mean 'faithful'" in fail(capsys, "datasets", "faithfull")
+    assert "--out needs a name" in fail(capsys, "datasets", "--out", path)
+
+
+def test_simulated_data_have_labels_that_are_no_measurements(tmp_path, capsys):
+    path = tmp_path / "made.csv"
+    done = run("simulate", "-n", 200, "-k", 3, "-d", 2, "--seed", 4, "--out", path)
+    made = pd.read_csv(path)
+    assert list(made.columns) == ["x0", "x1", "z"]
+    assert len(made) == 200
+    assert set(made["z"]) == {"a", "b", "c"}
+    assert f"bayes-gmm analyze {path} -k 3 --columns x0,x1" in done.stdout
+    assert "column 'z' holds text" in fail(capsys, "analyze", path, "-k", 3, "--out", tmp_path)
+    again = tmp_path / "again.csv"
+    run("simulate", "-n", 200, "-k", 3, "-d", 2, "--seed", 4, "--out", again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_em_finds_what_was_simulated(tmp_path):
+    path = tmp_path / "made.csv"
+    run("simulate", "-n", 600, "-k", 2, "-d", 2, "--separation", 8, "--out", path)
+    made = pd.read_csv(path)
+    fitted = bg.parameters(bg.fit(made[["x0", "x1"]], 2, seed=0))
+    for k, (_, rows) in enumerate(made.groupby("z")):
+        assert fitted.means[k] == pytest.approx(rows[["x0", "x1"]].mean().to_numpy(), abs=0.05)
+
+
+def test_more_clusters_than_letters_are_named():
+    assert [cli._letters(label) for label in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
+
+
+def test_a_place_that_cannot_be_written_is_named(capsys, tmp_path):
+    said = fail(capsys, "simulate", "--out", tmp_path / "no" / "made.csv")
+    assert "no" in said
+    assert "n must be" in fail(capsys, "simulate", "-n", 0, "--out", tmp_path / "made.csv")
