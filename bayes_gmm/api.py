@@ -273,7 +273,7 @@ def select(
         if isinstance(cell.outcome, CollapseError):
             fits.append(Fitted(*what, None, {}, str(cell.outcome)))
         else:
-            fits.append(Fitted(*what, *cell.outcome, "ok"))
+            fits.append(Fitted(*what, cell.outcome.parameters, cell.outcome.optimizer, "ok"))
     return selection(observations, fits, criterion, seed)
 
 
@@ -339,7 +339,7 @@ def pymc_model(
     from bayes_gmm.inference.pymc_model import pymc_model as build
 
     require_count("n_components", n_components)
-    observations = as_observations(X)
+    observations = in_memory(as_observations(X))
     chosen = proper_prior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood)
 
@@ -411,7 +411,7 @@ def sample(
     require_count("n_components", n_components)
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
-    observations = as_observations(X)
+    observations = in_memory(as_observations(X))
     chosen = proper_prior(prior, observations, n_components)
     pivot = point.estimate(observations, n_components, chosen, UNCONSTRAINED, seed=seed).parameters
     sampled = run(
@@ -449,6 +449,18 @@ def as_observations(X: Any) -> Observations:
     from bayes_gmm.data import Observations
 
     return Observations.of(X)
+
+
+def in_memory(observations: Observations) -> Observations:
+    """Check that the rows are in memory, where a PyMC model needs them."""
+    from bayes_gmm.streams import Stream
+
+    if isinstance(observations.values, Stream):
+        raise InputError(
+            "X is read block by block, and a posterior by PyMC needs all rows in memory: "
+            "give X as an array, or a random part of it"
+        )
+    return observations
 
 
 def as_prior(

@@ -5,13 +5,16 @@ two rows and no constant column, and nobody asks again.
 """
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Never, Self
+from itertools import islice
+from typing import Any, NamedTuple, Never, Self
 
 import numpy as np
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.moments import column_moments, row_blocks
+from bayes_gmm.moments import Moments
+from bayes_gmm.streams import Stream, blocks, reader, recut
 from bayes_gmm.tables import (
     listing,
     read_csv,
@@ -23,6 +26,7 @@ from bayes_gmm.tables import (
 
 __all__ = ["Observations", "read_csv", "select"]
 
+BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
 LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
 ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
 OTHER_KINDS = {
@@ -43,19 +47,20 @@ class Observations:
     values : np.ndarray, (N, D)
         float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
         No copy is made of what already has this form.
+        A `Stream` is read anew for every pass.
     feature_names : tuple of str
         The user's column names, or x0, x1, ...
-    index : np.ndarray, (N,)
-        The user's row labels (numbers, dates or text), or 0, 1, ...
+    row_labels : np.ndarray (N,) or None
+        The user's row labels (numbers, dates or text); None stands for 0, 1, ...
     origin, scale : np.ndarray, (D,)
         Mean and standard deviation (divisor N) of each column.
     weights : np.ndarray (N,), optional
         How often each row counts; once by default.
     """
 
-    values: np.ndarray
+    values: np.ndarray | Stream
     feature_names: tuple[str, ...]
-    index: np.ndarray
+    row_labels: np.ndarray | None
     origin: np.ndarray
     scale: np.ndarray
     weights: np.ndarray | None = None
@@ -67,7 +72,9 @@ class Observations:
         Parameters
         ----------
         X : array, memmap, list of lists, pandas DataFrame or Series, xarray DataArray
-            Rows are observations; a DataArray with a dim `obs_id` may have it anywhere.
+            Rows are observations; a DataArray with a dim `obs_id` may have it anywhere. What is
+            too large for memory may be the path of a CSV or Parquet file, a function that returns
+            a new iterator of such tables each time, or an object that can be iterated repeatedly.
         what : str
             How error messages call X.
 
@@ -78,14 +85,49 @@ class Observations:
         """
         if isinstance(X, cls):
             return X
+        read = reader(X, what)
+        if read is not None:
+            return cls._streamed(read, what)
         array, names, index = _take_apart(X, what)
-        array = _two_dimensional(array, what)
-        names = names or [f"x{j}" for j in range(array.shape[1])]
-        require_distinct(names, what)
-        values = _floats(array, names, what)
-        _require_finite(values, names, what)
-        origin, scale = _origin_and_scale(values, names, what)
-        return cls(values, tuple(names), _row_labels(index, len(values)), origin, scale)
+        values, names = _table(array, names, what)
+        if len(values) < 2:
+            raise InputError(f"{what} has one row: give at least two, since one has no spread")
+        block_rows = max(1, BLOCK // values.shape[1])
+        scanned = _scan(blocks(values, block_rows), names, what)
+        assert scanned is not None  # there are at least two rows
+        origin, scale = _origin_and_scale(scanned, values.dtype, names, what)
+        return cls(values, tuple(names), _row_labels(index), origin, scale)
+
+    @classmethod
+    def _streamed(cls, read: Callable[[], Iterator[Any]], what: str) -> Self:
+        """Take in rows that are read block by block, after reading them once."""
+        names: list[str] = []
+
+        def opened() -> Iterator[np.ndarray]:
+            for place, block in enumerate(read()):
+                array, own, _ = _take_apart(block, what)
+                values, own = _table(array, own, what)
+                if not names:
+                    names.extend(own)
+                if own != names:
+                    raise InputError(
+                        f"{what} has the columns {listing(own)} in block {place}, and "
+                        f"{listing(names)} before: every block must have the same"
+                    )
+                yield values
+
+        width = max((block.shape[1] for block in islice(opened(), 1)), default=1)
+        scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what)
+        if scanned is None or scanned.moments.count < 2:
+            raise InputError(f"{what} gave fewer than two rows: give at least two")
+        origin, scale = _origin_and_scale(scanned, Stream.dtype, names, what)
+        stream = Stream(opened, scanned.moments.count, len(names))
+        return cls(stream, tuple(names), None, origin, scale)
+
+    @property
+    def index(self) -> np.ndarray:
+        """Row labels, (N,)."""
+        return np.arange(self.n_rows) if self.row_labels is None else self.row_labels
 
     def weighted(self, weights: Any, *, what: str = "sample_weight") -> Self:
         """Let each row count as often as its weight says.
@@ -113,6 +155,8 @@ class Observations:
         counted = times > 0
         if np.count_nonzero(counted) < 2:
             raise InputError(f"{what} is positive for fewer than two rows; two at least must count")
+        if isinstance(self.values, Stream):
+            raise InputError(f"{what} needs the rows in memory; give X as an array")
         residual = (self.values[counted] - self.origin) / self.scale
         share = times[counted] / times.sum()
         mean = share @ residual
@@ -181,8 +225,16 @@ def _take_apart(X: Any, what: str) -> tuple[np.ndarray, list[str] | None, Any]:
         ) from error
 
 
+def _table(array: np.ndarray, names: list[str] | None, what: str) -> tuple[np.ndarray, list[str]]:
+    """Check the shape, the names and the types of a table or of a block of one."""
+    array = _two_dimensional(array, what)
+    names = names or [f"x{j}" for j in range(array.shape[1])]
+    require_distinct(names, what)
+    return _floats(array, names, what), names
+
+
 def _two_dimensional(array: np.ndarray, what: str) -> np.ndarray:
-    """Shape (N, D), with N at least 2 and D at least 1."""
+    """Shape (N, D), with N and D at least 1."""
     if array.ndim == 0:
         kind = type(array.item()).__name__
         raise InputError(
@@ -200,9 +252,8 @@ def _two_dimensional(array: np.ndarray, what: str) -> np.ndarray:
     n_rows, n_features = array.shape
     if n_features == 0:
         raise InputError(f"{what} has no columns: give at least one column of numbers")
-    if n_rows < 2:
-        held = "one row" if n_rows else "no rows"
-        raise InputError(f"{what} has {held}: give at least two, since one has no spread")
+    if n_rows == 0:
+        raise InputError(f"{what} has no rows: give at least two, since one has no spread")
     return array
 
 
@@ -237,44 +288,64 @@ def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
     )
 
 
-def _row_labels(index: Any, n_rows: int) -> np.ndarray:
+def _row_labels(index: Any) -> np.ndarray | None:
     """Row labels that can be saved: numbers, dates or text; whatever else they are becomes text."""
     if index is None:
-        return np.arange(n_rows)
+        return None
     labels = index.to_numpy()
     return np.array([str(label) for label in index]) if labels.dtype.kind == "O" else labels
 
 
-def _require_finite(values: np.ndarray, names: list[str], what: str) -> None:
-    """Report the first number that is missing or infinite, and how many there are."""
-    count = 0
-    first: tuple[int, int] | None = None
-    for rows in row_blocks(values):
-        bad = ~np.isfinite(values[rows])
-        count += int(np.count_nonzero(bad))
-        if count and first is None:
+class Scan(NamedTuple):
+    """What one look at all rows says: the first of them, and moments of differences from it."""
+
+    first: np.ndarray
+    moments: Moments
+
+
+def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | None:
+    """Measure the columns, and report numbers that are missing or infinite; None of no rows.
+
+    Moments are taken of differences from the first row, so that mean/sd = 1e8 costs no digits.
+    """
+    first: np.ndarray | None = None
+    moments: Moments | None = None
+    n_rows = n_bad = 0
+    message = ""
+    for block in rows:
+        bad = ~np.isfinite(block)
+        count = int(np.count_nonzero(bad))
+        if count and not n_bad:
             row, column = np.argwhere(bad)[0]
-            first = int(rows.start + row), int(column)
-    if first is not None:
-        row, column = first
-        number = f"{count} values that are" if count > 1 else "1 value that is"
+            message = f"first {block[row, column]} in row {n_rows + row}, column {names[column]!r}"
+        n_bad += count
+        n_rows += len(block)
+        if n_bad:
+            continue
+        if first is None:
+            first = block[0].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            own = Moments.of(block - first)
+            moments = own if moments is None else moments + own
+    if n_bad:
+        number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"
         raise InputError(
-            f"{what} has {number} not finite, first {values[row, column]} in row {row}, "
-            f"column {names[column]!r}: leave such rows out "
+            f"{what} has {number} not finite, {message}: leave such rows out "
             "(X.dropna() drops rows with nan from a DataFrame)"
         )
+    return None if first is None or moments is None else Scan(first, moments)
 
 
 def _origin_and_scale(
-    values: np.ndarray, names: list[str], what: str
+    scanned: Scan, dtype: np.dtype, names: list[str], what: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column, which must vary, within the range of a double."""
-    first, moments = column_moments(values)
+    first, moments = scanned
     scale = moments.standard_deviation
     with np.errstate(over="ignore"):
         spread = moments.high - moments.low
         magnitude = np.maximum(np.abs(first + moments.low), np.abs(first + moments.high))
-    unit = np.finfo(values.dtype).eps * magnitude
+    unit = np.finfo(dtype).eps * magnitude
     constant = np.isfinite(spread) & (spread <= ROUNDING * unit)
     if constant.any():
         column = int(np.argmax(constant))

@@ -5,21 +5,10 @@ LeVeque, 1979). They are taken of differences from the first row, so that mean/s
 digits.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Self
 
 import numpy as np
-
-BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
-
-
-def row_blocks(values: np.ndarray) -> Iterator[slice]:
-    """Cut the rows of a table into blocks of about BLOCK numbers."""
-    n_rows = max(1, BLOCK // values.shape[1])
-    return (slice(start, start + n_rows) for start in range(0, len(values), n_rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +43,3 @@ class Moments:
     def standard_deviation(self) -> np.ndarray:
         """With divisor `count`."""
         return np.sqrt(self.squares / self.count)
-
-
-def column_moments(values: np.ndarray) -> tuple[np.ndarray, Moments]:
-    """Measure the columns of a finite table.
-
-    Returns
-    -------
-    first : np.ndarray, (D,)
-        The first row.
-    moments : Moments
-        Those of the differences from the first row; inf or nan where they overflow.
-    """
-    first = values[0].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return first, reduce(add, (Moments.of(values[rows] - first) for rows in row_blocks(values)))

@@ -26,7 +26,11 @@ LONGEST_VALUE = 30
 
 
 def read_csv(
-    path: str | Path, columns: Sequence[str] | None = None, drop_missing: bool = False
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    drop_missing: bool = False,
+    *,
+    n_rows: int | None = None,
 ) -> tuple["pd.DataFrame", int]:
     """Read columns of measurements from a CSV file with a header.
 
@@ -38,6 +42,8 @@ def read_csv(
         A file of comma-separated values in UTF-8; a file ending in .gz is unpacked.
     columns, drop_missing
         As in `select`.
+    n_rows : int, optional
+        Read so many rows at most.
 
     Returns
     -------
@@ -65,6 +71,7 @@ def read_csv(
                 index_col=False,
                 skipinitialspace=True,
                 low_memory=False,
+                nrows=n_rows,
             )
     except pd.errors.ParserWarning:
         raise InputError(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-import bayes_gmm.moments
+import bayes_gmm.data
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 
@@ -151,7 +151,7 @@ REJECTED = {
     "records": (np.zeros(3, dtype=[("a", float)]), ["records"]),
     "ragged": ([[1.0, 2.0], [3.0]], ["differ in length"]),
     "scalar": (3.0, ["float", "not a table"]),
-    "name": ("faithful", ["str", "not a table"]),
+    "name": ("faithful", ["path", "no such file", "datasets.load"]),
     "nothing": (None, ["NoneType", "not a table"]),
     "scalar_dataarray": (xr.DataArray(3.0), ["not a table"]),
     "dataset": (xr.Dataset({"x": ("obs_id", GOOD[:, 0])}), ["Dataset", "(x)"]),
@@ -196,7 +196,7 @@ def test_the_input_is_called_x_unless_it_has_a_name():
 
 @pytest.mark.parametrize("block", [3, 64, 1 << 16])
 def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
-    monkeypatch.setattr(bayes_gmm.moments, "BLOCK", block)
+    monkeypatch.setattr(bayes_gmm.data, "BLOCK", block)
     X = np.random.default_rng(1).normal(size=(501, 3)) * [1, 100, 1e-3] + [0, 5, -7]
     observations = Observations.of(X)
     np.testing.assert_allclose(observations.origin, X.mean(axis=0), atol=1e-14)
@@ -204,7 +204,7 @@ def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
 
 
 def test_the_first_bad_number_is_found_in_any_block(monkeypatch):
-    monkeypatch.setattr(bayes_gmm.moments, "BLOCK", 4)
+    monkeypatch.setattr(bayes_gmm.data, "BLOCK", 4)
     X = np.random.default_rng(1).normal(size=(50, 2))
     X[[31, 31, 47], [0, 1, 0]] = np.nan
     with pytest.raises(InputError, match=r"3 values .* nan in row 31, column 'x0'"):
@@ -215,7 +215,7 @@ def test_the_first_bad_number_is_found_in_any_block(monkeypatch):
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8, 1e90, 1e-90])
 @pytest.mark.parametrize("offset", [0.0, 1e8, -1e8])
 def test_moments_survive_any_unit_and_a_large_offset(offset, scale, block, monkeypatch):
-    monkeypatch.setattr(bayes_gmm.moments, "BLOCK", block)
+    monkeypatch.setattr(bayes_gmm.data, "BLOCK", block)
     noise = np.random.default_rng(2).integers(-(2**20), 2**20, size=1000) / 2**20
     X = (offset + noise) * scale
     observations = Observations.of(X)
@@ -259,7 +259,7 @@ def test_other_memory_mapped_files_become_float64(on_disk, dtype):
 def test_measuring_takes_memory_for_a_block_only(on_disk, monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(bayes_gmm.moments, "BLOCK", 400)
+    monkeypatch.setattr(bayes_gmm.data, "BLOCK", 400)
     X = on_disk(np.float32)
     tracemalloc.start()
     Observations.of(X[:, :])

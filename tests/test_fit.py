@@ -2,12 +2,12 @@
 
 import warnings
 
-import bayes_gmm as bg
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import assert_same_mixture, climb, from_labels, refuses
 
+import bayes_gmm as bg
 from bayes_gmm.model import mixture
 
 FAITHFUL = bg.datasets.load("faithful")
@@ -69,7 +69,7 @@ def test_the_map_fit_is_known(x, n_components, expected):
 
 
 def test_the_map_fit_of_iris_is_no_worse_than_the_mode_beside_the_maximum_likelihood_estimate():
-    """The reference's mode of log-likelihood -192.695 is where EM ends from the MLE; others are higher."""
+    """The reference's mode, of log-likelihood -192.695, is where EM goes from the MLE."""
     x = FLOWERS.to_numpy()
     prior = bg.Prior.default(x, 3)
     nearby = climb(x, climb(x, from_labels(x, SPECIES)).parameters, prior)
@@ -200,7 +200,7 @@ def test_the_result_is_labelled_and_ordered_by_the_first_feature():
 
 
 def test_collapsed_starts_are_told_and_never_win():
-    """A third component on two identical rows has a likelihood without bound, and some start goes there."""
+    """Some start puts its third component on two identical rows, where no bound is."""
     rng = np.random.default_rng(2)
     crowds = [rng.normal(size=(60, 2)) + center for center in ([0, 0], [8, 0], [4, 7])]
     x = np.vstack([*crowds, [[4.0, -8.0]] * 2])
@@ -324,7 +324,7 @@ def test_more_components_than_distinct_rows_are_refused():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_prior_that_rewards_an_empty_component_never_wins_by_infinity(seed):
-    """With concentration below 1 the density is infinite where a weight is zero: no mode is there."""
+    """With concentration below 1 the density is infinite where a weight is zero."""
     prior = bg.Prior([0.05] * 3, [0.0, 0.0], 0.01, 4.0, np.eye(2))
     try:
         result = bg.fit(ROWS, 3, prior=prior, seed=seed)

@@ -1,6 +1,5 @@
 """The identities that the whole package rests on, one test each, named as the theorem."""
 
-import bayes_gmm as bg
 import numpy as np
 import pytest
 from helpers import (
@@ -15,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
+import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu, reference
 from bayes_gmm.kernels.chunks import expectation
@@ -92,9 +92,7 @@ def test_fishers_identity(accumulate):
     found = score(theta, as_given(accumulate, x, theta.log_quadratic()))
     complete = [score(theta, complete_statistics(x, z, 3, theta.means)) for z in labellings]
     for name in found._fields:
-        expected = sum(
-            p * getattr(one, name) for p, one in zip(probability, complete, strict=True)
-        )
+        expected = sum(p * getattr(one, name) for p, one in zip(probability, complete, strict=True))
         np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-9, atol=1e-11)
 
 

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.streams import blocks
 
 SKETCH_ROWS = 4096
+BLOCK_ROWS = 1 << 16
+FLAT = 1e-10
+ALL_HASHES = np.uint64(np.iinfo(np.uint64).max)
 
 
 class Sketch(NamedTuple):
@@ -45,19 +48,43 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     -------
     Sketch
     """
-    values, weights = observations.values, observations.weights
-    times = np.ones(len(values)) if weights is None else weights
-    if len(values) > size:
-        hashes = np.concatenate(
-            [_hash(values[i : i + (1 << 16)]) for i in range(0, len(values), 1 << 16)]
-        )
-        # One more than wanted, and all that tie with it, so that repeats stay together.
-        chosen = hashes <= np.partition(hashes, size)[size]
-        values, times = values[chosen], times[chosen]
-    values, times = values[times > 0], times[times > 0]
-    rows, place = np.unique(values, axis=0, return_inverse=True)
-    counts = np.bincount(place.ravel(), weights=times)
-    return Sketch((rows - observations.origin) / observations.scale, counts)
+    kept: Rows | None = None
+    limit = ALL_HASHES
+    n_rows = 0
+    for block in blocks(observations.values, BLOCK_ROWS):
+        rows = np.asarray(block, dtype=np.float64)
+        times = np.ones(len(rows))
+        if observations.weights is not None:
+            times = observations.weights[n_rows : n_rows + len(rows)]
+        n_rows += len(rows)
+        hashes = _hash(rows)
+        low = (hashes <= limit) & (times > 0)
+        found = Rows(rows[low], times[low], hashes[low])
+        kept = (found if kept is None else kept.joined(found)).lowest(size)
+        if len(kept.times) == size:
+            limit = kept.hashes[-1]
+    assert kept is not None  # there are at least two rows
+    order = np.lexsort(kept.values.T[::-1])
+    standardized = (kept.values[order] - observations.origin) / observations.scale
+    return Sketch(standardized, kept.times[order])
+
+
+class Rows(NamedTuple):
+    """Some rows, how often each occurs, and their hashes."""
+
+    values: np.ndarray
+    times: np.ndarray
+    hashes: np.ndarray
+
+    def joined(self, other: "Rows") -> "Rows":
+        """Put two sets together."""
+        return Rows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+
+    def lowest(self, size: int) -> "Rows":
+        """Keep the distinct rows with the lowest hashes, repeats counted."""
+        hashes, first, place = np.unique(self.hashes, return_index=True, return_inverse=True)
+        times = np.bincount(place, weights=self.times)
+        return Rows(self.values[first[:size]], times[:size], hashes[:size])
 
 
 def _hash(rows: np.ndarray) -> np.ndarray:
@@ -121,8 +148,10 @@ def seeds(
     n_features = data.rows.shape[1]
     mean = np.average(data.rows, axis=0, weights=data.counts)
     covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(n_features, n_features)
-    factor = np.linalg.cholesky(covariance)
-    whitened = solve_triangular(factor, (data.rows - mean).T, lower=True).T
+    variances, axes = np.linalg.eigh(covariance)
+    # A few rows may tell apart features that are one and the same in this part of the data.
+    spread = np.sqrt(np.maximum(variances, FLAT * variances[-1]))
+    whitened = (data.rows - mean) @ axes / spread
     for start in range(n_starts if n_components > 1 else 1):
         space = whitened if start % 2 else data.rows
         labels = nearest(space, spread_out(space, data.counts, n_components, rng))

@@ -1,5 +1,6 @@
 """The point estimate: the search in standardized coordinates, its outcome in the user's units."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,17 +9,18 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import initialize, spurious
-from bayes_gmm.inference.search import search
+from bayes_gmm.inference.search import climb, search
 from bayes_gmm.kernels.chunks import Expect, expectation
-from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Rule
+from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
 
-
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
+
+Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
 
 class PointEstimate(NamedTuple):
@@ -38,6 +40,7 @@ def estimate(
     max_iter: int = MAX_ITER,
     tol: float = TOLERANCE,
     seed: int | list[int] | None,
+    starts: Starts | None = None,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
 
@@ -52,6 +55,9 @@ def estimate(
     tol : float
         In nats.
     seed : int, list of int or None
+    starts : callable, optional
+        Gives the starts that each are climbed from, in the coordinates of `standardized`; there is
+        then no search, and the components keep their order.
 
     Returns
     -------
@@ -70,23 +76,32 @@ def estimate(
     data = initialize.sketch(view)
     initialize.require_components(n_components, data, observations.n_rows)
     expect = expectation(view)
-    covariance = _covariance(expect, n_features)
-    worth: spurious.Worth = spurious.objective
-    if prior is None:
-        standard_prior = Prior.flat(n_components, n_features)
-        worth = spurious.penalized(covariance, n_rows)
-    else:
-        standard_prior = prior.rescale(-origin / scale, 1 / scale)
+    standard_prior = (
+        Prior.flat(n_components, n_features)
+        if prior is None
+        else prior.rescale(-origin / scale, 1 / scale)
+    )
+    # What all rows, those that the prior stands for among them, say about the spread.
+    covariance = _covariance(expect, n_features) + standard_prior.scale.sum(axis=0) / n_rows
+    if structure.orientation == "I":
+        covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
+    worth: spurious.Worth = (
+        spurious.objective if standard_prior.is_proper else spurious.penalized(covariance, n_rows)
+    )
     rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
     rng = np.random.default_rng(seed)
-    seeds = initialize.seeds(data, n_components, n_starts, rng)
-    found = search(expect, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
+    if starts is None:
+        seeds = initialize.seeds(data, n_components, n_starts, rng)
+        found = search(expect, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
+    else:
+        found = climb(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
     log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
     parameters = best.parameters.rescale(origin, scale)
-    parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
+    if starts is None:
+        parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
     moved = log_likelihood + log_prior - best.state.objective
     optimizer = {

@@ -112,11 +112,7 @@ def search(
         if runs[i].collapsed is None:
             followed.append(runs[i])
     if not followed:
-        raise CollapseError(
-            f"all {len(runs)} starts collapsed: component {runs[0].collapsed} shrank onto too few "
-            "distinct rows, where the likelihood is unbounded; "
-            'use prior="default", fewer components or a covariance structure with fewer parameters'
-        )
+        raise collapse(runs)
     best = max(followed, key=lambda run: worth(run.state))
     if len(best.parameters.weights) > 1:
         for _ in range(SWAPS):
@@ -131,6 +127,53 @@ def search(
     if finished.collapsed is None:
         optima[0] = optima[0]._replace(run=finished, worth=worth(finished.state))
     return Search(optima, runs)
+
+
+def climb(
+    expect: Expect,
+    rule: Rule,
+    starts: Iterable[Candidate],
+    worth: Worth,
+    *,
+    max_iter: int,
+    tol: float,
+) -> Search:
+    """Climb to the end from every one of some given starts, and do no more.
+
+    Parameters
+    ----------
+    expect : callable
+    rule : Rule
+    starts : iterable of Candidate
+    worth : callable
+    max_iter : int
+    tol : float
+        In nats.
+
+    Returns
+    -------
+    Search
+
+    Raises
+    ------
+    CollapseError
+        If every start lost a component.
+    """
+    runs = [em.run(expect, rule, start, max_iter=max_iter, tol=tol) for start in starts]
+    ended = [run for run in runs if run.collapsed is None]
+    if not ended:
+        raise collapse(runs)
+    return Search(distinct(ended, worth), runs)
+
+
+def collapse(runs: list[em.EMResult]) -> CollapseError:
+    """Say that every run lost a component, and what to do."""
+    whole = "the only start" if len(runs) == 1 else f"all {len(runs)} starts"
+    return CollapseError(
+        f"{whole} collapsed: component {runs[0].collapsed} shrank onto too few distinct rows, "
+        "where the likelihood is unbounded; "
+        'use prior="default", fewer components or a covariance structure with fewer parameters'
+    )
 
 
 class Climber(NamedTuple):

@@ -7,16 +7,20 @@ statistics are added in order, so the answer does not depend on the threads.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.streams import blocks
 
 Expect = Callable[[LogQuadratic], SufficientStatistics]
 Kernel = Callable[..., SufficientStatistics]
@@ -51,33 +55,78 @@ def expectation(
         LogQuadratic -> SufficientStatistics, both in the coordinates
         (x - observations.origin) / observations.scale.
     """
-    rows, weights = observations.values, observations.weights
+    weights = observations.weights
     origin, scale = observations.origin, observations.scale
     n_rows = observations.n_rows
     if threads is None:
         threads = (os.cpu_count() or 1) if n_rows >= THREADED_ROWS else 1
 
-    def blocks() -> Iterator[slice]:
-        for start in range(0, n_rows, block_rows):
-            yield slice(start, start + block_rows)
-
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
-        def one(block: slice) -> SufficientStatistics:
-            times = None if weights is None else weights[block]
-            return kernel(rows[block], origin, scale, log_quadratic, times)
+        def one(place: int, rows: np.ndarray) -> SufficientStatistics:
+            start = place * block_rows
+            times = None if weights is None else weights[start : start + len(rows)]
+            return kernel(rows, origin, scale, log_quadratic, times)
 
+        cut = enumerate(blocks(observations.values, block_rows))
         if threads == 1:
-            return _total(map(one, blocks()))
-        with threadpool_limits(limits=1, user_api="blas"):
-            return _total(_pool(threads).map(one, blocks()))
+            return _total(one(*block) for block in cut)
+        with ONE_BLAS_THREAD:
+            return _total(_in_order(_pool(threads), one, cut, ahead=4 * threads))
 
     return expect
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    one: Callable[..., SufficientStatistics],
+    cut: Iterable[tuple[int, np.ndarray]],
+    ahead: int,
+) -> Iterator[SufficientStatistics]:
+    """Work on a few blocks at a time and give their statistics in order."""
+    waiting: deque[Future[SufficientStatistics]] = deque()
+    for block in cut:
+        waiting.append(pool.submit(one, *block))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class OneBlasThread:
+    """Hold BLAS to one thread as long as any pass is under way.
+
+    Passes may overlap in time, so the first to begin sets the limit and the last to end lifts it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._passes = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._passes == 0:
+                self._limits = threadpool_limits(limits=1, user_api="blas")
+            self._passes += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._passes -= 1
+            if self._passes == 0 and self._limits is not None:
+                self._limits.restore_original_limits()
+
+
+ONE_BLAS_THREAD = OneBlasThread()
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Return worker threads, started once and kept."""
     return ThreadPoolExecutor(threads, thread_name_prefix="bayes_gmm")
+
+
+# A forked process has none of its parent's threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _total(statistics: Iterator[SufficientStatistics]) -> SufficientStatistics:

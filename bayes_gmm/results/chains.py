@@ -11,8 +11,7 @@ from bayes_gmm.results.convergence import convergence
 
 REPEATED = 0.5  # share of draws equal to the one before from which a chain counts as stuck
 STILL = 0.01  # spread, relative to the other chains', below which a chain counts as stuck
-SETTLED_RHAT = 1.1  # of a chain's first half against its second half
-SETTLED_ESS = 25
+SETTLED = 25  # effective draws of a chain alone, of which a drift or a jump leaves few
 SEPARATED = 6  # Monte Carlo standard errors between the means of two chains
 
 
@@ -49,16 +48,9 @@ def settled(values: np.ndarray) -> np.ndarray:
     -------
     ndarray of bool (chain,)
     """
-    verdicts = []
-    for chain in values:
-        alone = convergence(chain[None])
-        defined = np.isfinite(alone.rhat)
-        verdicts.append(
-            defined.any()
-            and bool((alone.rhat[defined] < SETTLED_RHAT).all())
-            and bool((alone.ess_bulk[defined] >= SETTLED_ESS).all())
-        )
-    return np.array(verdicts)
+    sizes = np.stack([convergence(chain[None]).ess_bulk for chain in values])
+    defined = np.isfinite(sizes)
+    return defined.any(axis=1) & ((sizes >= SETTLED) | ~defined).all(axis=1)
 
 
 def modes(values: np.ndarray) -> list[list[int]]:

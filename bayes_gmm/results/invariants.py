@@ -14,9 +14,10 @@ from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.moments import row_blocks
 from bayes_gmm.results.labels import labelled
+from bayes_gmm.streams import blocks
 
+BLOCK_ROWS = 1 << 14
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at the rows: where it is watched
 
 
@@ -129,7 +130,7 @@ def watched_rows(observations: Observations, pivot: Parameters) -> np.ndarray:
     density = np.concatenate(
         [
             logsumexp(log_quadratic((block - observations.origin) / observations.scale), axis=1)
-            for block in (observations.values[rows] for rows in row_blocks(observations.values))
+            for block in blocks(observations.values, BLOCK_ROWS)
         ]
     )
     order = np.argsort(density, kind="stable")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations

@@ -87,7 +87,8 @@ def predict(
         index=index,
         dims=dims,
     )
-    return dataset.assign_attrs(n_draws=len(mixtures), ci_prob=ci_prob)
+    described = {"ci_prob": ci_prob} if is_posterior(result) else {}
+    return dataset.assign_attrs(n_draws=len(mixtures), **described)
 
 
 def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray:

@@ -15,6 +15,9 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
+from bayes_gmm.streams import Stream
+
+MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
 
 
 def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -> xr.Dataset:
@@ -155,8 +158,9 @@ def point_tree(
         ),
         "/point_estimate": parameters_dataset(parameters, observations.feature_names),
         "/optimizer_result": labelled(optimizer, dims=dims),
-        "/observed_data": observed_dataset(observations),
     }
+    if observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream):
+        groups["/observed_data"] = observed_dataset(observations)
     if prior is not None:
         groups["/prior_parameters"] = prior_dataset(prior, observations.feature_names)
     return xr.DataTree.from_dict(groups)

@@ -50,7 +50,8 @@ def block(self, node):
 
 def convert(node, *, as_block):
     """Turn TeX into MathML; warn of what cannot be converted, and show it as it is."""
-    tex = SHORT_FRACTION.sub(r"\1{\2}{\3}", node.astext().strip())
+    tex = node.astext().strip().replace(r"\textstyle", "")  # docutils wants a group around it
+    tex = SHORT_FRACTION.sub(r"\1{\2}{\3}", tex)
     tex = BEFORE.sub(r"\\,", AFTER.sub(r"\1\\,", tex))
     if as_block and (r"\\" in tex or "&" in tex) and r"\begin" not in tex:
         tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"

@@ -50,7 +50,10 @@ def overlapping(n: int = 300) -> tuple[np.ndarray, Parameters]:
 def test_so_many_steps_of_em_are_so_many_of_scikit_learn(data, n_steps):
     x, start = overlapping()
     if data == "faithful":
-        x, start = FAITHFUL, Parameters([0.5, 0.5], [[2.5, 60.0], [4.0, 75.0]], [np.diag([1, 90])] * 2)
+        x, start = (
+            FAITHFUL,
+            Parameters([0.5, 0.5], [[2.5, 60.0], [4.0, 75.0]], [np.diag([1, 90])] * 2),
+        )
     theirs = sklearn_mixture(x, start, max_iter=n_steps, tol=0)
     assert theirs.n_iter_ == n_steps
     ours = em_steps(x, start, n_steps)
@@ -145,7 +148,7 @@ def test_em_ends_where_the_objective_is_flat(with_prior):
 
 
 def map_step(x: np.ndarray, theta: Parameters, prior: Prior) -> Parameters:
-    """One step written out: Bishop (2006) sec. 9.2.2 with the conjugate prior, component by component."""
+    """One step of Bishop (2006) sec. 9.2.2 with the conjugate prior, component by component."""
     log_joint = joint_by_scipy(x, theta)
     shares = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
     n_features = x.shape[1]

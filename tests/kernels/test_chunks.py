@@ -2,10 +2,13 @@
 
 import multiprocessing
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from helpers import random_parameters
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu, reference
@@ -110,6 +113,42 @@ def test_a_memory_mapped_file_gives_the_statistics_of_its_numbers(tmp_path, dtyp
     np.testing.assert_allclose(mapped.origin, loaded.origin, rtol=1e-12, atol=1e-15)
     expected = expectation(loaded, threads=2, block_rows=700)(theta.log_quadratic())
     assert_close(found, expected, 1e-12)
+
+
+def test_passes_that_overlap_in_time_leave_blas_as_they_found_it():
+    """The first one in is the first one out."""
+    observations, theta = problem(1000, 2)
+    first_in, second_in, first_out = (threading.Event() for _ in range(3))
+
+    def first_kernel(*arguments):
+        first_in.set()
+        second_in.wait(2)  # in vain, where passes wait for each other
+        return cpu.accumulate(*arguments)
+
+    def second_kernel(*arguments):
+        second_in.set()
+        first_out.wait(2)
+        return cpu.accumulate(*arguments)
+
+    def threads_of_blas() -> list[int]:
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    before = threads_of_blas()
+    if max(before) == 1:
+        pytest.skip("BLAS has one thread here, and none to lose")
+    first, second = (
+        expectation(observations, kernel, threads=2) for kernel in (first_kernel, second_kernel)
+    )
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first, theta.log_quadratic())
+        assert first_in.wait(10)
+        other = pool.submit(second, theta.log_quadratic())
+        one.result()
+        first_out.set()
+        other.result()
+    after = threads_of_blas()
+    threadpool_limits(limits=max(before), user_api="blas")  # for the tests that follow
+    assert after == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks by habit")

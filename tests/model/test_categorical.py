@@ -53,7 +53,9 @@ def test_labels_are_drawn_with_the_frequencies_of_the_weights():
     counts = np.bincount(z, minlength=3)
     assert counts.size == 3
     assert stats.chisquare(counts, 30_000 * WEIGHTS).pvalue > 1e-4
-    follows = (z[:-1, None] == np.arange(3)) & (z[1:, None] == 0)  # draws do not know the one before
+    follows = (z[:-1, None] == np.arange(3)) & (
+        z[1:, None] == 0
+    )  # draws do not know the one before
     assert np.abs(z_scores(follows.astype(float), WEIGHTS * WEIGHTS[0])).max() < 5
 
 

@@ -52,7 +52,9 @@ def test_the_marginal_of_a_row_is_the_sum_over_labellings_of_that_row_alone(size
     x, theta = problem(*sizes)
     for row in x:
         expected = logsumexp(enumerate_labellings(row[None], theta).log_joint)
-        assert mixture.marginal_log_density(row[None], theta)[0] == pytest.approx(expected, rel=1e-12)
+        assert mixture.marginal_log_density(row[None], theta)[0] == pytest.approx(
+            expected, rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("sizes", PROBLEMS)

@@ -1,4 +1,4 @@
-"""The multivariate normal, held to SciPy, to moments, and to every other value of its parameters."""
+"""The multivariate normal, held to SciPy, to moments, and to other values of its parameters."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,11 @@ def test_units_change_the_log_density_by_the_jacobian(n_features):
     covariance = random_covariances(rng, 1, n_features)[0]
     x = rng.normal(size=(20, n_features))
     expected = stats.multivariate_normal(mean, covariance).logpdf(x)
-    for unit in (np.full(n_features, 1e-8), np.full(n_features, 1e8), np.logspace(-8, 8, n_features)):
+    for unit in (
+        np.full(n_features, 1e-8),
+        np.full(n_features, 1e8),
+        np.logspace(-8, 8, n_features),
+    ):
         found = normal.log_density(unit * x, unit * mean, covariance * np.outer(unit, unit))
         np.testing.assert_allclose(found, expected - np.log(unit).sum(), rtol=1e-11)
 
@@ -128,7 +132,9 @@ def test_cholesky_factors_a_stack_whatever_the_units():
     np.testing.assert_allclose(product / np.outer(unit, unit), covariances, rtol=1e-13, atol=1e-14)
     np.testing.assert_allclose(factors[2], normal.cholesky(stack[2]), rtol=1e-15)
     identity = normal.inverse_factors(factors) @ factors
-    np.testing.assert_allclose(identity * (unit / unit[:, None]), np.tile(np.eye(3), (4, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        identity * (unit / unit[:, None]), np.tile(np.eye(3), (4, 1, 1)), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(

@@ -299,9 +299,7 @@ def test_the_default_prior_follows_a_change_of_units():
 
 def test_one_feature_may_be_a_vector():
     x = np.array([1.0, 2.0, 4.0])
-    np.testing.assert_array_equal(
-        Prior.default(x, 2).scale, Prior.default(x[:, None], 2).scale
-    )
+    np.testing.assert_array_equal(Prior.default(x, 2).scale, Prior.default(x[:, None], 2).scale)
 
 
 GOOD = {

@@ -23,7 +23,8 @@ class Free(NamedTuple):
     def log_likelihood(self, x: np.ndarray) -> float:
         factors = np.tril(self.choleskys)
         log_joint = [
-            weight + np.reshape(stats.multivariate_normal(mean, factor @ factor.T).logpdf(x), len(x))
+            weight
+            + np.reshape(stats.multivariate_normal(mean, factor @ factor.T).logpdf(x), len(x))
             for weight, mean, factor in zip(self.log_weights, self.means, factors, strict=True)
         ]
         return float(logsumexp(log_joint, axis=0).sum())

@@ -33,7 +33,9 @@ def test_everything_comes_back_from_the_file(results, tmp_path):
     assert tree.attrs == results["posterior"].attrs
     for group, kept in results["mle"].children.items():
         xr.testing.assert_equal(tree[f"mle/{group}"].to_dataset(), kept.to_dataset())
-    assert bg.parameters(tree["mle"]).weights == pytest.approx(bg.parameters(results["mle"]).weights)
+    assert bg.parameters(tree["mle"]).weights == pytest.approx(
+        bg.parameters(results["mle"]).weights
+    )
     estimate = results["comparison"].dataset["estimate"]
     np.testing.assert_array_equal(tree["comparison/estimate"], estimate)
     np.testing.assert_array_equal(

@@ -230,6 +230,14 @@ def test_a_statistic_that_never_varies_surprises_only_if_the_data_differ():
     assert adjusted_p_values(replicated, np.array([1.0, 0.0]), both_sides)[0] == 0.01
 
 
+def test_a_small_value_surprises_unless_only_large_ones_do():
+    replicated = np.random.default_rng(0).normal(size=(99, 2))
+    observed = np.array([-9.0, 0.0])
+    for adjust in (p_values, adjusted_p_values):
+        assert adjust(replicated, observed, np.array([False, False]))[0] <= 0.02
+        assert adjust(replicated, observed, np.array([True, False]))[0] == 1
+
+
 def test_only_a_posterior_is_checked():
     with pytest.raises(InputError, match=r"must be a result of bg.sample"):
         check(np.zeros((3, 2)))

@@ -61,7 +61,7 @@ def title(figure):
 
 
 def test_every_feature_is_named_on_the_axes(world):
-    x, point, posterior = world
+    _, point, posterior = world
     for figure in (
         plots.mixture(point),
         plots.mixture(posterior),
@@ -170,9 +170,9 @@ def test_estimates_are_marked_at_their_values(world):
 
 
 def test_an_estimate_far_from_the_posterior_is_an_arrow_with_its_value(world):
-    x, _, posterior = world
+    _, _, posterior = world
     theta = bg.parameters(posterior)
-    far = Parameters(theta.weights, theta.means + [[0.0, 1000.0]], theta.covariances)
+    far = Parameters(theta.weights, theta.means + np.array([0.0, 1000.0]), theta.covariances)
     figure = draw(plots.comparison({"far": far}, posterior))
     arrows = [line for axes in figure.axes for line in axes.lines if line.get_marker() == ">"]
     assert len(arrows) == 2

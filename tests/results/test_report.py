@@ -196,7 +196,7 @@ def test_the_prior_is_described_in_the_units_of_the_data():
     assert "eruptions 3.50, waiting 70.0" in said
     assert "worth 0.01 of a row" in said
     assert "4 degrees of freedom" in said
-    assert "eruptions 0.32, waiting 4.0" in said  # sqrt(Psi / (nu + D + 2))
+    assert "eruptions 0.34, waiting 4.3" in said  # sqrt(Psi / (nu + D + 1))
 
 
 def test_a_prior_that_differs_between_components_is_said_to():

@@ -1,5 +1,7 @@
 """Which model: a criterion against the number of components, one line per covariance structure."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -28,7 +30,7 @@ def selection(found: Selection) -> Figure:
     axes = figure.subplots()
     handles = []
     for place, code in enumerate(values["covariance"].to_numpy()):
-        look = {
+        look: dict[str, Any] = {
             "color": style.color(place),
             "linestyle": DASHES[place // len(style.PALETTE) % len(DASHES)],
             "marker": style.marker(place),

@@ -110,9 +110,9 @@ def _estimates(analysis: Analysis) -> Section | None:
         blocks.append(image(plots.em_trajectory(tree), f"The path of EM to the {name}"))
     frame = pd.DataFrame(rows, index=pd.Index(list(analysis.points), name="estimate"))
     reading = (
-        "EM climbs from several starting points and never goes down. Where several starts end at "
-        "the same height, that peak is likely the highest; starts that end lower, or collapse onto "
-        "a few rows, are why there are several."
+        "EM climbs from many starting points and never goes down; the most promising climbs are "
+        "followed to the end. If many starts reach the same height, it is likely the highest. A "
+        "spurious optimum is higher still, but rests on a handful of rows, and is set aside."
     )
     return Section("em", "Point estimates by EM", reading, [table(frame), *blocks])
 

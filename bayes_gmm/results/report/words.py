@@ -30,7 +30,7 @@ def prior_sentences(prior: xr.Dataset) -> list[str]:
     one = prior.isel(cluster=0, missing_dims="ignore")
     precision, degrees = float(one["mean_precision"]), float(one["degrees_of_freedom"])
     scale = one["scale"].transpose("feature", "feature_bis").to_numpy()
-    typical = np.sqrt(np.diagonal(scale) / (degrees + len(features) + 2))
+    typical = np.sqrt(np.diagonal(scale) / (degrees + len(features) + 1))
     flat = np.all(alpha == 1)
     center = _pairs(features, one["mean"].to_numpy(), typical)
     sentences = [
@@ -90,7 +90,9 @@ def provenance(trees: dict[str, xr.DataTree]) -> pd.DataFrame:
 
 def _settings(tree: xr.DataTree) -> dict[str, str]:
     names = ("seed", "engine", "sampler", "covariance", "draws", "tune", "chains", "created_at")
-    entry = {name: _value(tree.attrs[name]) for name in names if name in tree.attrs}
+    entry = {
+        name.replace("_", " "): _value(tree.attrs[name]) for name in names if name in tree.attrs
+    }
     if "optimizer_result" in tree.children:
         entry["starts"] = str(tree["optimizer_result"].sizes.get("start", ""))
     return entry

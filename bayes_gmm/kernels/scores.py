@@ -1,0 +1,77 @@
+r"""A pass for the curvature at the optimum: sums of products of the rows' scores.
+
+The score of a row is an expectation over its label of scores that are easy (Fisher's identity),
+s_n = sum_k r_nk g_nk, and the curvature needs the sums of s s' and of sum_k r g g'. They are summed
+over blocks of rows as they come; no array of N x P numbers is ever made.
+"""
+
+import numpy as np
+
+from bayes_gmm.data import Observations
+from bayes_gmm.model.chart import Chart
+from bayes_gmm.model.information import ScoreProducts
+from bayes_gmm.streams import blocks
+
+BLOCK_NUMBERS = 1 << 20  # doubles held per array: 8 MiB
+
+
+def score_products(observations: Observations, chart: Chart) -> ScoreProducts:
+    """Sum the products of scores over all rows, each as often as it counts.
+
+    Parameters
+    ----------
+    observations : Observations
+    chart : Chart
+        In the user's units.
+
+    Returns
+    -------
+    ScoreProducts
+    """
+    sums = ScoreProducts.zeros(chart)._replace(n_rows=observations.total_weight)
+    block_rows = max(64, BLOCK_NUMBERS // (chart.n_coordinates + chart.parameters.means.size))
+    start = 0
+    for block in blocks(observations.values, block_rows):
+        rows = slice(start, start + len(block))
+        weights = observations.weights
+        _add(sums, np.asarray(block, float), chart, None if weights is None else weights[rows])
+        start = rows.stop
+    return sums
+
+
+def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray | None) -> None:
+    """Add a block of rows (n, D)."""
+    residual = x - chart.parameters.means[:, None]
+    whitened = residual @ chart.whitener.swapaxes(1, 2)
+    shares = _responsibilities(whitened, chart)
+    times = np.ones(len(x)) if weights is None else weights
+    scores = np.zeros((len(x), chart.n_coordinates))
+    a, b = chart.pairs
+    n_features = x.shape[1]
+    for k, (e, share) in enumerate(zip(whitened, shares, strict=True)):
+        features = np.empty((len(x), 1 + n_features + len(a)))
+        features[:, 0] = 1.0
+        features[:, 1 : 1 + n_features] = e
+        np.multiply(e[:, a], e[:, b], out=features[:, 1 + n_features :])
+        features[:, 1 + n_features : 1 + 2 * n_features] *= 0.5
+        features[:, 1 + n_features : 1 + 2 * n_features] -= 0.5
+        of_label = features @ chart.score_map(k)
+        expected = share[:, None] * of_label
+        places = chart.places(k)
+        scores[:, places] += expected
+        sums.within[np.ix_(places, places)] += (times[:, None] * expected).T @ of_label
+        counted = times * share
+        sums.count[k] += counted.sum()
+        sums.first[k] += counted @ e
+        sums.second[k] += (counted[:, None] * e).T @ e
+    sums.total[:] += times @ scores
+    sums.outer[:] += (times[:, None] * scores).T @ scores
+
+
+def _responsibilities(whitened: np.ndarray, chart: Chart) -> np.ndarray:
+    """p(z = k | x) from whitened residuals, (K, n)."""
+    log_volume = np.linalg.slogdet(chart.root)[1]
+    log_joint = np.log(chart.parameters.weights) - log_volume
+    log_joint = log_joint[:, None] - 0.5 * (whitened**2).sum(axis=2)
+    shares = np.exp(log_joint - log_joint.max(axis=0))
+    return shares / shares.sum(axis=0)

@@ -1,0 +1,211 @@
+r"""Free coordinates of a mixture about a point, from which its covariance structure cannot be left.
+
+    log phi_k = log phi^_k + u_k + const      mu_k = mu^_k + R_k t_k      Sigma^_k = R_k R_k'
+
+Of a structure Sigma_k = lambda_k D_k A_k D_k', volume, shape and orientation are each shared,
+own or absent, and each is a block of coordinates: a log volume v, log variances a that sum to zero,
+and, for every pair of features, an angle w or the entry of a symmetric matrix m,
+
+    by axes      Sigma_k = D_k exp(W_k) S_k exp(v_k + diag(a_k)) exp(-W_k) D_k'   R_k = D_k S_k^1/2
+    by matrices  Sigma_k = R_k exp(v_k + diag(a_k) + M_k) R_k'                    R_k triangular.
+
+The first is for structures that share axes or shapes of rotated axes. Where both would do, the
+second has no trouble with axes that are not determined because two variances are equal. To first
+order Sigma_k = R_k (I + M_k) R_k' in either, with M_k linear in the coordinates.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import helmert
+
+from bayes_gmm.model.covariance import MATRIX_CODES, Structure, common_axes
+from bayes_gmm.model.normal import inverse_factors
+from bayes_gmm.model.parameters import Parameters
+
+
+class Chart(NamedTuple):
+    """Coordinates about a point, all zero there.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        The point.
+    root, whitener : ndarray (K, D, D)
+        R_k and its inverse.
+    variances : ndarray (K, D) or None
+        The diagonals of S_k, if the orientation is given by angles.
+    scale : ndarray (K, Q)
+        What an entry of M_k gains per unit of its own coordinate, by pairs of features.
+    basis : ndarray (Q, B)
+        The part of M_k's entries in each of a component's B coordinates of covariances.
+    columns : ndarray of int (K, B)
+        Where these are among all coordinates; components share some of them.
+    n_coordinates : int
+        K - 1 for weights, K D for means, and those of the covariances.
+    """
+
+    parameters: Parameters
+    root: np.ndarray
+    whitener: np.ndarray
+    variances: np.ndarray | None
+    scale: np.ndarray
+    basis: np.ndarray
+    columns: np.ndarray
+    n_coordinates: int
+
+    @classmethod
+    def at(cls, parameters: Parameters, structure: Structure) -> "Chart":
+        """Build the coordinates about a point that has this structure.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        structure : Structure
+
+        Returns
+        -------
+        Chart
+        """
+        n_components, n_features = parameters.means.shape
+        rotates = structure.orientation != "I"
+        root, variances = _roots(parameters, structure)
+        first, second = pairs(n_features, rotates)
+        scale = np.ones((n_components, len(first)))
+        if variances is not None:
+            a, b = variances[:, first], variances[:, second]
+            scale[:, n_features:] = ((b - a) / np.sqrt(a * b))[:, n_features:]
+        basis, columns = _layout(structure, n_components, n_features)
+        start = n_components - 1 + n_components * n_features
+        size = start + structure.n_parameters(n_components, n_features)
+        inverse = inverse_factors(root) if variances is None else np.linalg.inv(root)
+        return cls(parameters, root, inverse, variances, scale, basis, columns + start, size)
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs of features of which there are coordinates: each with itself, then the others."""
+        n_features = self.root.shape[1]
+        return pairs(n_features, self.scale.shape[1] > n_features)
+
+    def places(self, k: int) -> np.ndarray:
+        """Which coordinates the density of a component depends on: weights, its mean, its spread.
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        ndarray of int
+        """
+        n_components, n_features = self.parameters.means.shape
+        weights = np.arange(n_components - 1)
+        means = n_components - 1 + k * n_features + np.arange(n_features)
+        return np.concatenate([weights, means, self.columns[k]])
+
+    def score_map(self, k: int) -> np.ndarray:
+        r"""Linear map to the gradient of a component's log joint density with a row.
+
+        .. math:: \nabla \log p(x, z = k) = (1, e, q) \cdot \mathrm{map}, \qquad
+            e = R_k^{-1}(x - \mu_k), \quad q_{aa} = \tfrac12(e_a^2 - 1), \quad q_{ab} = e_a e_b
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        ndarray (1 + D + Q, K - 1 + D + B)
+            Columns are `places`.
+        """
+        weights = self.parameters.weights
+        n_features = self.root.shape[1]
+        own = np.arange(len(weights) - 1) == k
+        spread = self.scale[k][:, None] * self.basis
+        start = len(weights) - 1
+        result = np.zeros((1 + n_features + len(spread), start + n_features + spread.shape[1]))
+        result[0, :start] = own - weights[:-1]
+        result[1 : 1 + n_features, start : start + n_features] = np.eye(n_features)
+        result[1 + n_features :, start + n_features :] = spread
+        return result
+
+    def jacobian(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Derivatives of a component's weight, mean and covariance in the coordinates `places`.
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        weight : ndarray (C,)
+        mean : ndarray (D, C)
+        covariance : ndarray (D, D, C)
+        """
+        places, root, weights = self.places(k), self.root[k], self.parameters.weights
+        n_features, start = len(root), len(weights) - 1
+        weight = np.zeros(len(places))
+        weight[:start] = weights[k] * ((np.arange(start) == k) - weights[:-1])
+        mean = np.zeros((n_features, len(places)))
+        mean[:, start : start + n_features] = root
+        first, second = self.pairs
+        turned = np.einsum("iq,jq->ijq", root[:, first], root[:, second])
+        turned[:, :, n_features:] += turned[:, :, n_features:].swapaxes(0, 1)
+        covariance = np.zeros((n_features, n_features, len(places)))
+        covariance[:, :, start + n_features :] = (turned * self.scale[k]) @ self.basis
+        return weight, mean, covariance
+
+
+def pairs(n_features: int, rotates: bool) -> tuple[np.ndarray, np.ndarray]:
+    """List the entries of a symmetric matrix: its diagonal, then those below it, if any count.
+
+    Parameters
+    ----------
+    n_features : int
+    rotates : bool
+        Whether there are entries off the diagonal.
+
+    Returns
+    -------
+    first, second : ndarray of int (Q,)
+    """
+    diagonal = np.arange(n_features)
+    lower = np.tril_indices(n_features, -1) if rotates else (diagonal[:0],) * 2
+    return np.concatenate([diagonal, lower[0]]), np.concatenate([diagonal, lower[1]])
+
+
+def _roots(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np.ndarray | None]:
+    """R_k, and the variances along the axes if these are what R_k is made of."""
+    if structure.orientation == "I" or structure.code in MATRIX_CODES:
+        return parameters.choleskys, None
+    covariances = parameters.covariances
+    if structure.orientation == "E":
+        one = common_axes(
+            covariances, parameters.weights, np.eye(covariances.shape[1]), structure.volume == "E"
+        )
+        axes = np.broadcast_to(one, covariances.shape)
+        variances = np.einsum("kia,kij,kja->ka", axes, covariances, axes)
+    else:
+        variances, axes = np.linalg.eigh(covariances)
+    return axes * np.sqrt(variances)[:, None, :], variances
+
+
+def _layout(
+    structure: Structure, n_components: int, n_features: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """How the entries of M_k are made of volume, shape and orientation, and whose each is."""
+    n_pairs = len(pairs(n_features, structure.orientation != "I")[0])
+    blocks = [(structure.volume, np.eye(n_pairs, n_features).sum(axis=1, keepdims=True))]
+    if structure.shape != "I":
+        contrasts = np.zeros((n_pairs, n_features - 1))
+        contrasts[:n_features] = helmert(n_features).T
+        blocks.append((structure.shape, contrasts))
+    if structure.orientation != "I":
+        blocks.append((structure.orientation, np.eye(n_pairs)[:, n_features:]))
+    columns, start = [], 0
+    for letter, block in blocks:
+        size = block.shape[1]
+        own = size if letter == "V" else 0
+        columns.append(start + own * np.arange(n_components)[:, None] + np.arange(size))
+        start += size * (n_components if own else 1)
+    return np.hstack([block for _, block in blocks]), np.hstack(columns)

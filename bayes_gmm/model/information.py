@@ -1,0 +1,298 @@
+r"""How sharply the objective is curved at an estimate, and what that says about its error.
+
+The information in the rows is what they would hold with labels, less what the labels take along:
+
+    -d2 log p(x) = E[-d2 log p(x, z) | x] - Var[d log p(x, z) | x]                       (Louis)
+
+The first part needs the sufficient statistics alone; the second is sum_k r g g' - s s', with g the
+score of a row that has label k and s = sum_k r g its score without. A prior counts as rows seen
+with their labels and adds to the first. Relative to the first part, the eigenvalues of the whole
+are the shares of information that rows keep without their labels, direction by direction; one less
+the smallest is the rate at which EM converges.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from bayes_gmm.model.chart import Chart
+from bayes_gmm.model.priors import Prior
+
+FLAT = 1e-9  # a share of information this small is none: rounding leaves about 1e-13 of it
+UNTOUCHED = 1e-6  # what a number may depend on flat directions and still be determined
+
+
+class ScoreProducts(NamedTuple):
+    """What a pass over the rows sums, in the coordinates of a chart.
+
+    Attributes
+    ----------
+    n_rows : float
+        How many rows, or the sum of their weights.
+    count, first, second : ndarray (K,), (K, D), (K, D, D)
+        Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k).
+    total : ndarray (P,)
+        Sum of s.
+    outer : ndarray (P, P)
+        Sum of s s'.
+    within : ndarray (P, P)
+        Sum of r g g' over rows and components.
+    """
+
+    n_rows: float
+    count: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    total: np.ndarray
+    outer: np.ndarray
+    within: np.ndarray
+
+    @classmethod
+    def zeros(cls, chart: Chart) -> "ScoreProducts":
+        """Start an empty sum."""
+        n_components, n_features = chart.parameters.means.shape
+        size = chart.n_coordinates
+        return cls(
+            0.0,
+            np.zeros(n_components),
+            np.zeros((n_components, n_features)),
+            np.zeros((n_components, n_features, n_features)),
+            np.zeros(size),
+            np.zeros((size, size)),
+            np.zeros((size, size)),
+        )
+
+
+class Curvature(NamedTuple):
+    """First and second derivatives of the objective in the coordinates of a chart.
+
+    Attributes
+    ----------
+    gradient : ndarray (P,)
+    observed : ndarray (P, P)
+        Minus the second derivatives.
+    complete : ndarray (P, P)
+        The same if the labels were known.
+    scores : ndarray (P, P)
+        Sum over rows of the squared deviation of their scores from the mean one.
+    """
+
+    gradient: np.ndarray
+    observed: np.ndarray
+    complete: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None = None) -> "Curvature":
+        """Put the curvature together from the sums of a pass and the prior.
+
+        Parameters
+        ----------
+        chart : Chart
+        products : ScoreProducts
+        prior : Prior, optional
+            In the units of the chart's parameters.
+
+        Returns
+        -------
+        Curvature
+
+        References
+        ----------
+        Louis (1982), J. R. Statist. Soc. B 44, 226-233.
+        """
+        labelled = LabelledRows.of(chart, products, prior)
+        complete = labelled.information(chart)
+        return cls(
+            labelled.gradient(chart),
+            complete - products.within + products.outer,
+            complete,
+            products.outer - np.outer(products.total, products.total) / products.n_rows,
+        )
+
+
+class LabelledRows(NamedTuple):
+    r"""The expected complete-data log density about a point, rows and prior together.
+
+    .. math:: Q = \sum_k a_k \log \phi_k - \tfrac12 \left[ c_k \log |\Sigma_k|
+        + \mathrm{tr}(\Sigma_k^{-1} S_k) - 2 F_k^\top \Sigma_k^{-1} \delta_k
+        + m_k \delta_k^\top \Sigma_k^{-1} \delta_k \right], \qquad \delta_k = \mu_k - \hat\mu_k
+
+    Attributes
+    ----------
+    weight, mean, covariance : ndarray (K,)
+        a, m and c.
+    first, second : ndarray (K, D), (K, D, D)
+        F and S, whitened.
+    """
+
+    weight: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    @classmethod
+    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None) -> "LabelledRows":
+        """Add the rows that the prior stands for to those of the data."""
+        count, first, second = products.count, products.first, products.second
+        if prior is None:
+            return cls(count, count, count, first, second)
+        precision = prior.mean_precision
+        whitener = chart.whitener
+        gap = np.einsum("kij,kj->ki", whitener, prior.mean - chart.parameters.means)
+        spread = whitener @ prior.scale @ whitener.swapaxes(1, 2)
+        return cls(
+            count + prior.concentration - 1,
+            count + precision,
+            count + prior.degrees_of_freedom + prior.n_features + 2,
+            first + precision[:, None] * gap,
+            second + spread + precision[:, None, None] * gap[:, :, None] * gap[:, None, :],
+        )
+
+    def gradient(self, chart: Chart) -> np.ndarray:
+        """First derivatives, (P,)."""
+        a, b = chart.pairs
+        result = np.zeros(chart.n_coordinates)
+        for k, second in enumerate(self.second):
+            entries = np.where(a == b, 0.5 * (second[a, b] - self.covariance[k]), second[a, b])
+            features = np.concatenate([[self.weight[k]], self.first[k], entries])
+            result[chart.places(k)] += features @ chart.score_map(k)
+        return result
+
+    def information(self, chart: Chart) -> np.ndarray:
+        """Minus the second derivatives, (P, P)."""
+        n_components, n_features = self.first.shape
+        result = np.zeros(2 * (chart.n_coordinates,))
+        weights = chart.parameters.weights[:-1]
+        free = slice(0, n_components - 1)
+        result[free, free] = self.weight.sum() * (np.diag(weights) - np.outer(weights, weights))
+        basis = chart.basis
+        units = _units(*chart.pairs, n_features)
+        for k in range(n_components):
+            means, spread = np.split(chart.places(k)[n_components - 1 :], [n_features])
+            # A mean moves more easily as its variance grows: e' M F is what the two share.
+            mixed = ((units @ self.first[k]) * chart.scale[k][:, None]).T @ basis
+            result[means, means] += self.mean[k]
+            result[np.ix_(means, spread)] += mixed
+            result[np.ix_(spread, means)] += mixed.T
+            if chart.variances is None:
+                own = _by_matrices(self.second[k], units, *chart.pairs)
+            else:
+                own = _by_axes(self.second[k], chart.variances[k], *chart.pairs)
+            result[np.ix_(spread, spread)] += basis.T @ own @ basis
+        return result
+
+
+def _units(a: np.ndarray, b: np.ndarray, n_features: int) -> np.ndarray:
+    """The symmetric matrix that each entry alone makes, (Q, D, D)."""
+    units = np.zeros((len(a), n_features, n_features))
+    place = np.arange(len(a))
+    units[place, a, b] = 1.0
+    units[place, b, a] = 1.0
+    return units
+
+
+def _by_matrices(
+    second: np.ndarray, units: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> np.ndarray:
+    """Second derivatives of tr(exp(-M) S) / 2 in the entries of M, tr(T_i T_j S) / 2 made even."""
+    image = units @ second
+    traces = image[:, a, b] + image[:, b, a]
+    traces[:, a == b] /= 2
+    return 0.25 * (traces + traces.T)
+
+
+def _by_axes(
+    second: np.ndarray, variances: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> np.ndarray:
+    """Second derivatives of tr(exp(-l) S^-1 exp(-W) B exp(W)) / 2 in log variances and angles.
+
+    Commutators do it: exp(-W) B exp(W) = B - [W, B] + [W, [W, B]] / 2 - ...
+    """
+    n_features = len(variances)
+    root = np.sqrt(variances)
+    scatter = second * root[:, None] * root
+    result = np.zeros((len(a), len(a)))
+    diagonal = np.arange(n_features)
+    result[diagonal, diagonal] = np.diagonal(second)
+    i, j = a[n_features:], b[n_features:]
+    angles = n_features + np.arange(len(i))
+    mixed = np.zeros((n_features, len(i)))
+    mixed[i, np.arange(len(i))] = 2 * scatter[i, j] / variances[i]
+    mixed[j, np.arange(len(i))] = -2 * scatter[i, j] / variances[j]
+    result[:n_features, n_features:] = mixed
+    result[n_features:, :n_features] = mixed.T
+    turns = np.zeros((len(i), n_features, n_features))
+    turns[angles - n_features, i, j] = 1.0
+    turns[angles - n_features, j, i] = -1.0
+    commutator = turns @ scatter - scatter @ turns
+    twice = 2 * (1 / variances[i] - 1 / variances[j]) * commutator[:, i, j]
+    result[n_features:, n_features:] = 0.5 * (twice + twice.T)
+    return 0.5 * result
+
+
+class Inverse(NamedTuple):
+    """The covariance of the errors, as root root', where the objective is curved downward.
+
+    Attributes
+    ----------
+    root : ndarray (P, R)
+    shares : ndarray (P,)
+        Eigenvalues of the information relative to that with labels, ascending.
+    directions : ndarray (P, P)
+        All eigenvectors, those of `root` and flat ones.
+    flat : ndarray of bool (P,)
+        In which of them the objective is not curved downward.
+    """
+
+    root: np.ndarray
+    shares: np.ndarray
+    directions: np.ndarray
+    flat: np.ndarray
+
+    @classmethod
+    def of(cls, curvature: Curvature) -> "Inverse":
+        """Invert the information where it can be inverted."""
+        factor = _factor(curvature.complete)
+        half = solve_triangular(factor, curvature.observed, lower=True)
+        relative = solve_triangular(factor, half.T, lower=True)
+        shares, vectors = np.linalg.eigh((relative + relative.T) / 2)
+        directions = solve_triangular(factor, vectors, lower=True, trans="T")
+        flat = shares <= FLAT
+        return cls(directions[:, ~flat] / np.sqrt(shares[~flat]), shares, directions, flat)
+
+    def sandwich(self, scores: np.ndarray) -> "Inverse":
+        """Take the spread of the score from the rows, not from the model."""
+        values, vectors = np.linalg.eigh(self.root.T @ scores @ self.root)
+        return self._replace(root=self.root @ (vectors * np.sqrt(np.maximum(values, 0))))
+
+    def standard_errors(self, jacobian: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Of numbers with these derivatives (n, C) in the coordinates `places`, by the delta method.
+
+        Returns
+        -------
+        ndarray (n,)
+            Not a number where one depends on a direction in which the objective is flat.
+        """
+        errors = np.linalg.norm(jacobian @ self.root[places], axis=1)
+        if self.flat.any():
+            depends = np.abs(jacobian @ self.directions[places])
+            lost = np.linalg.norm(depends[:, self.flat], axis=1)
+            errors[lost > UNTOUCHED * np.linalg.norm(depends, axis=1)] = np.nan
+        return errors
+
+    def distance(self, gradient: np.ndarray) -> float:
+        """How far the objective may still climb, in nats, by one step of Newton's method."""
+        return float(0.5 * ((gradient @ self.root) ** 2).sum())
+
+
+def _factor(complete: np.ndarray) -> np.ndarray:
+    """Lower factor of the information with labels, or of its diagonal where it is singular."""
+    diagonal = np.diagonal(complete)
+    unit = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    try:
+        return unit[:, None] * np.linalg.cholesky(complete / np.outer(unit, unit))
+    except np.linalg.LinAlgError:
+        return np.diag(unit)

@@ -1,0 +1,441 @@
+"""`GaussianMixture` under scikit-learn's contract: checked by its functions, fitted by our search.
+
+What the engine finds is laid out as scikit-learn lays it out, and every method starts again from
+those public attributes, so that a mixture written into them by hand works too.
+"""
+
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from bayes_gmm.api import as_prior
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError as OurCollapseError
+from bayes_gmm.errors import InputError
+from bayes_gmm.inference import em, point
+from bayes_gmm.model import mixture
+from bayes_gmm.model.covariance import ALIASES, CODES, Structure
+from bayes_gmm.model.normal import inverse_factors
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
+from bayes_gmm.sklearn.shapes import compact, expand, expected_shape
+from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
+
+FLOATS = (np.float64, np.float32)
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """Gaussian mixture, by maximum likelihood or under a prior.
+
+    Parameters, attributes and methods are those of `sklearn.mixture.GaussianMixture`. The fit is
+    `bayes_gmm.fit`: many starts, a search for the best optimum, and EM to its end.
+
+    Parameters
+    ----------
+    n_components : int
+        K.
+    covariance_type : str
+        "full", "tied", "diag" or "spherical"; or one of the 14 codes EII VII EEI VEI EVI VVI EEE
+        VEE EVE VVE EEV VEV EVV VVV, or E and V for one feature.
+    tol : float
+        Nats. EM stops when the log-likelihood of all rows together is estimated to be within
+        `tol` of its limit. scikit-learn stops when a step gains less than `tol` per row, 0.001 by
+        default, which may be far from the limit.
+    reg_covar : float
+        0 by default, where scikit-learn adds 1e-6 to every variance. Above 0 the log-likelihood
+        less ``reg_covar * N / (2 K) * sum_k trace(inv(Sigma_k))`` is maximized: it never falls,
+        and has a maximum for any data. The M-step then adds ``reg_covar * N / K`` shared by the
+        rows of a component, `reg_covar` itself if components are of equal size or "tied".
+    max_iter : int
+        Iterations allowed to a start. 0 leaves the start as it is.
+    n_init : int
+        How many times the effort is made: with "search" it looks at 30 starts for each, otherwise
+        it is the number of starts, each climbed to the end.
+    init_params : str
+        "search" is the search of `bayes_gmm.fit`. The others climb from what their name says and
+        do no more: "kmeans", "k-means++" and "random_from_data" label each row by the nearest of K
+        points, and "random" shares each row out at random. Distances are in standard deviations of
+        the features, if `covariance_type` allows features to have units of their own.
+    weights_init : array_like (K,), optional
+    means_init : array_like (K, D), optional
+    precisions_init : array_like, optional
+        In the shape of `precisions_`. With any of the three there is no search. If all are given,
+        EM starts there; if means are, rows are shared out around them to find what is missing; if
+        not, `init_params` finds it ("k-means++" for "search").
+    random_state : int, RandomState or None
+        Fixes the starts, and what `sample` draws.
+    warm_start : bool
+        Go on from the last fit.
+    verbose : int
+        1 prints how the fit ended, 2 also its path, when it is done.
+    verbose_interval : int
+        Print every so many iterations of the path.
+    prior : None, "default" or Prior
+        None is maximum likelihood. Otherwise the posterior mode, as in `bayes_gmm.fit`.
+
+    Attributes
+    ----------
+    weights_ : ndarray (K,)
+    means_ : ndarray (K, D)
+    covariances_, precisions_, precisions_cholesky_ : ndarray
+        (K, D, D) for "full" and for codes, (D, D) for "tied", (K, D) for "diag", (K,) for
+        "spherical". A precision is P P' with P its upper triangular factor.
+    converged_ : bool
+        Whether the limit was reached to within `tol`.
+    n_iter_ : int
+        Iterations of the start that won.
+    lower_bound_ : float
+        Objective per row: the mean log-likelihood, plus log prior / N if there is one.
+    lower_bounds_ : list of float
+        The same after each iteration; it never falls.
+    n_features_in_ : int
+    feature_names_in_ : ndarray
+        Only if the columns of X have names.
+
+    Notes
+    -----
+    A search orders components by the mean of the first feature; after given parameters and one of
+    the other starts they have the order of the start. Everything is float64. A column that is
+    constant, or for covariances with correlations a column that others determine, is an error.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> from bayes_gmm.sklearn import GaussianMixture
+    >>> model = GaussianMixture(2, random_state=0).fit(bg.datasets.load("faithful"))
+    >>> model.means_.round(1)
+    array([[ 2. , 54.5],
+           [ 4.3, 80. ]])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "covariance_type": [StrOptions({*CODES, *ALIASES, "E", "V"})],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions({"search", *KINDS})],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "prior": [StrOptions({"default"}), Prior, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-10,
+        reg_covar: float = 0.0,
+        max_iter: int = 10_000,
+        n_init: int = 1,
+        init_params: str = "search",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        prior: Prior | str | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.prior = prior
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Find the parameters that explain the rows best.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+        y : None
+            Not used.
+        sample_weight : array_like (N,), optional
+            How often each row counts; a weight of 2 is the row written twice.
+
+        Returns
+        -------
+        self : GaussianMixture
+        """
+        rows = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        observations = Observations.of(rows)
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
+            observations = observations.weighted(weights)
+        structure = Structure.of(self.covariance_type, observations.n_features)
+        goes_on = self.warm_start and hasattr(self, "converged_")
+        before = self.lower_bound_ if goes_on else -np.inf
+        try:
+            estimate = point.estimate(
+                observations,
+                self.n_components,
+                self._penalty(observations),
+                structure,
+                n_starts=point.N_STARTS * self.n_init,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                seed=self._seed(),
+                starts=self._starts(observations, structure, goes_on),
+            )
+        except OurCollapseError as error:
+            raise CollapseError(str(error)) from None
+        self._lay_out(estimate.parameters)
+        self._tell(estimate.optimizer, observations.total_weight, before)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Fit, and label each row by its most probable component.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+        y : None
+            Not used.
+        sample_weight : array_like (N,), optional
+
+        Returns
+        -------
+        ndarray of int (N,)
+        """
+        return self.fit(X, y, sample_weight=sample_weight).predict(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label each row by its most probable component.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray of int (N,)
+        """
+        return mixture.joint_log_density(*self._rows_and_parameters(X)).argmax(axis=1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each component given the row.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray (N, K)
+        """
+        return mixture.responsibilities(*self._rows_and_parameters(X))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log density of each row.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray (N,)
+        """
+        return mixture.marginal_log_density(*self._rows_and_parameters(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+        y : None
+            Not used.
+        sample_weight : array_like (N,), optional
+
+        Returns
+        -------
+        float
+        """
+        log_densities = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, log_densities)
+        return float(np.average(log_densities, weights=sample_weight))
+
+    def bic(self, X: Any) -> float:
+        """Schwarz' criterion, -2 log-likelihood + log(N) times the number of free parameters.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        float
+            Smaller is better.
+        """
+        log_densities = self.score_samples(X)
+        return float(-2 * log_densities.sum() + self._n_parameters() * np.log(len(log_densities)))
+
+    def aic(self, X: Any) -> float:
+        """Akaike's criterion, -2 log-likelihood + twice the number of free parameters.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        float
+            Smaller is better.
+        """
+        return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture, sorted by component.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray (n_samples, D)
+        y : ndarray of int (n_samples,)
+            The component that each row is from.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise InputError(f"n_samples is {n_samples}; draw at least one")
+        x, z = mixture.sample(self._parameters(), n_samples, np.random.default_rng(self._seed()))
+        order = np.argsort(z, kind="stable")
+        return x[order], z[order]
+
+    def _rows_and_parameters(self, X: Any) -> tuple[np.ndarray, Parameters]:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=FLOATS, reset=False), self._parameters()
+
+    def _parameters(self) -> Parameters:
+        """Read the mixture back from the public attributes."""
+        sizes = self.means_.shape
+        covariances = expand(self.covariances_, self.covariance_type, *sizes)
+        return Parameters(self.weights_, self.means_, covariances)
+
+    def _n_parameters(self) -> int:
+        """Count the free parameters."""
+        n_components, n_features = self.means_.shape
+        structure = Structure.of(self.covariance_type, n_features)
+        covariances = structure.n_parameters(n_components, n_features)
+        return n_components * (n_features + 1) - 1 + covariances
+
+    def _seed(self) -> int:
+        """Draw from `random_state` what our own generators begin with."""
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _penalty(self, observations: Observations) -> Prior | None:
+        """Join the prior and the penalty for small variances in one, or None if there is neither."""
+        n_components = self.n_components
+        prior = as_prior(self.prior, observations, n_components)
+        if not self.reg_covar:
+            return prior
+        base = Prior.flat(n_components, observations.n_features) if prior is None else prior
+        ridge = self.reg_covar * observations.total_weight / n_components
+        return replace(base, scale=base.scale + ridge * np.eye(observations.n_features))
+
+    def _starts(
+        self, observations: Observations, structure: Structure, goes_on: bool
+    ) -> point.Starts | None:
+        """Choose where EM sets out; None leaves it to the search."""
+        kind, sizes = self.init_params, (self.n_components, observations.n_features)
+        if goes_on:
+            if self.means_.shape != sizes or self.covariances_.shape != expected_shape(
+                self.covariance_type, *sizes
+            ):
+                raise InputError(
+                    f"warm_start cannot go on from a fit of {len(self.means_)} components and "
+                    f"{self.means_.shape[1]} features with others, or another covariance_type; "
+                    "set warm_start=False"
+                )
+            parameters = self._parameters()
+            given = Given(parameters.weights, parameters.means, parameters.covariances)
+        else:
+            given = check_given(
+                self.weights_init,
+                self.means_init,
+                self.precisions_init,
+                kind=self.covariance_type,
+                n_components=sizes[0],
+                n_features=sizes[1],
+            )
+        if kind == "search":
+            if not given.n_known:
+                return None
+            kind = "k-means++"
+        view = point.standardized(observations, structure)
+        return starts_of(given.standardized(view), kind, sizes[0], self.n_init, structure)
+
+    def _lay_out(self, parameters: Parameters) -> None:
+        """Set the public attributes that describe the mixture."""
+        kind = self.covariance_type
+        factors = inverse_factors(parameters.choleskys).swapaxes(1, 2)
+        self.weights_ = np.array(parameters.weights)
+        self.means_ = np.array(parameters.means)
+        self.covariances_ = compact(parameters.covariances, kind)
+        self.precisions_cholesky_ = compact(factors, kind)
+        self.precisions_ = compact(factors @ factors.swapaxes(1, 2), kind)
+
+    def _tell(self, optimizer: dict[str, Any], n_rows: float, before: float) -> None:
+        """Set the public attributes that describe the fit, print what was asked for, and warn."""
+        objective = optimizer["objective"]
+        converged = bool(optimizer["converged"])
+        gains = np.diff(objective)
+        if len(gains) == 1 and np.isclose(objective[0] / n_rows, before, rtol=1e-9):
+            # Fits of one iteration that each go on from the last are one climb.
+            rounding = em.ROUNDING * abs(objective[-1])
+            converged |= em.remaining_gain([self._last_gain, gains[0]], rounding) <= self.tol
+        self._last_gain = float(gains[-1]) if len(gains) else np.inf
+        self.converged_ = converged
+        self.n_iter_ = len(gains)
+        self.lower_bound_ = float(objective[-1] / n_rows)
+        self.lower_bounds_ = (objective[1:] / n_rows).tolist()
+        if self.verbose:
+            self._print(len(optimizer["start_objective"]))
+        if not converged and self.max_iter > 0:
+            warnings.warn(
+                f"EM had not converged after {self.n_iter_} iterations; raise max_iter or tol",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _print(self, n_starts: int) -> None:
+        if self.verbose > 1:
+            for i in range(0, self.n_iter_, self.verbose_interval):
+                print(f"iteration {i + 1}: lower bound {self.lower_bounds_[i]:.8f}")
+        end = "converged" if self.converged_ else "not converged"
+        print(
+            f"{n_starts} start{'s' * (n_starts != 1)}: {end} after {self.n_iter_} iterations, "
+            f"lower bound {self.lower_bound_:.8f}"
+        )

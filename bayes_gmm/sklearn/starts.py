@@ -1,0 +1,197 @@
+"""Starts by scikit-learn's names, and starts that the user gives in part or as a whole.
+
+A start is the M-step of rows that were shared out among the components in one of four ways; what
+the user gave takes the place of what the M-step found. Rows are those of the sketch, distinct and
+with multiplicities, so that a weight says the same as a repetition.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.inference.initialize import Sketch, labelled_statistics, nearest, spread_out
+from bayes_gmm.inference.point import Starts
+from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.model.categorical import check_weights
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.normal import cholesky, inverse_factors
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.sklearn.shapes import expand, expected_shape
+
+KINDS = ("kmeans", "k-means++", "random", "random_from_data")
+NORMALIZED = 1e-6  # float32 weights sum to one no better than this
+
+
+class Given(NamedTuple):
+    """Those of the parameters of a start that are known, in one system of coordinates."""
+
+    weights: np.ndarray | None = None
+    means: np.ndarray | None = None
+    covariances: np.ndarray | None = None
+
+    @property
+    def n_known(self) -> int:
+        """How many of the three are known."""
+        return sum(part is not None for part in self)
+
+    def standardized(self, view: Observations) -> "Given":
+        """Return the same in the coordinates in which EM runs."""
+        means, covariances = self.means, self.covariances
+        return Given(
+            self.weights,
+            None if means is None else (means - view.origin) / view.scale,
+            None if covariances is None else covariances / np.outer(view.scale, view.scale),
+        )
+
+    def completed(self, found: Parameters, structure: Structure) -> Parameters:
+        """Fill in what was not given, and bring what was given into the structure."""
+        weights, means, covariances = self
+        if covariances is not None:
+            equal = np.ones(len(covariances))
+            covariances = structure.covariances(covariances, equal, covariances)
+        return Parameters.trusted(
+            found.weights if weights is None else weights,
+            found.means if means is None else means,
+            found.covariances if covariances is None else covariances,
+        )
+
+
+def check_given(
+    weights: Any, means: Any, precisions: Any, *, kind: str, n_components: int, n_features: int
+) -> Given:
+    """Check what the user gave for the start.
+
+    Parameters
+    ----------
+    weights, means, precisions : array_like or None
+    kind : str
+        Type of covariance, which says what shape precisions have.
+    n_components, n_features : int
+
+    Returns
+    -------
+    Given
+        In the user's units.
+
+    Raises
+    ------
+    InputError
+        If a shape does not fit, weights are no distribution or precisions not positive definite.
+    """
+    covariances = None
+    if weights is not None:
+        weights = _array("weights_init", weights, (n_components,))
+        if abs(weights.sum() - 1) < NORMALIZED:
+            weights = weights / weights.sum()
+        weights = check_weights(weights)
+    if means is not None:
+        means = _array("means_init", means, (n_components, n_features))
+    if precisions is not None:
+        shape = expected_shape(kind, n_components, n_features)
+        precisions = _array("precisions_init", precisions, shape)
+        precisions = expand(precisions, kind, n_components, n_features)
+        if not np.allclose(precisions, precisions.swapaxes(1, 2)):
+            raise InputError("precisions_init is not symmetric; every precision matrix must be")
+        whitener = inverse_factors(cholesky(precisions, "precisions_init"))
+        covariances = whitener.swapaxes(1, 2) @ whitener
+    return Given(weights, means, covariances)
+
+
+def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = np.array(value, dtype=np.float64)
+    if array.shape != shape:
+        raise InputError(f"{name} must have the shape {shape}; got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} has an entry that is not finite; every entry must be a number")
+    return array
+
+
+def starts_of(
+    given: Given, kind: str, n_components: int, n_starts: int, structure: Structure
+) -> Starts:
+    """Tell EM where to set out.
+
+    Parameters
+    ----------
+    given : Given
+        In the coordinates of EM. If the means are known there is one start, in which rows are
+        shared out by an E-step with equal spheres around them.
+    kind : str
+        One of `KINDS`.
+    n_components, n_starts : int
+    structure : Structure
+
+    Returns
+    -------
+    callable
+        For `point.estimate`.
+    """
+
+    def starts(rule: Rule, data: Sketch, rng: np.random.Generator) -> Iterator[Candidate]:
+        if given.n_known == len(given):
+            yield rule.at(given.completed(Parameters.trusted(*given), structure))
+            return
+        one = given.means is not None or n_components == 1
+        for _ in range(1 if one else n_starts):
+            if given.means is None:
+                statistics = shared_out(kind, data, n_components, rng)
+            else:
+                statistics = _around(given.means, data)
+            found = rule.maximize(statistics, statistics.second)
+            if given.n_known and found.lost < 0:
+                found = rule.at(given.completed(found.parameters, structure))
+            yield found
+
+    return starts
+
+
+def _around(means: np.ndarray, data: Sketch) -> SufficientStatistics:
+    n_components, n_features = means.shape
+    spheres = np.repeat(np.eye(n_features)[None], n_components, axis=0)
+    return from_log_quadratic(
+        data.rows, LogQuadratic(np.zeros(n_components), means, spheres), data.counts
+    )
+
+
+def shared_out(
+    kind: str, data: Sketch, n_components: int, rng: np.random.Generator
+) -> SufficientStatistics:
+    """Share the rows out among the components.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`.
+    data : Sketch
+    n_components : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    SufficientStatistics
+    """
+    rows, counts = data
+    if kind == "random":
+        share = rng.random((len(rows), n_components))
+        share *= (counts / share.sum(axis=1))[:, None]
+        center = share.T @ rows / share.sum(axis=0)[:, None]
+        return SufficientStatistics.of(rows, share, center, 0.0)
+    if kind == "kmeans":
+        seed = int(rng.integers(1 << 31))
+        with threadpool_limits(limits=1):  # sums in one order, whatever the number of cores
+            found = KMeans(n_components, n_init=1, random_state=seed).fit(
+                rows, sample_weight=counts
+            )
+        return labelled_statistics(data, found.labels_, n_components)
+    if kind == "k-means++":
+        centers = spread_out(rows, counts, n_components, rng)
+    else:
+        chances = counts / counts.sum()
+        centers = rows[rng.choice(len(rows), n_components, replace=False, p=chances)]
+    return labelled_statistics(data, nearest(rows, centers), n_components)

@@ -1,0 +1,256 @@
+import numpy as np
+import pymc as pm
+import pytest
+import xarray as xr
+from pymc.initial_point import make_initial_point_fn
+from pymc.pytensorf import rewrite_pregrad
+from pytensor.compile.mode import Mode
+from pytensor.graph.traversal import ancestors
+from scipy import stats
+
+from bayes_gmm.data import Observations
+from bayes_gmm.inference.pymc_model import pymc_model
+from bayes_gmm.model import mixture
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.labels import labelled
+from tests.helpers import gradient, random_parameters, random_prior, refuses
+
+PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile
+SIZES = [(n_components, n_features) for n_components in (1, 2, 3) for n_features in (1, 2, 3)]
+
+
+class Problem:
+    """Data in awkward units, a prior unlike the default, and the model as NumPy functions."""
+
+    def __init__(self, n_components, n_features, seed=0):
+        rng = np.random.default_rng([seed, n_components, n_features])
+        self.n_components, self.n_features, self.rng = n_components, n_features, rng
+        scale = 10.0 ** rng.uniform(-5, 5, n_features)
+        shift = 1000 * rng.normal(size=n_features) * scale
+        self.x = shift + scale * rng.standard_t(4, size=(25, n_features))
+        self.observations = Observations.of(self.x)
+        self.prior = random_prior(rng, n_components, n_features).rescale(shift, scale)
+        self.model = pymc_model(self.observations, self.prior)
+        self.below = np.tril_indices(n_features, -1)
+        self.shapes = [
+            (n_components - 1,),
+            (n_components, n_features * (n_features + 1) // 2),
+            (n_components, n_features),
+        ]
+        self.size = sum(int(np.prod(shape)) for shape in self.shapes)
+
+        def compiled(output):
+            return self.model.compile_fn(
+                output, inputs=self.model.value_vars, mode=PYTHON, point_fn=False
+            )
+
+        self._log_density = compiled(self.model.logp())
+        self._backward = compiled(self.model.unobserved_value_vars[-3:])
+        self._gradient = compiled(self.model.dlogp())
+
+    def parts(self, free):
+        edges = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
+        pieces = np.split(free, edges)
+        return [piece.reshape(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
+
+    def log_density(self, free):
+        return float(self._log_density(*self.parts(free)))
+
+    def gradient(self, free):
+        return self._gradient(*self.parts(free))
+
+    def parameters(self, free):
+        weights, covariances, means = self._backward(*self.parts(free))
+        return Parameters(weights, means, covariances)
+
+    def coordinates(self, free):
+        """Map free coordinates to as many numbers that determine the parameters."""
+        theta = self.parameters(free)
+        triangle = np.tril_indices(self.n_features)
+        entries = theta.covariances[:, *triangle]
+        return np.concatenate([theta.weights[:-1], entries.ravel(), theta.means.ravel()])
+
+    def free_points(self, n):
+        return self.rng.normal(size=(n, self.size))
+
+
+def log_jacobian(theta, prior, scale):
+    """log |d (phi_1..phi_K-1, mu, Sigma) / d free coordinates|, written out by hand.
+
+    A simplex of K weights contributes K prod phi_k; the means, the scales of the data; a covariance
+    with whitener W = S A, 2^D prod_i S_ii A_ii^(D - i + 1) W_ii^(i - 2 (D + 1)).
+    """
+    n_features, n_components = theta.n_features, theta.n_components
+    row = np.arange(1, n_features + 1)
+    total = np.log(theta.weights).sum() + np.log(n_components)
+    total += n_components * np.log(scale).sum()
+    for k in range(n_components):
+        w = np.diagonal(np.linalg.inv(theta.choleskys[k]))
+        a = 1 / np.diagonal(np.linalg.cholesky(prior.scale[k]))
+        total += n_features * np.log(2) + np.log(w / a).sum()
+        total += ((n_features - row + 1) * np.log(a)).sum()
+        total += ((row - 2 * (n_features + 1)) * np.log(w)).sum()
+    return total
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: f"K{size[0]}-D{size[1]}")
+def problem(request):
+    return Problem(*request.param)
+
+
+def test_the_log_density_is_likelihood_times_prior_times_jacobian(problem):
+    for free in problem.free_points(50):
+        theta = problem.parameters(free)
+        expected = (
+            mixture.log_likelihood(problem.x, theta)
+            + problem.prior.log_density(theta)
+            + log_jacobian(theta, problem.prior, problem.observations.scale)
+        )
+        assert problem.log_density(free) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_jacobian_is_that_of_the_map_from_free_coordinates(problem):
+    for free in problem.free_points(2):
+        rows = np.stack(
+            [
+                gradient(lambda u, row=row: problem.coordinates(u)[row], free)
+                for row in range(problem.size)
+            ]
+        )
+        units = np.abs(rows).max(axis=1, keepdims=True)
+        numeric = np.linalg.slogdet(rows / units)[1] + np.log(units).sum()
+        theta = problem.parameters(free)
+        written = log_jacobian(theta, problem.prior, problem.observations.scale)
+        assert written == pytest.approx(numeric, abs=1e-6)
+
+
+def test_the_gradient_is_that_of_the_log_density(problem):
+    for free in problem.free_points(3):
+        np.testing.assert_allclose(
+            problem.gradient(free), gradient(problem.log_density, free), rtol=1e-6, atol=1e-6
+        )
+
+
+def test_the_gradient_needs_no_factorization_and_no_solve(problem):
+    logp = rewrite_pregrad(problem.model.logp())
+    names = {
+        type(getattr(node.owner.op, "core_op", node.owner.op)).__name__
+        for node in ancestors([logp])
+        if node.owner is not None and node.owner.inputs
+    }
+    assert "Elemwise" in names
+    # What is left factors the prior's scale, a constant.
+    free = {
+        type(getattr(variable.owner.op, "core_op", variable.owner.op)).__name__
+        for variable in ancestors([logp])
+        if variable.owner is not None
+        and set(ancestors([variable])) & set(problem.model.value_vars)
+    }
+    assert not free & {"Whitener", "Covariance", "Cholesky", "SolveTriangular", "MatrixInverse"}
+
+
+def test_a_point_in_parameters_becomes_the_same_point_in_free_coordinates(problem):
+    rng = np.random.default_rng(3)
+    observations = problem.observations
+    theta = random_parameters(rng, problem.n_components, problem.n_features).rescale(
+        observations.origin, observations.scale
+    )
+    values = {name: getattr(theta, name) for name in ("weights", "means", "covariances")}
+    point = make_initial_point_fn(model=problem.model, overrides=values)(0)
+    free = np.concatenate([point[value.name].ravel() for value in problem.model.value_vars])
+    there_and_back = problem.parameters(free)
+    for name, value in values.items():
+        np.testing.assert_allclose(getattr(there_and_back, name), value, rtol=1e-9)
+
+
+def test_the_model_is_the_story_with_its_dims_named(problem):
+    model = problem.model
+    assert [variable.name for variable in model.free_RVs] == ["weights", "covariances", "means"]
+    assert [variable.name for variable in model.observed_RVs] == ["x"]
+    assert model.named_vars_to_dims == {
+        "weights": ("cluster",),
+        "covariances": ("cluster", "feature", "feature_bis"),
+        "means": ("cluster", "feature"),
+        "data": ("obs_id", "feature"),
+        "x": ("obs_id", "feature"),
+    }
+    assert model.coords["cluster"] == tuple(range(problem.n_components))
+    assert model.coords["feature"] == problem.observations.feature_names
+    assert model.coords["obs_id"] == tuple(range(25))
+    assert all(initial is None for initial in model.rvs_to_initial_values.values())
+    assert "Mixture(weights, MvNormal(means, covariances))" in model.str_repr()
+
+
+def prior_draws(n_features, n_draws):
+    rng = np.random.default_rng(n_features)
+    x = rng.normal(size=(40, n_features)) * 10.0 ** np.arange(n_features) + 100
+    observations = Observations.of(x)
+    prior = random_prior(rng, 2, n_features).rescale(observations.origin, observations.scale)
+    model = pymc_model(observations, prior)
+    tree = pm.sample_prior_predictive(
+        n_draws, model=model, random_seed=5, compile_kwargs={"mode": PYTHON}
+    )
+    return model, prior, tree
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3])
+def test_draws_from_the_prior_have_the_prior_as_their_distribution(n_features):
+    _, prior, tree = prior_draws(n_features, 3000)
+    draws = {name: tree["prior"][name].to_numpy()[0] for name in tree["prior"].data_vars}
+    alpha = prior.concentration
+    for k in range(2):
+        weights = stats.beta(alpha[k], alpha.sum() - alpha[k])
+        assert stats.kstest(draws["weights"][:, k], weights.cdf).pvalue > 1e-3
+        factors = np.linalg.cholesky(draws["covariances"][:, k])
+        gap = draws["means"][:, k] - prior.mean[k]
+        standard = np.linalg.solve(factors, gap[..., None])[..., 0]
+        standard *= np.sqrt(prior.mean_precision[k])
+        assert stats.kstest(standard.ravel(), stats.norm.cdf).pvalue > 1e-3
+        for direction in np.random.default_rng(0).normal(size=(4, n_features)):
+            # v'Psi v / v'Sigma v ~ chi2(nu - D + 1) for every direction v
+            ratio = (direction @ prior.scale[k] @ direction) / (
+                direction @ draws["covariances"][:, k] @ direction
+            )
+            degrees = prior.degrees_of_freedom[k] - n_features + 1
+            assert stats.kstest(ratio, stats.chi2(degrees).cdf).pvalue > 1e-3
+    x = tree["prior_predictive"]["x"]
+    assert x.dims == ("chain", "draw", "obs_id", "feature")
+    assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_predictions_need_only_weights_means_and_covariances(n_features, caplog):
+    rng = np.random.default_rng(8)
+    model, _, tree = prior_draws(n_features, 10)
+    row = Observations.of(tree["observed_data"]["x"].to_numpy())
+    theta = random_parameters(rng, 2, n_features).rescale(row.origin, row.scale)
+    arrays = {
+        name: np.broadcast_to(getattr(theta, name), (1, 100, *getattr(theta, name).shape))
+        for name in ("weights", "means", "covariances")
+    }
+    posterior = xr.DataTree.from_dict(
+        {"/posterior": labelled(arrays, feature_names=row.feature_names, leading=("chain", "draw"))}
+    )
+    options = {"model": model, "progressbar": False, "compile_kwargs": {"mode": PYTHON}}
+    with caplog.at_level("INFO", logger="pymc"):
+        predicted = pm.sample_posterior_predictive(posterior, random_seed=2, **options)
+    assert "Sampling: [x]" in caplog.text  # and nothing from the prior
+    drawn = predicted["posterior_predictive"]["x"].to_numpy().reshape(-1, n_features)
+    direct, _ = mixture.sample(theta, len(drawn), rng)
+    for j in range(n_features):
+        assert stats.ks_2samp(drawn[:, j], direct[:, j]).pvalue > 1e-3
+    densities = [mixture.marginal_log_density(rows, theta) for rows in (drawn, direct)]
+    assert stats.ks_2samp(*densities).pvalue > 1e-3
+
+    computed = pm.compute_log_likelihood(posterior, extend_inferencedata=False, **options)
+    expected = mixture.marginal_log_density(row.values, theta)
+    np.testing.assert_allclose(computed["x"].to_numpy()[0, 0], expected, rtol=1e-9)
+
+
+def test_an_unknown_likelihood_and_an_improper_prior_are_refused():
+    observations = Observations.of(np.arange(6.0).reshape(3, 2) ** 2)
+    with refuses("likelihood", "'magic'", "'mixture'"):
+        pymc_model(observations, Prior.default(observations.values, 2), likelihood="magic")
+    with refuses("prior", "improper", "mean_precision"):
+        pymc_model(observations, Prior.flat(2, 2))

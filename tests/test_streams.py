@@ -1,0 +1,111 @@
+"""However the rows are kept, the fit is the same to the last bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayes_gmm as bg
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.streams import Stream, blocks
+
+N, D = 3001, 3
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(N, D)) + 4 * rng.integers(0, 2, size=(N, 1))
+
+
+class Again:
+    """Blocks of uneven sizes that can be iterated again and again."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.parts = np.array_split(rows, [1, 2, 1500, 1501, 2999])
+
+    def __iter__(self):
+        return iter(self.parts)
+
+
+def stored(rows: np.ndarray, kind: str, folder) -> object:
+    if kind == "memmap":
+        path = folder / "rows.npy"
+        np.save(path, rows)
+        return np.load(path, mmap_mode="r")
+    frame = pd.DataFrame(rows, columns=list("abc"))
+    if kind == "csv":
+        frame.to_csv(folder / "rows.csv", index=False, float_format="%.17g")
+        return folder / "rows.csv"
+    if kind == "parquet":
+        frame.to_parquet(folder / "rows.parquet")
+        return str(folder / "rows.parquet")
+    if kind == "function":
+        return lambda: (frame[start : start + 700] for start in range(0, N, 700))
+    return {"iterable": Again(rows), "list": np.array_split(rows, 7)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["memmap", "csv", "parquet", "function", "iterable", "list"])
+def test_a_fit_is_the_same_however_the_rows_are_kept(kind, rows, tmp_path):
+    expected = bg.fit(rows, 2, seed=1)
+    found = bg.fit(stored(rows, kind, tmp_path), 2, seed=1)
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_array_equal(
+            found["point_estimate"][name].to_numpy(), expected["point_estimate"][name].to_numpy()
+        )
+    assert ("observed_data" in found.children) == (kind == "memmap")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, N, 2 * N])
+def test_a_stream_is_cut_like_an_array(size, rows):
+    parts = Again(rows)
+    stream = Stream(lambda: iter(parts), N, D)
+    for ours, theirs in zip(stream.blocks(size), blocks(rows, size), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_stream_that_changes_is_noticed(rows):
+    length = [N]
+
+    def opened():
+        length[0] -= 1
+        return iter([rows[: length[0]]])
+
+    with pytest.raises(InputError, match="the same rows every time"):
+        bg.fit(opened, 2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("X", "says"),
+    [
+        (iter([np.ones((2, 2))]), "can be read only once"),
+        (lambda: iter([]), "fewer than two rows"),
+        (lambda: iter([np.eye(2), np.ones((2, 3))]), "columns x0, x1, x2 in block 1"),
+        (lambda: iter([np.eye(2), [[np.nan, 1.0]]]), "nan in row 2, column 'x0'"),
+        ("nowhere.parquet", "no such file"),
+    ],
+    ids=["iterator", "empty", "ragged", "nan", "missing"],
+)
+def test_a_bad_stream_gets_one_line(X, says):
+    with pytest.raises(InputError, match=says) as caught:
+        Observations.of(X)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("1 2\n")
+    with pytest.raises(InputError, match=r"cannot be read in parts: give \.csv"):
+        Observations.of(path)
+
+
+def test_a_text_column_in_a_file_is_named(tmp_path):
+    path = tmp_path / "iris.csv"
+    bg.datasets.load("iris", labels=True).to_csv(path, index=False)
+    with pytest.raises(InputError, match="'species' holds text"):
+        bg.fit(path, 3)
+
+
+def test_a_posterior_needs_the_rows_in_memory(rows):
+    with pytest.raises(InputError, match="all rows in memory"):
+        bg.sample(lambda: iter([rows]), 2)
