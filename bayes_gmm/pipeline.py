@@ -3,7 +3,10 @@
 A run that is stopped loses the stage that it was in, and nothing else.
 """
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,17 +102,18 @@ class Pipeline:
 
     def posterior(self) -> str:
         """Draws, and whether they can be trusted."""
-        posterior = bg.sample(
-            self.X,
-            self.n_components,
-            prior=self.prior,
-            draws=self.draws,
-            tune=self.tune,
-            chains=self.chains,
-            cores=self.cores,
-            seed=self.seed,
-            progressbar=self.progressbar,
-        )
+        with _stop_means_stop():
+            posterior = bg.sample(
+                self.X,
+                self.n_components,
+                prior=self.prior,
+                draws=self.draws,
+                tune=self.tune,
+                chains=self.chains,
+                cores=self.cores,
+                seed=self.seed,
+                progressbar=self.progressbar,
+            )
         self.results["posterior"] = posterior
         self._save()
         self.results["diagnosis"] = bg.diagnose(posterior)
@@ -157,6 +161,30 @@ class Pipeline:
     def _note(self, path: Path) -> None:
         if path not in self.written:
             self.written.append(path)
+
+
+@contextmanager
+def _stop_means_stop() -> Iterator[None]:
+    """End in KeyboardInterrupt if the user asks for it, which samplers take for "few draws do"."""
+    asked = []
+
+    def ask(*_: Any) -> None:
+        asked.append(True)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals go to that one only
+        yield
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    except Exception:
+        if not asked:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _of_search(point: Any) -> str:

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "inference": {"border", "model", "kernels"},
     "results": {"border", "model", "kernels"},
     "api": {"border", "model", "kernels", "inference", "results"},
-    "root": {"border", "model", "api"},
+    "root": {"border", "model", "api", "results"},
     "sklearn": {"border", "model", "kernels", "inference", "api"},
     "cli": {"border", "root", "api"},
 }
@@ -29,26 +29,43 @@ MAY_IMPORT = {
 HOMES = {
     "numba": ["kernels"],
     "sklearn": ["sklearn"],
-    "pytensor": ["inference/pytensor_op.py", "inference/pymc_model.py"],
-    "pymc": ["inference/pymc_model.py", "inference/nuts.py"],
-    "nutpie": ["inference/pymc_model.py", "inference/nuts.py"],
-    "xarray": ["results", "api.py"],
+    "pytensor": [
+        "inference/pytensor_op.py",
+        "inference/pymc_model.py",
+        "inference/pymc_distributions.py",
+        "inference/sampling.py",
+    ],
+    "pymc": [
+        "inference/pymc_model.py",
+        "inference/pymc_distributions.py",
+        "inference/sampling.py",
+    ],
+    "nutpie": ["inference/sampling.py"],
+    "xarray": ["results", "api.py", "inference/sampling.py"],
     "arviz": ["results", "api.py"],
     "arviz_base": ["results", "api.py"],
     "arviz_stats": ["results", "api.py"],
     "arviz_plots": ["results", "api.py"],
     "matplotlib": ["results", "api.py"],
     "jinja2": ["results"],
-    "pandas": ["tables.py", "datasets", "results", "api.py"],
+    "pandas": ["tables.py", "streams.py", "datasets", "results", "api.py"],
+    "pyarrow": ["streams.py"],
     "typer": ["cli.py"],
-    "rich": ["cli.py"],
+    "rich": ["cli.py", "progress.py"],
 }
 HEAVY = ["arviz", "matplotlib", "numba", "pandas", "pymc", "pytensor", "sklearn", "xarray"]
 
 
 def imported(source: str) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function, in whatever way."""
-    for node in ast.walk(ast.parse(source)):
+    """Every module that a file imports, at its top or inside a function, in whatever way.
+
+    What only a type checker reads is not imported.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

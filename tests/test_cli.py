@@ -1,6 +1,8 @@
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import arviz as az
@@ -149,6 +151,27 @@ def test_what_was_finished_before_a_stop_is_kept(world, tmp_path, monkeypatch):
     assert bg.parameters(tree["map"]).n_components == 2
     assert bg.parameters(tree["mle"]).n_components == 2
     assert {file.stem for file in (tmp_path / "pictures").iterdir()} == {"em-mle", "em-map"}
+
+
+def test_a_sampler_that_makes_do_with_few_draws_does_not_outlive_a_stop(
+    world, tmp_path, monkeypatch
+):
+    path, posterior = world
+
+    def make_do(*_, **__):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return posterior
+
+    monkeypatch.setattr(bg, "sample", make_do)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["analyze", str(path), "-k", "2", "--out", str(tmp_path), "--quiet"])
+    assert stopped.value.code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    assert "posterior" not in tree.children
 
 
 def test_a_likelihood_without_a_peak_leaves_the_rest(quick, tmp_path, monkeypatch):

@@ -425,7 +425,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             self._print(len(optimizer["start_objective"]))
         if not converged and self.max_iter > 0:
             warnings.warn(
-                f"EM had not converged after {self.n_iter_} iterations; raise max_iter or tol",
+                f"EM did not converge in {self.n_iter_} iterations; raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=4,
             )
