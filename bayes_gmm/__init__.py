@@ -19,10 +19,19 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
-    from bayes_gmm.api import fit, parameters, pymc_model, sample, select, simulate
+    from bayes_gmm.api import (
+        fit,
+        parameters,
+        pymc_model,
+        sample,
+        select,
+        simulate,
+        standard_errors,
+    )
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results import plots
+    from bayes_gmm.results.archive import save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.compare import compare
     from bayes_gmm.results.diagnostics import diagnose
@@ -51,14 +60,17 @@ __all__ = [
     "pymc_model",
     "report",
     "sample",
+    "save",
     "select",
     "simulate",
+    "standard_errors",
 ]
 
 # Where the names live whose modules import NumPy, SciPy or more: "module" or "module:name".
 _LATER = {
     **dict.fromkeys(
-        ("fit", "parameters", "pymc_model", "sample", "select", "simulate"), "bayes_gmm.api"
+        ("fit", "parameters", "pymc_model", "sample", "select", "simulate", "standard_errors"),
+        "bayes_gmm.api",
     ),
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
@@ -69,6 +81,7 @@ _LATER = {
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
     "report": "bayes_gmm.results.report:write_report",
+    "save": "bayes_gmm.results.archive",
 }
 
 

@@ -19,9 +19,13 @@ def copy_notebooks() -> None:
     """Bring the notebooks into the source folder, which is all that Sphinx can see."""
     target = HERE / "notebooks"
     target.mkdir(exist_ok=True)
-    for source in sorted((HERE.parent / "notebooks").iterdir()):
-        copy = target / source.name
-        if source.is_file() and (not copy.exists() or copy.read_bytes() != source.read_bytes()):
+    sources = {path.name: path for path in (HERE.parent / "notebooks").iterdir() if path.is_file()}
+    for copy in target.iterdir():
+        if copy.is_file() and copy.name not in sources:
+            copy.unlink()
+    for name, source in sources.items():
+        copy = target / name
+        if not copy.exists() or copy.read_bytes() != source.read_bytes():
             shutil.copyfile(source, copy)
 
 
@@ -62,6 +66,8 @@ nb_execution_cache_path = str(HERE / "_build" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_code_prompt_show = "Answer, in code"
+nb_code_prompt_hide = "Hide the code"
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"bayes_gmm {version}"

@@ -8,7 +8,7 @@ go to the same combination of the outputs: a secant method that needs no derivat
 import numpy as np
 
 MEMORY = 8
-RIDGE = 1e-14  # relative; keeps the small normal equations solvable when steps are parallel
+RIDGE = 1e-10  # relative; keeps the small normal equations solvable when steps are parallel
 
 
 class Anderson:

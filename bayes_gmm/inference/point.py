@@ -9,6 +9,7 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import initialize, spurious
+from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.search import climb, search
 from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
@@ -41,6 +42,7 @@ def estimate(
     tol: float = TOLERANCE,
     seed: int | list[int] | None,
     starts: Starts | None = None,
+    blur: float = 0.0,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
 
@@ -58,6 +60,8 @@ def estimate(
     starts : callable, optional
         Gives the starts that each are climbed from, in the coordinates of `standardized`; there is
         then no search, and the components keep their order.
+    blur : float
+        Variance of the cloud that each row stands for, in the user's units.
 
     Returns
     -------
@@ -76,18 +80,17 @@ def estimate(
     data = initialize.sketch(view)
     initialize.require_components(n_components, data, observations.n_rows)
     expect = expectation(view)
-    standard_prior = (
-        Prior.flat(n_components, n_features)
-        if prior is None
-        else prior.rescale(-origin / scale, 1 / scale)
-    )
-    # What all rows, those that the prior stands for among them, say about the spread.
-    covariance = _covariance(expect, n_features) + standard_prior.scale.sum(axis=0) / n_rows
+    if blur:
+        expect = blurred(expect, blur / scale**2)
+    covariance = _covariance(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
-    worth: spurious.Worth = (
-        spurious.objective if standard_prior.is_proper else spurious.penalized(covariance, n_rows)
-    )
+    worth: spurious.Worth = spurious.objective
+    if prior is None:
+        standard_prior = Prior.flat(n_components, n_features)
+        worth = spurious.penalized(covariance, n_rows)
+    else:
+        standard_prior = prior.rescale(-origin / scale, 1 / scale)
     rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
     rng = np.random.default_rng(seed)
     if starts is None:

@@ -1,10 +1,11 @@
-r"""The two distributions that PyMC lacks in batched form, and the coordinates in which they are sampled.
+r"""The two distributions that PyMC lacks in batched form, and the coordinates of their values.
 
     Sigma_k ~ InverseWishart(nu_k, Psi_k)        mu_k | Sigma_k ~ N(m_k, Sigma_k / kappa_k)
 
-Both densities are written with the whitener W of the covariance, W'W = Sigma^-1, for all components
-at once. The free coordinates have no units: those of Sigma are the entries of Bartlett's triangle S,
-W = S A with A the whitener of Psi, and those of mu count standard deviations of the data.
+Both densities are written with the whitener W of the covariance, W'W = Sigma^-1, for all
+components at once. The coordinates in which values are sampled are free and have no units: those
+of Sigma are the entries of Bartlett's triangle S, W = S A with A the whitener of Psi, and those of
+mu count standard deviations of the data.
 """
 
 from typing import Any

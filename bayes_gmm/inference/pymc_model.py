@@ -59,9 +59,8 @@ def pymc_model(
         If the prior is improper, or the likelihood is not known.
     """
     if likelihood not in LIKELIHOODS:
-        raise InputError(
-            f"likelihood is {likelihood!r}; what is available is {', '.join(map(repr, LIKELIHOODS))}"
-        )
+        available = ", ".join(map(repr, LIKELIHOODS))
+        raise InputError(f"likelihood is {likelihood!r}; what is available is {available}")
     if not prior.is_proper:
         raise InputError(
             "prior is improper, and so might the posterior be: give mean_precision > 0, "

@@ -1,14 +1,20 @@
 r"""Spurious optima: maxima of the likelihood that rest on a handful of rows.
 
-The likelihood of a mixture with free variances is unbounded, and near its poles lie local maxima
-in which a component hugs a few rows that happen to lie close together. They say nothing about the
-population. A penalty that vanishes as N grows,
+The likelihood of a mixture with free variances is unbounded, and near its poles lie local maxima in
+which a component hugs a few rows that happen to lie close together. They say nothing about the
+population. A penalty that vanishes as N grows makes the estimate consistent,
 
-    p(theta) = -1/N sum_k [ tr(S Sigma_k^-1) + log|Sigma_k| - log|S| - D ],
+    p(theta) = -1/N sum_k [ tr(S Sigma_k^-1) + log|Sigma_k| ],
 
-with S the covariance of the data, makes the estimate consistent; it is minute for a component of
-ordinary size and large for one whose variance has all but gone. It is used to choose between
-optima, never to move one: what is reported is the maximum of the objective itself.
+with S the covariance of the data: it adds 2 S / N to the scatter of each component. If the
+covariances adapt to that, a component of n rows loses about
+
+    n/2 log| I + 2 / (N n) S Sigma^-1 |,
+
+next to nothing at an ordinary size. A component whose variance is vanishing beats its absence only
+if it has more than about (2 N)^(1/3) rows, one feature given: a tight cluster is kept, a chance
+pair is not. The loss is used to choose between optima, never to move one: what is reported is a
+maximum of the objective itself.
 """
 
 from collections.abc import Callable
@@ -35,7 +41,7 @@ def objective(state: EMState) -> float:
 
 
 def penalized(covariance: np.ndarray, n_rows: float) -> Worth:
-    """Rank maximum-likelihood optima by the penalized likelihood of Chen & Tan.
+    """Rank maximum-likelihood optima by the penalized likelihood of Chen & Tan, near its maximum.
 
     Parameters
     ----------
@@ -53,13 +59,14 @@ def penalized(covariance: np.ndarray, n_rows: float) -> Worth:
     Chen & Tan (2009), J. Multivariate Anal. 100, 1367-1383, with a_n = 1/n; Ciuperca, Ridolfi &
     Idier (2003), Scand. J. Statist. 30.
     """
-    log_det = np.linalg.slogdet(covariance)[1]
+    identity = np.eye(len(covariance))
 
     def worth(state: EMState) -> float:
         whitener = state.candidate.log_quadratic.whitener
-        trace = ((whitener @ covariance) * whitener).sum(axis=(1, 2))
-        log_dets = -2 * np.log(np.einsum("kii->ki", whitener)).sum(axis=1)
-        excess = trace + log_dets - log_det - len(covariance)
-        return state.objective - float(excess.sum()) / n_rows
+        count = state.statistics.count
+        relative = whitener @ covariance @ whitener.swapaxes(1, 2)
+        added = 2 / (n_rows * np.maximum(count, np.finfo(float).tiny))
+        log_dets = np.linalg.slogdet(identity + added[:, None, None] * relative)[1]
+        return state.objective - float(count @ log_dets) / 2
 
     return worth

@@ -56,16 +56,18 @@ def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray |
         features[:, 1 + n_features : 1 + 2 * n_features] *= 0.5
         features[:, 1 + n_features : 1 + 2 * n_features] -= 0.5
         of_label = features @ chart.score_map(k)
-        expected = share[:, None] * of_label
-        places = chart.places(k)
-        scores[:, places] += expected
-        sums.within[np.ix_(places, places)] += (times[:, None] * expected).T @ of_label
         counted = times * share
-        sums.count[k] += counted.sum()
+        places = chart.places(k)
+        scores[:, places] += share[:, None] * of_label
+        # A matrix times its own transpose costs BLAS half of what a general product does.
+        half = np.sqrt(counted)[:, None] * of_label
+        sums.within[np.ix_(places, places)] += half.T @ half
+        sums.counts[k] += counted.sum()
         sums.first[k] += counted @ e
         sums.second[k] += (counted[:, None] * e).T @ e
     sums.total[:] += times @ scores
-    sums.outer[:] += (times[:, None] * scores).T @ scores
+    scores *= np.sqrt(times)[:, None]
+    sums.outer[:] += scores.T @ scores
 
 
 def _responsibilities(whitened: np.ndarray, chart: Chart) -> np.ndarray:

@@ -6,21 +6,15 @@ The information in the rows is what they would hold with labels, less what the l
 
 The first part needs the sufficient statistics alone; the second is sum_k r g g' - s s', with g the
 score of a row that has label k and s = sum_k r g its score without. A prior counts as rows seen
-with their labels and adds to the first. Relative to the first part, the eigenvalues of the whole
-are the shares of information that rows keep without their labels, direction by direction; one less
-the smallest is the rate at which EM converges.
+with their labels and adds to the first.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.priors import Prior
-
-FLAT = 1e-9  # a share of information this small is none: rounding leaves about 1e-13 of it
-UNTOUCHED = 1e-6  # what a number may depend on flat directions and still be determined
 
 
 class ScoreProducts(NamedTuple):
@@ -30,7 +24,7 @@ class ScoreProducts(NamedTuple):
     ----------
     n_rows : float
         How many rows, or the sum of their weights.
-    count, first, second : ndarray (K,), (K, D), (K, D, D)
+    counts, first, second : ndarray (K,), (K, D), (K, D, D)
         Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k).
     total : ndarray (P,)
         Sum of s.
@@ -41,7 +35,7 @@ class ScoreProducts(NamedTuple):
     """
 
     n_rows: float
-    count: np.ndarray
+    counts: np.ndarray
     first: np.ndarray
     second: np.ndarray
     total: np.ndarray
@@ -136,7 +130,7 @@ class LabelledRows(NamedTuple):
     @classmethod
     def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None) -> "LabelledRows":
         """Add the rows that the prior stands for to those of the data."""
-        count, first, second = products.count, products.first, products.second
+        count, first, second = products.counts, products.first, products.second
         if prior is None:
             return cls(count, count, count, first, second)
         precision = prior.mean_precision
@@ -194,9 +188,7 @@ def _units(a: np.ndarray, b: np.ndarray, n_features: int) -> np.ndarray:
     return units
 
 
-def _by_matrices(
-    second: np.ndarray, units: np.ndarray, a: np.ndarray, b: np.ndarray
-) -> np.ndarray:
+def _by_matrices(second: np.ndarray, units: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Second derivatives of tr(exp(-M) S) / 2 in the entries of M, tr(T_i T_j S) / 2 made even."""
     image = units @ second
     traces = image[:, a, b] + image[:, b, a]
@@ -204,9 +196,7 @@ def _by_matrices(
     return 0.25 * (traces + traces.T)
 
 
-def _by_axes(
-    second: np.ndarray, variances: np.ndarray, a: np.ndarray, b: np.ndarray
-) -> np.ndarray:
+def _by_axes(second: np.ndarray, variances: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Second derivatives of tr(exp(-l) S^-1 exp(-W) B exp(W)) / 2 in log variances and angles.
 
     Commutators do it: exp(-W) B exp(W) = B - [W, B] + [W, [W, B]] / 2 - ...
@@ -231,68 +221,3 @@ def _by_axes(
     twice = 2 * (1 / variances[i] - 1 / variances[j]) * commutator[:, i, j]
     result[n_features:, n_features:] = 0.5 * (twice + twice.T)
     return 0.5 * result
-
-
-class Inverse(NamedTuple):
-    """The covariance of the errors, as root root', where the objective is curved downward.
-
-    Attributes
-    ----------
-    root : ndarray (P, R)
-    shares : ndarray (P,)
-        Eigenvalues of the information relative to that with labels, ascending.
-    directions : ndarray (P, P)
-        All eigenvectors, those of `root` and flat ones.
-    flat : ndarray of bool (P,)
-        In which of them the objective is not curved downward.
-    """
-
-    root: np.ndarray
-    shares: np.ndarray
-    directions: np.ndarray
-    flat: np.ndarray
-
-    @classmethod
-    def of(cls, curvature: Curvature) -> "Inverse":
-        """Invert the information where it can be inverted."""
-        factor = _factor(curvature.complete)
-        half = solve_triangular(factor, curvature.observed, lower=True)
-        relative = solve_triangular(factor, half.T, lower=True)
-        shares, vectors = np.linalg.eigh((relative + relative.T) / 2)
-        directions = solve_triangular(factor, vectors, lower=True, trans="T")
-        flat = shares <= FLAT
-        return cls(directions[:, ~flat] / np.sqrt(shares[~flat]), shares, directions, flat)
-
-    def sandwich(self, scores: np.ndarray) -> "Inverse":
-        """Take the spread of the score from the rows, not from the model."""
-        values, vectors = np.linalg.eigh(self.root.T @ scores @ self.root)
-        return self._replace(root=self.root @ (vectors * np.sqrt(np.maximum(values, 0))))
-
-    def standard_errors(self, jacobian: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Of numbers with these derivatives (n, C) in the coordinates `places`, by the delta method.
-
-        Returns
-        -------
-        ndarray (n,)
-            Not a number where one depends on a direction in which the objective is flat.
-        """
-        errors = np.linalg.norm(jacobian @ self.root[places], axis=1)
-        if self.flat.any():
-            depends = np.abs(jacobian @ self.directions[places])
-            lost = np.linalg.norm(depends[:, self.flat], axis=1)
-            errors[lost > UNTOUCHED * np.linalg.norm(depends, axis=1)] = np.nan
-        return errors
-
-    def distance(self, gradient: np.ndarray) -> float:
-        """How far the objective may still climb, in nats, by one step of Newton's method."""
-        return float(0.5 * ((gradient @ self.root) ** 2).sum())
-
-
-def _factor(complete: np.ndarray) -> np.ndarray:
-    """Lower factor of the information with labels, or of its diagonal where it is singular."""
-    diagonal = np.diagonal(complete)
-    unit = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    try:
-        return unit[:, None] * np.linalg.cholesky(complete / np.outer(unit, unit))
-    except np.linalg.LinAlgError:
-        return np.diag(unit)

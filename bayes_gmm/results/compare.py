@@ -1,9 +1,10 @@
 """EM against the posterior: where each estimate lies among the draws, and what the draws add to it.
 
-Every scalar of the mixture is one row: the estimates, the posterior mean, sd and equal-tailed
-interval, and how far each estimate is from the posterior mean. The log-likelihood at each estimate
-is held against its posterior distribution: at a maximum it exceeds every draw, on average by half
-the number of parameters (a chi-squared over two), because draws are never at the peak.
+Every scalar of the mixture is one row: the estimates with their standard errors, the posterior
+mean, sd and equal-tailed interval, and how far each estimate is from the posterior mean. The
+log-likelihood at each estimate is held against its posterior distribution: at a maximum it exceeds
+every draw, on average by half the number of parameters (a chi-squared over two), because draws are
+never at the peak.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from bayes_gmm.results.draws import (
     raw_draws,
     require_posterior,
 )
+from bayes_gmm.results.error_bars import quick_errors
 from bayes_gmm.results.predictive import log_likelihood, tails
 from bayes_gmm.results.relabel import relabel
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
@@ -46,7 +48,8 @@ def compare(
     ----------
     point : DataTree, Parameters, or a sequence or mapping of them
         Results of `fit`; several are named by their estimator (MLE, MAP) or by the mapping. Their
-        components are matched to those of the posterior.
+        components are matched to those of the posterior. If that takes no more than a second, they
+        get their standard errors from the observed information, to hold against the posterior sd.
     posterior : DataTree
         A result of `sample` for the same data.
     ci_prob : float
@@ -74,11 +77,13 @@ def compare(
     draws = Draws.of(posterior)
     features = feature_names(posterior)
     pivot = point_parameters(posterior)
-    points = {
-        name: _matched(_checked(name, result, posterior), pivot)
-        for name, result in _named(point).items()
-    }
     scalars = catalogue(pivot.n_components, features)
+    points, errors = {}, []
+    for name, result in _named(point).items():
+        theta = _checked(name, result, posterior)
+        order = _matching(theta, pivot)
+        points[name] = theta.reorder(order)
+        errors.append(_standard_errors(result, order, scalars))
     values = flatten(*draws)
     estimates = np.stack(
         [flatten(theta.weights, theta.means, theta.covariances) for theta in points.values()]
@@ -91,6 +96,7 @@ def compare(
     dataset = xr.Dataset(
         {
             "estimate": (("estimator", "parameter"), estimates),
+            "standard_error": (("estimator", "parameter"), np.stack(errors)),
             "mean": ("parameter", mean),
             "sd": ("parameter", sd),
             "lower": ("parameter", interval[0]),
@@ -181,11 +187,20 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
     return theta
 
 
-def _matched(theta: Parameters, pivot: Parameters) -> Parameters:
-    """Order the components of a point estimate as those of the posterior are."""
+def _matching(theta: Parameters, pivot: Parameters) -> np.ndarray:
+    """Which component of a point estimate is which of the posterior."""
     weights, means, covariances = theta.weights, theta.means, theta.covariances
-    as_draws = weights[None, None], means[None, None], covariances[None, None]
-    return theta.reorder(relabel(*as_draws, pivot)[0, 0])
+    return relabel(weights[None, None], means[None, None], covariances[None, None], pivot)[0, 0]
+
+
+def _standard_errors(result: Any, order: np.ndarray, scalars: list[Scalar]) -> np.ndarray:
+    """Standard errors from the observed information; not numbers where that takes long."""
+    errors = quick_errors(result)
+    if errors is None:
+        return np.full(len(scalars), np.nan)
+    place = {scalar: i for i, scalar in enumerate(scalars)}
+    own = [scalar._replace(cluster=int(order[scalar.cluster])) for scalar in scalars]
+    return errors[[place[scalar] for scalar in own]]
 
 
 def _quantile(estimates: np.ndarray, values: np.ndarray) -> np.ndarray:

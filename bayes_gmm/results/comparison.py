@@ -19,9 +19,10 @@ class Comparison:
     Attributes
     ----------
     dataset : xarray.Dataset
-        By ``parameter`` and ``estimator``: estimate, mean, sd, lower, upper, z, quantile, covered;
-        log_likelihood, its quantile among the draws and its excess over their mean; rhat,
-        ess_bulk and ess_tail before and after relabelling, and of the label-free quantities.
+        By ``parameter`` and ``estimator``: estimate, standard_error, mean, sd, lower, upper, z,
+        quantile, covered; log_likelihood, its quantile among the draws and its excess over their
+        mean; rhat, ess_bulk and ess_tail before and after relabelling, and of the label-free
+        quantities.
     """
 
     dataset: xr.Dataset
@@ -38,6 +39,12 @@ class Comparison:
         lower, upper = self._ends
         columns = {name: data["estimate"].sel(estimator=name) for name in self.estimators}
         columns |= {"mean": data["mean"], "sd": data["sd"]}
+        errors = data["standard_error"]
+        columns |= {
+            f"se {name}": errors.sel(estimator=name)
+            for name in self.estimators
+            if errors.sel(estimator=name).notnull().any()
+        }
         columns |= {lower: data["lower"], upper: data["upper"]}
         for label, variable in (("z", "z"), ("quantile", "quantile"), ("covered", "covered")):
             columns |= {
@@ -99,6 +106,11 @@ class Comparison:
                     f"A draw reaches {best:.2f}, above the {name}: EM has missed the highest peak; "
                     "give it more starts."
                 )
+            if one["standard_error"].isnull().any() and one["standard_error"].notnull().any():
+                said.append(
+                    f"Some parameters of the {name} have no standard error; bg.standard_errors "
+                    "says why."
+                )
             # A variance lies outside its interval where the sd does, and need not be named too.
             variance = (one["kind"] == "covariance") & (one["feature"] == one["feature_bis"])
             named = ~(one["covered"] | variance).to_numpy()
@@ -138,7 +150,9 @@ class Comparison:
                 number(value, sd) + (" " if covered else "*")
                 for value, sd, covered in zip(table[name], sds, inside, strict=True)
             ]
-        for name in ("mean", "sd", *self._ends):
+        # The others' standard errors differ little, and the table should fit a line.
+        first_error = [name for name in table.columns if name.startswith("se ")][:1]
+        for name in ("mean", "sd", *first_error, *self._ends):
             written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
         for name in self.estimators:
             written[f"z {name}"] = [f"{z:+z.2f}" for z in table[f"z {name}"]]

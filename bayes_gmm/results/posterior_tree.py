@@ -1,4 +1,4 @@
-"""A posterior as a DataTree: relabelled draws, how they were made, and what doesn't depend on names."""
+"""A posterior as a DataTree: relabelled draws, how they were made, what no renaming changes."""
 
 from typing import Any
 

@@ -82,10 +82,11 @@ def divergence(
     precisions = np.linalg.inv(covariances)
     half_log_det = np.log(np.einsum("sjii->sji", factors)).sum(axis=-1)
     pivot_half_log_det = np.log(np.einsum("kii->ki", pivot.choleskys)).sum(axis=-1)
-    tiny = np.finfo(float).tiny  # a weight may have underflowed to zero
-    log_odds = np.log(np.maximum(pivot.weights, tiny))[:, None] - np.log(
-        np.maximum(weights, tiny)
-    )[:, None, :]
+    # A weight may have underflowed to zero.
+    log_weights, pivot_log_weights = (
+        np.log(np.maximum(phi, np.finfo(float).tiny)) for phi in (weights, pivot.weights)
+    )
+    log_odds = pivot_log_weights[:, None] - log_weights[:, None, :]
     trace = np.einsum("sjab,kab->skj", precisions, pivot.covariances, optimize=True)
     gap = pivot.means[None, :, None, :] - means[:, None, :, :]
     distance = np.einsum("skja,sjab,skjb->skj", gap, precisions, gap, optimize=True)

@@ -1,38 +1,30 @@
-"""`GaussianMixture` under scikit-learn's contract: checked by its functions, fitted by our search.
-
-What the engine finds is laid out as scikit-learn lays it out, and every method starts again from
-those public attributes, so that a mixture written into them by hand works too.
-"""
+"""`GaussianMixture` under scikit-learn's contract: its functions check, our search fits."""
 
 import warnings
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from bayes_gmm.api import as_prior
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em, point
-from bayes_gmm.model import mixture
 from bayes_gmm.model.covariance import ALIASES, CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
-from bayes_gmm.sklearn.shapes import compact, expand, expected_shape
+from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
+from bayes_gmm.sklearn.shapes import compact, expected_shape
 from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
 
-FLOATS = (np.float64, np.float32)
 
-
-class GaussianMixture(DensityMixin, BaseEstimator):
+class GaussianMixture(FittedMixture):
     """Gaussian mixture, by maximum likelihood or under a prior.
 
     Parameters, attributes and methods are those of `sklearn.mixture.GaussianMixture`. The fit is
@@ -50,10 +42,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         `tol` of its limit. scikit-learn stops when a step gains less than `tol` per row, 0.001 by
         default, which may be far from the limit.
     reg_covar : float
-        0 by default, where scikit-learn adds 1e-6 to every variance. Above 0 the log-likelihood
-        less ``reg_covar * N / (2 K) * sum_k trace(inv(Sigma_k))`` is maximized: it never falls,
-        and has a maximum for any data. The M-step then adds ``reg_covar * N / K`` shared by the
-        rows of a component, `reg_covar` itself if components are of equal size or "tied".
+        0 by default, where scikit-learn adds 1e-6 to every variance whatever its unit. Above 0 each
+        row stands for a normal cloud of this variance about it. The M-step adds `reg_covar` to
+        every variance, as scikit-learn's does; but here it belongs to an objective that never
+        falls, a lower bound of the expected log-likelihood of the clouds.
     max_iter : int
         Iterations allowed to a start. 0 leaves the start as it is.
     n_init : int
@@ -134,6 +126,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         "prior": [StrOptions({"default"}), Prior, None],
     }
 
+    _last_gain: float  # what a warm start of a single iteration compares its own gain with
+
     def __init__(
         self,
         n_components: int = 1,
@@ -186,7 +180,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self : GaussianMixture
         """
         rows = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
-        observations = Observations.of(rows)
+        observations = Observations.of(X if isinstance(X, np.memmap) else rows)  # stays on disk
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
             observations = observations.weighted(weights)
@@ -197,13 +191,14 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             estimate = point.estimate(
                 observations,
                 self.n_components,
-                self._penalty(observations),
+                as_prior(self.prior, observations, self.n_components),
                 structure,
                 n_starts=point.N_STARTS * self.n_init,
                 max_iter=self.max_iter,
                 tol=self.tol,
                 seed=self._seed(),
                 starts=self._starts(observations, structure, goes_on),
+                blur=self.reg_covar,
             )
         except OurCollapseError as error:
             raise CollapseError(str(error)) from None
@@ -226,144 +221,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         ndarray of int (N,)
         """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Label each row by its most probable component.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-
-        Returns
-        -------
-        ndarray of int (N,)
-        """
-        return mixture.joint_log_density(*self._rows_and_parameters(X)).argmax(axis=1)
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probability of each component given the row.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-
-        Returns
-        -------
-        ndarray (N, K)
-        """
-        return mixture.responsibilities(*self._rows_and_parameters(X))
-
-    def score_samples(self, X: Any) -> np.ndarray:
-        """Log density of each row.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-
-        Returns
-        -------
-        ndarray (N,)
-        """
-        return mixture.marginal_log_density(*self._rows_and_parameters(X))
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean log density of the rows.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-        y : None
-            Not used.
-        sample_weight : array_like (N,), optional
-
-        Returns
-        -------
-        float
-        """
-        log_densities = self.score_samples(X)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, log_densities)
-        return float(np.average(log_densities, weights=sample_weight))
-
-    def bic(self, X: Any) -> float:
-        """Schwarz' criterion, -2 log-likelihood + log(N) times the number of free parameters.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-
-        Returns
-        -------
-        float
-            Smaller is better.
-        """
-        log_densities = self.score_samples(X)
-        return float(-2 * log_densities.sum() + self._n_parameters() * np.log(len(log_densities)))
-
-    def aic(self, X: Any) -> float:
-        """Akaike's criterion, -2 log-likelihood + twice the number of free parameters.
-
-        Parameters
-        ----------
-        X : array_like (N, D)
-
-        Returns
-        -------
-        float
-            Smaller is better.
-        """
-        return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())
-
-    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows from the mixture, sorted by component.
-
-        Parameters
-        ----------
-        n_samples : int
-
-        Returns
-        -------
-        X : ndarray (n_samples, D)
-        y : ndarray of int (n_samples,)
-            The component that each row is from.
-        """
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise InputError(f"n_samples is {n_samples}; draw at least one")
-        x, z = mixture.sample(self._parameters(), n_samples, np.random.default_rng(self._seed()))
-        order = np.argsort(z, kind="stable")
-        return x[order], z[order]
-
-    def _rows_and_parameters(self, X: Any) -> tuple[np.ndarray, Parameters]:
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=FLOATS, reset=False), self._parameters()
-
-    def _parameters(self) -> Parameters:
-        """Read the mixture back from the public attributes."""
-        sizes = self.means_.shape
-        covariances = expand(self.covariances_, self.covariance_type, *sizes)
-        return Parameters(self.weights_, self.means_, covariances)
-
-    def _n_parameters(self) -> int:
-        """Count the free parameters."""
-        n_components, n_features = self.means_.shape
-        structure = Structure.of(self.covariance_type, n_features)
-        covariances = structure.n_parameters(n_components, n_features)
-        return n_components * (n_features + 1) - 1 + covariances
-
-    def _seed(self) -> int:
-        """Draw from `random_state` what our own generators begin with."""
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-    def _penalty(self, observations: Observations) -> Prior | None:
-        """Join the prior and the penalty for small variances in one, or None if there is neither."""
-        n_components = self.n_components
-        prior = as_prior(self.prior, observations, n_components)
-        if not self.reg_covar:
-            return prior
-        base = Prior.flat(n_components, observations.n_features) if prior is None else prior
-        ridge = self.reg_covar * observations.total_weight / n_components
-        return replace(base, scale=base.scale + ridge * np.eye(observations.n_features))
 
     def _starts(
         self, observations: Observations, structure: Structure, goes_on: bool

@@ -6,6 +6,7 @@ with multiplicities, so that a weight says the same as a repetition.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,9 +135,6 @@ def starts_of(
     """
 
     def starts(rule: Rule, data: Sketch, rng: np.random.Generator) -> Iterator[Candidate]:
-        if given.n_known == len(given):
-            yield rule.at(given.completed(Parameters.trusted(*given), structure))
-            return
         one = given.means is not None or n_components == 1
         for _ in range(1 if one else n_starts):
             if given.means is None:
@@ -152,11 +150,16 @@ def starts_of(
 
 
 def _around(means: np.ndarray, data: Sketch) -> SufficientStatistics:
+    """Share the rows out by an E-step; D + 1 rows' worth of all go to each, however far it is."""
     n_components, n_features = means.shape
     spheres = np.repeat(np.eye(n_features)[None], n_components, axis=0)
-    return from_log_quadratic(
+    own = from_log_quadratic(
         data.rows, LogQuadratic(np.zeros(n_components), means, spheres), data.counts
     )
+    pooled = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(n_features, n_features)
+    pooled += 1e-6 * np.eye(n_features)
+    helpers = n_features + 1.0
+    return replace(own, count=own.count + helpers, second=own.second + helpers * pooled)
 
 
 def shared_out(

@@ -22,6 +22,7 @@ from bayes_gmm.results import plots
 from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.plots import panels, style
+from bayes_gmm.results.plots.checks import _pair_labels
 from bayes_gmm.results.plots.subject import Subject
 
 NAMES = ["eruptions", "waiting"]
@@ -104,6 +105,14 @@ def test_of_many_features_the_six_that_separate_the_components_are_shown(wide):
     written = texts(figure)
     assert "x7" in written
     assert "x0" not in written
+
+
+def test_a_fit_that_kept_no_rows_is_drawn_without_them(world):
+    x, point, _ = world
+    kept = point.copy()
+    del kept["observed_data"]
+    assert "rows" not in title(draw(plots.mixture(kept)))
+    assert "150 rows" in title(draw(plots.mixture(kept, x)))
 
 
 def test_chosen_features_are_shown_in_their_order(wide):
@@ -232,6 +241,26 @@ def test_a_trajectory_needs_a_fit(world):
     for other in (posterior, bg.parameters(point), None):
         with pytest.raises(InputError, match=r"bg\.fit"):
             plots.em_trajectory(other)
+
+
+def test_pairs_are_named_as_the_checks_name_them():
+    _, _, posterior = one_component(1, n=40, n_draws=30, d=3)
+    tree = check(posterior, draws=20, seed=0).tree
+    assert _pair_labels(tree) == list(tree["correlations"]["pair"].to_numpy())
+
+
+def test_long_names_are_cut_and_nothing_collapses():
+    names = [f"concentration of something rather long (mg/l, dry weight) {j}" for j in range(3)]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    exact = Prior.default(x, 2)
+    posterior = posterior_result(exact_draws(exact, 2, 20, rng), x, exact, names=names)
+    for figure in (
+        plots.mixture(posterior),
+        plots.comparison(bg.parameters(posterior), posterior),
+        plots.checks(check(posterior, draws=20, seed=0)),
+    ):
+        assert "…" in texts(draw(figure))
 
 
 def test_surprising_statistics_stand_out():

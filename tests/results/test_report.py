@@ -145,6 +145,13 @@ def test_sections_without_results_are_left_out(results, tmp_path, names, section
     assert Page(path.read_text("utf-8")).sections == sections
 
 
+def test_a_fit_that_kept_no_rows_is_reported(results, tmp_path):
+    kept = results["mle"].copy()
+    del kept["observed_data"]
+    page_of_it = Page(write_report(kept, tmp_path / "report.html").read_text("utf-8"))
+    assert "120 rows, 2 features (<b>eruptions</b>, waiting & more)" in page_of_it.text
+
+
 def test_one_result_alone_is_taken_for_what_it_is(results):
     assert Analysis.of(results["map"]).map is results["map"]
     assert Analysis.of(results["posterior"]).posterior is results["posterior"]

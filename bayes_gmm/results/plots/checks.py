@@ -46,15 +46,16 @@ def checks(result: Check) -> Figure:
     )
     for column, feature in enumerate(features):
         _density(grid[0, column], tree["density"].to_dataset().sel(feature=feature))
-        grid[0, column].set_xlabel(feature, fontsize=style.TEXT, color=style.INK)
+        grid[0, column].set_xlabel(style.short(feature), fontsize=style.TEXT, color=style.INK)
         of_feature = tree["statistics"].to_dataset().sel(feature=feature)
         names = [str(name) for name in of_feature["statistic"].to_numpy()]
         _p_values(grid[1, column], names if column == 0 else None, of_feature, tree)
     if "correlations" in tree.children:
         pairs = tree["correlations"].to_dataset()
-        order = np.argsort(pairs["p_value"].to_numpy(), kind="stable")[:MOST_PAIRS]
-        pairs = pairs.isel(pair=np.sort(order))
-        _p_values(grid[1, -1], [str(pair) for pair in pairs["pair"].to_numpy()], pairs, tree)
+        order = np.sort(np.argsort(pairs["p_value"].to_numpy(), kind="stable")[:MOST_PAIRS])
+        pairs = pairs.isel(pair=order)
+        labels = _pair_labels(tree)
+        _p_values(grid[1, -1], [labels[place] for place in order], pairs, tree)
         grid[1, -1].set_title("correlations", fontsize=style.TEXT, color=style.INK, loc="left")
     if "correlations" in tree.children:
         style.key_in(grid[0, -1], _handles(result))
@@ -83,8 +84,14 @@ def _labels_width(tree: xr.DataTree) -> float:
     names = [str(name) for name in tree["statistics"]["statistic"].to_numpy()]
     longest = max(map(len, names))
     if "correlations" in tree.children:
-        longest += max(len(str(pair)) for pair in tree["correlations"]["pair"].to_numpy())
+        longest += max(map(len, _pair_labels(tree)))
     return 0.3 + 0.075 * longest
+
+
+def _pair_labels(tree: xr.DataTree) -> list[str]:
+    """Names of the pairs of features, in the order of the correlations, each cut if it is long."""
+    features = [style.short(str(name), 20) for name in tree["statistics"]["feature"].to_numpy()]
+    return [f"{features[i]}, {features[j]}" for i in range(len(features)) for j in range(i)]
 
 
 def _choose(tree: xr.DataTree) -> tuple[list[str], str]:

@@ -53,7 +53,9 @@ def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> 
     rows, note = _rows(scalars, table)
     estimators = [str(name) for name in table["estimator"].to_numpy()]
 
-    figure = style.picture(max(6.0, 1.1 + 2.1 * n_components), 1.3 + 0.62 * len(rows))
+    labels = [_label(scalars[next(iter(row.values()))]) for row in rows]
+    beside = 0.4 + 0.075 * max(len(line) for label in labels for line in label.split("\n"))
+    figure = style.picture(max(6.0, beside + 2.1 * n_components), 1.3 + 0.62 * len(rows))
     grid = figure.subplots(len(rows), n_components, squeeze=False)
     for i, row in enumerate(rows):
         for k in range(n_components):
@@ -65,7 +67,7 @@ def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> 
             entry = table.isel(parameter=place)
             _panel(axes, values[:, place], entry, style.color(k))
         grid[i, 0].set_ylabel(
-            _label(scalars[next(iter(row.values()))]),
+            labels[i],
             rotation=0,
             ha="right",
             va="center",
@@ -111,8 +113,8 @@ def _label(scalar: Scalar) -> str:
     if scalar.kind == "weight":
         return "weight"
     if scalar.kind == "correlation":
-        return f"correlation\n{scalar.feature}, {scalar.feature_bis}"
-    return f"{scalar.kind}\n{scalar.feature}"
+        return f"correlation\n{style.short(scalar.feature)}, {style.short(scalar.feature_bis)}"
+    return f"{scalar.kind}\n{style.short(scalar.feature)}"
 
 
 def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> None:

@@ -126,14 +126,15 @@ def _grid(subject: Subject) -> Figure:
     figure = style.picture(size * n_features, size * n_features)
     axes = figure.subplots(n_features, n_features, sharex="col", squeeze=False)
     limits = subject.limits()
+    names = [style.short(name, int(11 * size)) for name in subject.features]
     for i in range(n_features):
         for j in range(n_features):
             panel = axes[i, j]
             if j > i:
                 panel.remove()
                 continue
-            bottom = subject.features[j] if i == n_features - 1 else ""
-            left = subject.features[i] if j == 0 and i > 0 else ""
+            bottom = names[j] if i == n_features - 1 else ""
+            left = names[i] if j == 0 and i > 0 else ""
             style.tidy(panel, xlabel=bottom, ylabel=left, ticks=4, grid=None)
             if i == j:
                 panels.one_feature(panel, subject.marginal([i]), casing=2.0)

@@ -66,6 +66,14 @@ def picture(width: float, height: float) -> Picture:
     return figure
 
 
+def short(name: str, most: int = 28) -> str:
+    """Cut a long name in its middle: names that are alike at the start often differ at the end."""
+    if len(name) <= most:
+        return name
+    end = most // 3
+    return f"{name[: most - end - 1]}…{name[-end:]}"
+
+
 def color(cluster: int) -> str:
     """Color of a cluster, the same in all pictures."""
     return PALETTE[cluster % len(PALETTE)]

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import Draws, feature_names, is_posterior, observed_rows
+from bayes_gmm.results.draws import Draws, is_posterior, observed_rows
 from bayes_gmm.results.predictive import predict
 from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
@@ -61,7 +61,9 @@ class Subject:
             features = tuple(f"x{j}" for j in range(point.n_features))
             rows, name = None, "mixture"
         else:
-            features, rows = feature_names(result), observed_rows(result)
+            features = tuple(map(str, result["point_estimate"]["feature"].to_numpy()))
+            # A fit of more rows than memory holds keeps none of them.
+            rows = observed_rows(result) if "observed_data" in result.children else None
             if is_posterior(result):
                 draws, name = Draws.of(result).thinned(MOST_DRAWS), "posterior"
             else:
@@ -72,7 +74,8 @@ class Subject:
         if rows is not None:
             n_dots = min(len(rows), MOST_ROWS)
             dots = rows[np.linspace(0, len(rows) - 1, n_dots).round().astype(int)]
-            shares = predict(result, dots)["responsibilities"].to_numpy()
+            fitted = result if draws else point
+            shares = predict(fitted, dots)["responsibilities"].to_numpy()
         return cls(name, features, point, draws, rows, dots, shares)
 
     @property

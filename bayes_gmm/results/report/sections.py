@@ -9,7 +9,7 @@ from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.check_result import LEVEL, Check
 from bayes_gmm.results.diagnosis import Diagnosis
-from bayes_gmm.results.draws import feature_names, observed_rows
+from bayes_gmm.results.draws import observed_rows
 from bayes_gmm.results.report.blocks import Block, Paragraph, Points, Section, image, table
 from bayes_gmm.results.report.words import prior_sentences, provenance, versions
 from bayes_gmm.results.tables import number
@@ -48,11 +48,13 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 
 def _data(tree: xr.DataTree) -> str:
-    names = feature_names(tree)
+    names = [str(name) for name in tree["point_estimate"]["feature"].to_numpy()]
+    kept = "observed_data" in tree.children
+    n_rows = len(observed_rows(tree)) if kept else int(tree.attrs["n_observations"])
     n_components = int(tree.attrs["n_components"])
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return (
-        f"{len(observed_rows(tree)):,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
+        f"{n_rows:,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
         f"({listed}), {n_components} component{'s' * (n_components != 1)}."
     )
 

@@ -1,0 +1,123 @@
+"""A point result read back as what it was made of: rows, parameters, structure and prior."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.draws import is_point
+from bayes_gmm.results.labels import DIMS
+from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.tables import listing
+
+PRIOR_DIMS = {
+    "concentration": ("cluster",),
+    "mean": ("cluster", "feature"),
+    "mean_precision": ("cluster",),
+    "degrees_of_freedom": ("cluster",),
+    "scale": ("cluster", *DIMS["scale"]),
+}
+
+
+class Fitted(NamedTuple):
+    """A point estimate and all that it was an estimate from.
+
+    Attributes
+    ----------
+    observations : Observations
+    parameters : Parameters
+    structure : Structure
+    prior : Prior or None
+        None for maximum likelihood.
+    estimator : str
+        MLE or MAP.
+    features : tuple of str
+    """
+
+    observations: Observations
+    parameters: Parameters
+    structure: Structure
+    prior: Prior | None
+    estimator: str
+    features: tuple[str, ...]
+
+    @classmethod
+    def of(cls, result: Any, X: Any = None) -> "Fitted":
+        """Read a result of `fit`.
+
+        Parameters
+        ----------
+        result : DataTree
+        X : table, optional
+            The data, if the result does not hold them.
+
+        Returns
+        -------
+        Fitted
+
+        Raises
+        ------
+        InputError
+            If it is no result of `fit`, or if X does not fit it or is missing.
+        """
+        if not is_point(result) or "covariance" not in result.attrs:
+            raise InputError(
+                "result must come from bg.fit or be the best of bg.select, which know what was "
+                "estimated and how"
+            )
+        parameters = point_parameters(result)
+        features = tuple(str(name) for name in result["point_estimate"]["feature"].to_numpy())
+        return cls(
+            _rows(result, X, features),
+            parameters,
+            Structure.of(result.attrs["covariance"], parameters.n_features),
+            prior_of(result),
+            str(result.attrs["estimator"]),
+            features,
+        )
+
+
+def prior_of(result: xr.DataTree) -> Prior | None:
+    """Read the prior of a result, if it has one.
+
+    Parameters
+    ----------
+    result : DataTree
+
+    Returns
+    -------
+    Prior or None
+    """
+    if "prior_parameters" not in result.children:
+        return None
+    group = result["prior_parameters"]
+    return Prior(*(group[name].transpose(*dims).to_numpy() for name, dims in PRIOR_DIMS.items()))
+
+
+def _rows(result: xr.DataTree, X: Any, features: tuple[str, ...]) -> Observations:
+    """The data, given or kept."""
+    if X is None:
+        if "observed_data" not in result.children:
+            raise InputError("X is needed, because the result does not keep so many rows: give it")
+        rows = result["observed_data"]["x"].transpose("obs_id", "feature")
+        return Observations.of(np.ascontiguousarray(rows.to_numpy()))
+    observations = Observations.of(X)
+    names = observations.feature_names
+    nameless = names == tuple(f"x{j}" for j in range(len(features)))
+    if names != features and not nameless:
+        raise InputError(
+            f"X has the columns {listing(names)}, and the result {listing(features)}: "
+            "give the data of the fit"
+        )
+    expected = result.attrs.get("n_observations", observations.n_rows)
+    if observations.n_rows != expected:
+        raise InputError(
+            f"X has {observations.n_rows} rows, and the fit had {expected}: "
+            "give the data of the fit"
+        )
+    return observations

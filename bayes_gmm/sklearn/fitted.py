@@ -1,0 +1,158 @@
+"""What a fitted mixture answers: labels, probabilities, densities, criteria and draws.
+
+Every answer starts from the public attributes, so that a mixture written into them by hand works
+too.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.model import mixture
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.sklearn.shapes import expand
+
+FLOATS = (np.float64, np.float32)
+
+
+class FittedMixture(DensityMixin, BaseEstimator):
+    """The methods of a mixture that need no more than its parameters."""
+
+    covariance_type: str
+    random_state: Any
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label each row by its most probable component.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray of int (N,)
+        """
+        return mixture.joint_log_density(*self._rows_and_parameters(X)).argmax(axis=1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each component given the row.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray (N, K)
+        """
+        return mixture.responsibilities(*self._rows_and_parameters(X))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log density of each row.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        ndarray (N,)
+        """
+        return mixture.marginal_log_density(*self._rows_and_parameters(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log density of the rows.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+        y : None
+            Not used.
+        sample_weight : array_like (N,), optional
+
+        Returns
+        -------
+        float
+        """
+        log_densities = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, log_densities)
+        return float(np.average(log_densities, weights=sample_weight))
+
+    def bic(self, X: Any) -> float:
+        """Schwarz' criterion, -2 log-likelihood + log(N) times the number of free parameters.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        float
+            Smaller is better.
+        """
+        log_densities = self.score_samples(X)
+        return float(-2 * log_densities.sum() + self._n_parameters() * np.log(len(log_densities)))
+
+    def aic(self, X: Any) -> float:
+        """Akaike's criterion, -2 log-likelihood + twice the number of free parameters.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+
+        Returns
+        -------
+        float
+            Smaller is better.
+        """
+        return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture, sorted by component.
+
+        Parameters
+        ----------
+        n_samples : int
+
+        Returns
+        -------
+        X : ndarray (n_samples, D)
+        y : ndarray of int (n_samples,)
+            The component that each row is from.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise InputError(f"n_samples is {n_samples}; draw at least one")
+        x, z = mixture.sample(self._parameters(), n_samples, np.random.default_rng(self._seed()))
+        order = np.argsort(z, kind="stable")
+        return x[order], z[order]
+
+    def _rows_and_parameters(self, X: Any) -> tuple[np.ndarray, Parameters]:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=FLOATS, reset=False), self._parameters()
+
+    def _parameters(self) -> Parameters:
+        """Read the mixture back from the public attributes."""
+        sizes = self.means_.shape
+        covariances = expand(self.covariances_, self.covariance_type, *sizes)
+        return Parameters(self.weights_, self.means_, covariances)
+
+    def _n_parameters(self) -> int:
+        """Count the free parameters."""
+        n_components, n_features = self.means_.shape
+        structure = Structure.of(self.covariance_type, n_features)
+        covariances = structure.n_parameters(n_components, n_features)
+        return n_components * (n_features + 1) - 1 + covariances
+
+    def _seed(self) -> int:
+        """Draw from `random_state` what our own generators begin with."""
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))

@@ -1,0 +1,137 @@
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.draws import VARIABLES, Draws, raw_draws
+from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.posterior_tree import posterior_tree
+from tests.helpers import random_parameters
+
+LAYOUT = {
+    "posterior": {
+        "weights": ("chain", "draw", "cluster"),
+        "means": ("chain", "draw", "cluster", "feature"),
+        "covariances": ("chain", "draw", "cluster", "feature", "feature_bis"),
+    },
+    "invariants": {
+        "log_likelihood": ("chain", "draw"),
+        "log_posterior": ("chain", "draw"),
+        "sum_squared_weights": ("chain", "draw"),
+        "mixture_mean": ("chain", "draw", "feature"),
+        "mixture_covariance_logdet": ("chain", "draw"),
+        "log_density_at": ("chain", "draw", "point"),
+    },
+    "point_estimate": {
+        "weights": ("cluster",),
+        "means": ("cluster", "feature"),
+        "covariances": ("cluster", "feature", "feature_bis"),
+    },
+    "observed_data": {"x": ("obs_id", "feature")},
+    "prior_parameters": {
+        "concentration": ("cluster",),
+        "mean": ("cluster", "feature"),
+        "mean_precision": ("cluster",),
+        "degrees_of_freedom": ("cluster",),
+        "scale": ("cluster", "feature", "feature_bis"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    """What a sampler might return, with an object column and with components in any order."""
+    rng = np.random.default_rng(0)
+    pivot = random_parameters(rng, 3, 2, spread=6.0)
+    observations = Observations.of(rng.normal(size=(20, 2)) * 5)
+    shape = (2, 6)
+    draws = Draws(
+        *(
+            np.broadcast_to(array, (*shape, *array.shape))
+            for array in (pivot.weights, pivot.means, pivot.covariances)
+        )
+    )
+    draws = draws._replace(means=draws.means + 0.01 * rng.normal(size=draws.means.shape))
+    order = rng.permuted(np.broadcast_to(np.arange(3), (*shape, 3)), axis=2)
+    raw = draws.reorder(order)
+    sampled = xr.DataTree.from_dict(
+        {
+            "/posterior": labelled(raw._asdict(), feature_names="ab", leading=("chain", "draw")),
+            "/sample_stats": xr.Dataset(
+                {
+                    "diverging": (("chain", "draw"), rng.random(shape) < 0.5),
+                    "energy": (("chain", "draw"), rng.normal(size=shape)),
+                    "message": (("chain", "draw"), np.full(shape, None)),
+                },
+                attrs={"settings": ["a", "list"]},
+            ),
+        }
+    )
+    prior = Prior.default(observations.values, 3)
+    described = {"engine": "pymc", "sampler": "any", "seed": None, "draws": 6, "tune": 1}
+    tree = posterior_tree(sampled, pivot, observations, prior, chains=2, **described)
+    return tree, raw, draws, order
+
+
+@pytest.fixture(params=["from its pieces", "of Old Faithful"])
+def tree(request):
+    if request.param == "of Old Faithful":
+        return request.getfixturevalue("faithful_posterior")
+    return request.getfixturevalue("pieces")[0]
+
+
+def test_every_group_has_its_variables_with_their_dims(tree):
+    for group, variables in LAYOUT.items():
+        found = {name: array.dims for name, array in tree[group].data_vars.items()}
+        assert found == variables
+    stats = tree["sample_stats"].dataset
+    assert stats["permutation"].dims == ("chain", "draw", "cluster")
+    assert stats["diverging"].dtype == bool
+    assert set(tree.children) == {*LAYOUT, "sample_stats"}
+    for group in ("posterior", "point_estimate", "prior_parameters", "sample_stats"):
+        n_clusters = tree.attrs["n_components"]
+        np.testing.assert_array_equal(tree[group]["cluster"], np.arange(n_clusters))
+    for group in ("posterior", "point_estimate", "observed_data", "invariants"):
+        assert list(tree[group]["feature"]) == list(tree["posterior"]["feature_bis"])
+
+
+def test_the_attributes_say_how_it_was_made(tree):
+    expected = {"kind": "posterior", "engine": "pymc", "n_features": 2}
+    assert {name: tree.attrs[name] for name in expected} == expected
+    for name in ("sampler", "seed", "draws", "tune", "chains", "bayes_gmm_version", "created_at"):
+        assert isinstance(tree.attrs[name], int | str), name
+    assert tree.attrs["n_observations"] == tree["observed_data"].sizes["obs_id"]
+    assert tree.attrs["chains"] == tree["posterior"].sizes["chain"]
+    assert tree.attrs["draws"] == tree["posterior"].sizes["draw"]
+
+
+def test_a_file_gives_back_what_was_written(tree, tmp_path):
+    path = tmp_path / "posterior.nc"
+    tree.to_netcdf(path)
+    with az.from_netcdf(path) as read:
+        assert set(read.children) == set(tree.children)
+        assert read.attrs == tree.attrs
+        for group in tree.children:
+            xr.testing.assert_equal(read[group].to_dataset(), tree[group].to_dataset())
+
+
+def test_draws_are_named_after_the_point_and_raw_draws_can_be_had_back(pieces):
+    tree, raw, draws, order = pieces
+    np.testing.assert_array_equal(tree["sample_stats"]["permutation"], np.argsort(order, axis=2))
+    assert (order != np.arange(3)).any()
+    for name, named, came, back in zip(VARIABLES, draws, raw, raw_draws(tree), strict=True):
+        np.testing.assert_array_equal(tree["posterior"][name], named)
+        np.testing.assert_array_equal(back, came)
+
+
+def test_statistics_that_no_file_can_hold_are_left_out(pieces):
+    assert set(pieces[0]["sample_stats"].data_vars) == {"diverging", "energy", "permutation"}
+
+
+def test_a_covariance_equals_its_transpose_in_every_draw(faithful_posterior):
+    covariances = faithful_posterior["posterior"]["covariances"].to_numpy()
+    np.testing.assert_array_equal(covariances, covariances.swapaxes(-1, -2))
+    Parameters(*(array[0, 0] for array in Draws.of(faithful_posterior)))
