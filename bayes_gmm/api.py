@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +62,7 @@ def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.D
             f"parameters must be bayes_gmm.Parameters; got {type(parameters).__name__}"
         )
     require_count("n", n)
+    require_seed(seed)
     x, z = mixture.sample(parameters, n, np.random.default_rng(seed))
     names = [f"x{j}" for j in range(parameters.n_features)]
     return labelled({"x": x, "z": z}, feature_names=names)
@@ -140,11 +142,18 @@ def fit(
     require_count("n_components", n_components)
     require_count("n_starts", n_starts)
     require_count("max_iter", max_iter)
+    require_seed(seed)
     if not (isinstance(tol, int | float) and tol > 0):
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
     observations = as_observations(X)
     structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
+    if chosen is not None and (chosen.concentration < 1).any():
+        raise InputError(
+            f"prior has a concentration of {chosen.concentration.min():g}, under which the density "
+            "is infinite where a component is empty, so there is no MAP estimate: give 1 or more, "
+            "or sample the posterior"
+        )
     estimate = point.estimate(
         observations,
         n_components,
@@ -239,6 +248,7 @@ def select(
     from bayes_gmm.results.criteria import NAMES
     from bayes_gmm.results.selection import Fitted, selection
 
+    require_seed(seed)
     sizes = list(n_components)
     for size in sizes:
         require_count("n_components", size)
@@ -526,11 +536,15 @@ def sample(
     from bayes_gmm.results.posterior_tree import posterior_tree
 
     require_count("n_components", n_components)
+    require_seed(seed)
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     observations = in_memory(as_observations(X))
     chosen = proper_prior(prior, observations, n_components)
-    pivot = point.estimate(observations, n_components, chosen, UNCONSTRAINED, seed=seed).parameters
+    # A prior that favors empty components has its mode there; the draws are named by another one.
+    named_by = replace(chosen, concentration=np.maximum(chosen.concentration, 1))
+    found = point.estimate(observations, n_components, named_by, UNCONSTRAINED, seed=seed)
+    pivot = found.parameters
     sampled = run(
         build(observations, chosen),
         pivot,
@@ -559,6 +573,14 @@ def require_count(name: str, value: Any) -> None:
     """Check that an argument is a whole number of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a whole number >= 1; got {value!r}")
+
+
+def require_seed(seed: Any) -> None:
+    """Check that a seed is a whole number that a generator takes, or None."""
+    if seed is None:
+        return
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
 
 
 def as_observations(X: Any) -> Observations:

@@ -1,4 +1,4 @@
-"""scikit-learn's own tests, run on our estimator: the checks of any, and its mixture's test-suite."""
+"""scikit-learn's own tests on our estimator: the checks of any, and its mixture's test-suite."""
 
 import types
 
@@ -79,7 +79,7 @@ def global_random_seed():
 
 
 class TestTheirMixtureSuite:
-    """Every function of scikit-learn's suite for its `GaussianMixture`, with ours under that name."""
+    """Every function of scikit-learn's suite for its `GaussianMixture`, with ours in its place."""
 
     @pytest.fixture(autouse=True)
     def ours(self, request, monkeypatch):

@@ -23,6 +23,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
 ROUNDING = 4 * np.finfo(float).eps
+SETTLING_STEPS = 30
 PLAIN_STEPS = 6  # how long to look at plain steps before deciding that they creep
 
 
@@ -95,7 +96,7 @@ def step(expect: Expect, rule: Rule, state: EMState) -> EMState:
     return state if candidate.lost >= 0 else evaluate(expect, candidate)
 
 
-def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> EMState:
+def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> tuple[EMState, bool]:
     """One iteration from statistics guessed ahead, if that climbs; else a plain one.
 
     Parameters
@@ -108,6 +109,9 @@ def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> EMSta
     Returns
     -------
     EMState
+        The same state, if the M-step lost a component.
+    bool
+        Whether the guess was good.
     """
     guess = history.extrapolate()
     if guess is not None:
@@ -117,12 +121,12 @@ def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> EMSta
             ahead = evaluate(expect, candidate)
             if ahead.objective >= state.objective:
                 history.push(guess, flatten(ahead.statistics))
-                return ahead
+                return ahead, True
         history.forget()
     after = step(expect, rule, state)
     if after is not state:
         history.push(flatten(state.statistics), flatten(after.statistics))
-    return after
+    return after, False
 
 
 def run(
@@ -170,7 +174,11 @@ def run(
     plain: list[float] = []  # gains of plain steps in a row
     guessing = False
     for _ in range(max_iter):
-        after = leap(expect, rule, state, history) if guessing else step(expect, rule, state)
+        guessed = False
+        if guessing:
+            after, guessed = leap(expect, rule, state, history)
+        else:
+            after = step(expect, rule, state)
         if after is state:
             lost = rule.maximize(state.statistics, state.candidate.parameters.covariances).lost
             return EMResult(state, objectives, False, lost)
@@ -178,7 +186,8 @@ def run(
         state = after
         objectives.append(state.objective)
         if guessing:
-            guessing = gain > tol
+            # A plain step on the way to the next guess may be small for all that is left to gain.
+            guessing = gain > (tol if guessed else ROUNDING * abs(state.objective))
             plain = []
             continue
         plain.append(gain)
@@ -188,6 +197,44 @@ def run(
             guessing = True
             history.forget()
     return EMResult(state, objectives, False, None)
+
+
+def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
+    """Go on from a converged state until the parameters stand still to the last few digits.
+
+    Near an optimum the objective is flat: where it no longer changes, parameters still do, in the
+    seventh digit. The residual of the fixed point goes on telling, and the fit no longer depends
+    on where it came from.
+
+    Parameters
+    ----------
+    expect : callable
+    rule : Rule
+    state : EMState
+
+    Returns
+    -------
+    EMState
+    """
+    history = Anderson()
+    best, smallest = state, np.inf
+    x = flatten(state.statistics)
+    for _ in range(SETTLING_STEPS):
+        previous = best.candidate.parameters
+        candidate = rule.maximize(restore(x, previous.means), previous.covariances)
+        if candidate.lost >= 0:
+            break
+        after = evaluate(expect, candidate)
+        y = flatten(after.statistics)
+        residual = float(np.abs(y - x).max())
+        lower = after.objective < best.objective - ROUNDING * abs(best.objective)
+        if lower or not residual < smallest:
+            break
+        best, smallest = after, residual
+        history.push(x, y)
+        guess = history.extrapolate()
+        x = y if guess is None else guess
+    return best
 
 
 def remaining_gain(gains: list[float], rounding: float) -> float:

@@ -125,6 +125,11 @@ def search(
     optima = distinct(followed, worth)
     finished = climber.go_on(optima[0].run, tol)
     if finished.collapsed is None:
+        if finished.converged:
+            settled = em.settle(expect, rule, finished.state)
+            finished = finished._replace(
+                state=settled, objectives=[*finished.objectives, settled.objective]
+            )
         optima[0] = optima[0]._replace(run=finished, worth=worth(finished.state))
     return Search(optima, runs)
 

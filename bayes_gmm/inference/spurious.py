@@ -11,10 +11,9 @@ covariances adapt to that, a component of n rows loses about
 
     n/2 log| I + 2 / (N n) S Sigma^-1 |,
 
-next to nothing at an ordinary size. A component whose variance is vanishing beats its absence only
-if it has more than about (2 N)^(1/3) rows, one feature given: a tight cluster is kept, a chance
-pair is not. The loss is used to choose between optima, never to move one: what is reported is a
-maximum of the objective itself.
+next to nothing at an ordinary size, and more than a chance pair of close rows can gain; a tight
+cluster of many rows gains more than it loses. The loss is used to choose between optima, never to
+move one: what is reported is a maximum of the objective itself.
 """
 
 from collections.abc import Callable

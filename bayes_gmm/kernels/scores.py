@@ -12,7 +12,7 @@ from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import ScoreProducts
 from bayes_gmm.streams import blocks
 
-BLOCK_NUMBERS = 1 << 20  # doubles held per array: 8 MiB
+BLOCK_NUMBERS = 1 << 17  # doubles per array, so that a block stays in cache
 
 
 def score_products(observations: Observations, chart: Chart) -> ScoreProducts:
@@ -29,7 +29,9 @@ def score_products(observations: Observations, chart: Chart) -> ScoreProducts:
     ScoreProducts
     """
     sums = ScoreProducts.zeros(chart)._replace(n_rows=observations.total_weight)
-    block_rows = max(64, BLOCK_NUMBERS // (chart.n_coordinates + chart.parameters.means.size))
+    # As many rows as coordinates at least, or adding P x P matrices would take most of the time.
+    size = chart.n_coordinates
+    block_rows = max(size, BLOCK_NUMBERS // (size + chart.parameters.means.size))
     start = 0
     for block in blocks(observations.values, block_rows):
         rows = slice(start, start + len(block))

@@ -80,7 +80,7 @@ class Structure(NamedTuple):
         InputError
             If there is no such structure.
         """
-        code = ALIASES.get(name, name)
+        code = ALIASES.get(name, name) if isinstance(name, str) else ""
         if n_features == 1 and code in ("E", "V"):
             code += "II"
         if code not in CODES:

@@ -58,9 +58,9 @@ def posterior_tree(
             attrs=attributes("posterior", observations, pivot.n_components, **described)
         ),
         "/posterior": relabelled.assign_coords(chain_and_draw),
-        "/sample_stats": _storable(sampled["sample_stats"].to_dataset()).assign(
-            permutation=(("chain", "draw", "cluster"), permutation)
-        ),
+        "/sample_stats": _storable(sampled["sample_stats"].to_dataset())
+        .assign(permutation=(("chain", "draw", "cluster"), permutation))
+        .assign_coords(cluster=relabelled["cluster"]),
         "/invariants": invariants(*draws, observations, prior, pivot).assign_coords(chain_and_draw),
         "/point_estimate": parameters_dataset(pivot, names),
         "/observed_data": observed_dataset(observations),

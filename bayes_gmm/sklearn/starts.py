@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
@@ -186,6 +185,8 @@ def shared_out(
         center = share.T @ rows / share.sum(axis=0)[:, None]
         return SufficientStatistics.of(rows, share, center, 0.0)
     if kind == "kmeans":
+        from sklearn.cluster import KMeans
+
         seed = int(rng.integers(1 << 31))
         with threadpool_limits(limits=1):  # sums in one order, whatever the number of cores
             found = KMeans(n_components, n_init=1, random_state=seed).fit(

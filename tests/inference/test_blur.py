@@ -40,7 +40,7 @@ def test_the_pass_averages_over_the_cloud_of_each_row():
 
 
 def test_em_on_clouds_adds_their_variance_and_never_falls():
-    rng, x, expect = problem(1)
+    _, x, expect = problem(1)
     variances = np.array([0.3, 0.1, 0.02])
     rule = Rule(Prior.flat(3, 3), UNCONSTRAINED, np.ones(3))
     start = rule.maximize(complete_statistics(x, np.arange(40) % 3, 3), np.ones((3, 3, 3)))

@@ -38,22 +38,23 @@ def test_every_quantity_is_what_the_book_says_of_each_draw(problem):
     for (chain, draw), theta in zip(np.ndindex(CHAINS, N_DRAWS), mixtures, strict=True):
         at = found.isel(chain=chain, draw=draw)
         likelihood = mixture.log_likelihood(observations.values, theta)
-        assert float(at["log_likelihood"]) == pytest.approx(likelihood, rel=1e-11)
+        assert float(at["log_likelihood"]) == pytest.approx(likelihood, rel=1e-9)
         assert float(at["log_posterior"]) == pytest.approx(
-            likelihood + prior.log_density(theta), rel=1e-11
+            likelihood + prior.log_density(theta), rel=1e-9
         )
         assert float(at["sum_squared_weights"]) == pytest.approx((theta.weights**2).sum())
         np.testing.assert_allclose(
             at["log_density_at"], mixture.marginal_log_density(rows, theta), rtol=1e-9
         )
-        mean = theta.weights @ theta.means
-        second = np.einsum("k,kij->ij", theta.weights, theta.covariances) + np.einsum(
-            "k,ki,kj->ij", theta.weights, theta.means, theta.means
+        means = (theta.means - SHIFT) / SCALE  # raw moments lose their digits far from zero
+        mean = theta.weights @ means
+        np.testing.assert_allclose(at["mixture_mean"], SHIFT + SCALE * mean, rtol=1e-11)
+        second = np.einsum("k,ki,kj->ij", theta.weights, means, means)
+        within = np.einsum("k,kij->ij", theta.weights, theta.covariances / np.outer(SCALE, SCALE))
+        log_det = np.log(np.linalg.det(within + second - np.outer(mean, mean)))
+        assert float(at["mixture_covariance_logdet"]) == pytest.approx(
+            log_det + 2 * np.log(SCALE).sum(), rel=1e-8
         )
-        np.testing.assert_allclose(at["mixture_mean"], mean, rtol=1e-11)
-        covariance = (second - np.outer(mean, mean)) / np.outer(SCALE, SCALE)
-        log_det = np.linalg.slogdet(covariance)[1] + 2 * np.log(SCALE).sum()
-        assert float(at["mixture_covariance_logdet"]) == pytest.approx(log_det, rel=1e-5)
 
 
 def test_moments_of_the_mixture_are_those_of_its_draws():
@@ -79,7 +80,7 @@ def test_no_renaming_changes_them(problem):
     after = invariants(*draws.reorder(order), observations, prior, pivot)
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-12, err_msg=str(name))
-        assert np.ptp(values) > 0
+        assert np.ptp(values.to_numpy()) > 0
 
 
 def test_names_and_coordinates_are_the_users(problem):

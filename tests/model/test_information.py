@@ -1,0 +1,105 @@
+"""Observed information, held to finite differences and to closed forms of one normal."""
+
+import numpy as np
+import pytest
+from curvature_truths import along, moved
+from helpers import random_parameters, random_prior
+from model.test_chart import of_structure
+
+from bayes_gmm.data import Observations
+from bayes_gmm.kernels import scores
+from bayes_gmm.kernels.scores import score_products
+from bayes_gmm.model import mixture
+from bayes_gmm.model.chart import Chart
+from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.information import Curvature
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.streams import Stream
+
+CASES = [
+    *((code, 2, 2) for code in CODES),
+    *((code, 3, 3) for code in ("VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VEI")),
+    ("E", 2, 1),
+    ("V", 3, 1),
+    ("VVV", 1, 3),
+    ("VVV", 2, 13),
+]
+
+
+def rows(n: int, n_features: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, n_features)) @ rng.normal(size=(n_features, n_features)) + 1.0
+
+
+@pytest.mark.parametrize(("code", "n_components", "n_features"), CASES)
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_curvature_of_the_objective_is_that_of_finite_differences(
+    code, n_components, n_features, with_prior
+):
+    """At a point that is no optimum, where every term of the second derivatives counts."""
+    rng = np.random.default_rng(3)
+    x = rows(30, n_features)
+    theta = of_structure(code, n_components, n_features)
+    prior = random_prior(rng, n_components, n_features) if with_prior else None
+    chart = Chart.at(theta, Structure.of(code, n_features))
+    curvature = Curvature.of(chart, score_products(Observations.of(x), chart), prior)
+
+    def objective(place: np.ndarray) -> float:
+        there = moved(chart, place)
+        added = prior.log_density(there) if prior else 0.0
+        return mixture.log_likelihood(x, there) + added
+
+    for _ in range(12):
+        direction = rng.normal(size=chart.n_coordinates)
+        direction /= np.linalg.norm(direction)
+        first, second = along(objective, direction, step=3e-3)
+        ours = -direction @ curvature.observed @ direction
+        size = np.linalg.norm(curvature.observed, 2)
+        assert curvature.gradient @ direction == pytest.approx(first, abs=1e-7 * size, rel=1e-7)
+        assert ours == pytest.approx(second, abs=1e-6 * size)
+
+
+def test_information_with_labels_is_what_is_left_when_labels_are_certain():
+    theta = Parameters([0.4, 0.6], [[-50.0, 0.0], [50.0, 0.0]], [np.eye(2), 2 * np.eye(2)])
+    x, _ = mixture.sample(theta, 100, np.random.default_rng(1))
+    chart = Chart.at(theta, Structure.of("VVV", 2))
+    curvature = Curvature.of(chart, score_products(Observations.of(x), chart))
+    np.testing.assert_allclose(curvature.observed, curvature.complete, atol=1e-9)
+
+
+def test_scores_sum_to_the_gradient_and_their_squares_are_about_their_mean():
+    rng = np.random.default_rng(0)
+    x, theta = rows(50, 2), random_parameters(rng, 2, 2)
+    chart = Chart.at(theta, Structure.of("VVV", 2))
+    alone = [
+        score_products(Observations(x[[i]], ("a", "b"), None, np.zeros(2), np.ones(2)), chart)
+        for i in range(50)
+    ]
+    single = np.array([products.total for products in alone])
+    together = Curvature.of(chart, score_products(Observations.of(x), chart))
+    np.testing.assert_allclose(together.gradient, single.sum(axis=0), atol=1e-9)
+    spread = single - single.mean(axis=0)
+    np.testing.assert_allclose(together.scores, spread.T @ spread, atol=1e-8)
+
+
+def assert_same_sums(one: scores.ScoreProducts, other: scores.ScoreProducts) -> None:
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+
+
+def test_row_weights_count_as_repetition():
+    x, times = rows(40, 2), np.random.default_rng(2).integers(0, 4, 40)
+    chart = Chart.at(random_parameters(np.random.default_rng(0), 2, 2), Structure.of("VVV", 2))
+    weighted = score_products(Observations.of(x).weighted(times), chart)
+    assert_same_sums(weighted, score_products(Observations.of(np.repeat(x, times, axis=0)), chart))
+
+
+def test_blocks_of_rows_and_streams_give_the_same_sums(monkeypatch):
+    x = rows(400, 2)
+    chart = Chart.at(random_parameters(np.random.default_rng(0), 2, 2), Structure.of("VVV", 2))
+    whole = score_products(Observations.of(x), chart)
+    monkeypatch.setattr(scores, "BLOCK_NUMBERS", 1)
+    assert_same_sums(score_products(Observations.of(x), chart), whole)
+    streamed = Observations.of(lambda: iter([x[:150], x[150:]]))
+    assert isinstance(streamed.values, Stream)
+    assert_same_sums(score_products(streamed, chart), whole)
