@@ -5,11 +5,23 @@ lambda R(angle) diag(a, 1/a) R(angle)', and shared parts are written once.
 """
 
 import numpy as np
+from helpers import random_parameters
 from scipy.linalg import expm
 
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
+
+
+def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -> Parameters:
+    """A random mixture that has a structure, and no more regularity than that."""
+    rng = np.random.default_rng(seed)
+    theta = random_parameters(rng, n_components, n_features)
+    structure = Structure.of(code, n_features)
+    scatter = theta.covariances * theta.weights[:, None, None]
+    return Parameters(
+        theta.weights, theta.means, structure.covariances(scatter, theta.weights, scatter)
+    )
 
 
 def moved(chart: Chart, place: np.ndarray) -> Parameters:

@@ -2,8 +2,6 @@
 
 import inspect
 import pickle
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -395,19 +393,10 @@ def test_it_works_in_a_pipeline_a_grid_and_threads(faithful):
     assert grid.best_params_["gaussianmixture__n_components"] == 2
 
 
-def test_it_is_the_same_in_another_process(faithful, tmp_path):
+def test_it_is_the_same_thawed(faithful):
     model = GaussianMixture(2, prior="default", random_state=0).fit(faithful)
-    path = tmp_path / "model"
-    path.write_bytes(pickle.dumps((model, faithful)))
-    program = """
-import pathlib, pickle, sys
-path = pathlib.Path(sys.argv[1])
-model, x = pickle.loads(path.read_bytes())
-path.write_bytes(pickle.dumps((model, model.predict_proba(x), model.fit(x))))
-"""
-    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=120)
-    thawed, probabilities, refitted = pickle.loads(path.read_bytes())
-    np.testing.assert_array_equal(probabilities, model.predict_proba(faithful))
+    thawed = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(thawed.predict_proba(faithful), model.predict_proba(faithful))
+    refitted = thawed.fit(faithful)
     for name in FITTED:
-        np.testing.assert_array_equal(getattr(thawed, name), getattr(model, name))
         np.testing.assert_array_equal(getattr(refitted, name), getattr(model, name))

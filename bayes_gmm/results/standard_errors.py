@@ -1,6 +1,7 @@
 """What `standard_errors` returns: every number of a fit with its standard error and interval."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,8 +62,16 @@ class StandardErrors:
         return self._of_refits if self.method in REFITTED else self._of_curvature
 
     @property
+    def _attrs(self) -> dict[str, Any]:
+        """What is known beside the numbers; files give integers back as NumPy's."""
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.dataset.attrs.items()
+        }
+
+    @property
     def _of_curvature(self) -> list[str]:
-        attrs = self.dataset.attrs
+        attrs = self._attrs
         said = []
         if attrs["positive_definite"]:
             said.append(
@@ -77,7 +86,7 @@ class StandardErrors:
 
     @property
     def _of_refits(self) -> list[str]:
-        attrs = self.dataset.attrs
+        attrs = self._attrs
         made, asked = attrs["n_made"], attrs["n_bootstrap"]
         seed = f"seed {attrs['seed']}" if attrs["seed"] != "null" else "no seed"
         said = [f"{counted(made, 'replicate')}, {seed}; intervals are percentiles."]
@@ -91,12 +100,12 @@ class StandardErrors:
 
     @property
     def _ends(self) -> tuple[str, str]:
-        tail = 50 * (1 - self.dataset.attrs["ci_prob"])
+        tail = 50 * (1 - self._attrs["ci_prob"])
         return f"{tail:g}%", f"{100 - tail:g}%"
 
     @property
     def _title(self) -> str:
-        attrs = self.dataset.attrs
+        attrs = self._attrs
         return (
             f"{attrs['estimator']} ({attrs['covariance']}), standard errors from "
             f"{SOURCES[self.method]}: {counted(attrs['n_observations'], 'row')}, "

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
@@ -25,6 +24,7 @@ from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.sklearn.shapes import expand, expected_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
+MAX_K_MEANS = 300
 NORMALIZED = 1e-6  # float32 weights sum to one no better than this
 
 
@@ -184,18 +184,27 @@ def shared_out(
         share *= (counts / share.sum(axis=1))[:, None]
         center = share.T @ rows / share.sum(axis=0)[:, None]
         return SufficientStatistics.of(rows, share, center, 0.0)
-    if kind == "kmeans":
-        from sklearn.cluster import KMeans
-
-        seed = int(rng.integers(1 << 31))
-        with threadpool_limits(limits=1):  # sums in one order, whatever the number of cores
-            found = KMeans(n_components, n_init=1, random_state=seed).fit(
-                rows, sample_weight=counts
-            )
-        return labelled_statistics(data, found.labels_, n_components)
-    if kind == "k-means++":
-        centers = spread_out(rows, counts, n_components, rng)
-    else:
+    if kind == "random_from_data":
         chances = counts / counts.sum()
         centers = rows[rng.choice(len(rows), n_components, replace=False, p=chances)]
-    return labelled_statistics(data, nearest(rows, centers), n_components)
+    else:
+        centers = spread_out(rows, counts, n_components, rng)
+    labels = nearest(rows, centers)
+    if kind == "kmeans":
+        labels = _k_means(data, labels, n_components)
+    return labelled_statistics(data, labels, n_components)
+
+
+def _k_means(data: Sketch, labels: np.ndarray, n_components: int) -> np.ndarray:
+    """Label rows by the nearest mean of those with the same label, until that changes nothing.
+
+    scikit-learn's own adds in an order that depends on threads, and labels could with it.
+    """
+    for _ in range(MAX_K_MEANS):
+        share = np.eye(n_components)[labels] * data.counts[:, None]
+        means = share.T @ data.rows / share.sum(axis=0)[:, None]
+        after = nearest(data.rows, means)
+        if (after == labels).all() or len(np.unique(after)) < n_components:
+            break
+        labels = after
+    return labels

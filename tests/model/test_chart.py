@@ -2,24 +2,11 @@
 
 import numpy as np
 import pytest
-from curvature_truths import jacobian, moved
-from helpers import random_parameters
+from curvature_truths import jacobian, moved, of_structure
 
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
-
-
-def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -> Parameters:
-    """A random mixture that has a structure, and no more regularity than that."""
-    rng = np.random.default_rng(seed)
-    theta = random_parameters(rng, n_components, n_features)
-    structure = Structure.of(code, n_features)
-    scatter = theta.covariances * theta.weights[:, None, None]
-    return Parameters(
-        theta.weights, theta.means, structure.covariances(scatter, theta.weights, scatter)
-    )
-
 
 CASES = [
     *((code, k, d) for code in CODES for k, d in ((1, 2), (2, 3), (3, 2))),

