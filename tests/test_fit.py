@@ -79,6 +79,20 @@ def test_the_map_fit_of_iris_is_no_worse_than_the_mode_beside_the_maximum_likeli
         assert outcome(result, "objective_final") > nearby.objectives[-1] - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("x", "n_components", "prior"),
+    [(FLOWERS, 3, None), (GALAXIES, 5, None), (FLOWERS, 3, "default"), (FAITHFUL, 4, "default")],
+    ids=["iris,3", "galaxies,5", "iris,3 MAP", "faithful,4 MAP"],
+)
+def test_plain_em_finds_nothing_left_to_gain_where_a_fit_has_converged(x, n_components, prior):
+    result = bg.fit(x, n_components, prior=prior, seed=1)
+    assert result["optimizer_result"]["converged"]
+    chosen = prior and bg.Prior.default(x, n_components)
+    further = climb(x.to_numpy(), bg.parameters(result), chosen, 3000, 1e-13, accelerate=False)
+    assert len(further.objectives) > 2
+    assert further.objectives[-1] - outcome(result, "objective_final") < 1e-8
+
+
 def test_the_default_prior_by_name_is_the_one_made_by_hand():
     by_name = bg.fit(FAITHFUL, 2, prior="default", n_starts=2, seed=1)
     by_hand = bg.fit(FAITHFUL, 2, prior=bg.Prior.default(FAITHFUL, 2), n_starts=2, seed=1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.arrays import as_numbers
 
 SUM_TOLERANCE = 1e-8
 
@@ -28,7 +29,7 @@ def check_weights(weights: np.ndarray) -> np.ndarray:
     >>> check_weights([0.25, 0.75])
     array([0.25, 0.75])
     """
-    phi = np.array(weights, dtype=float)
+    phi = as_numbers("weights", weights)
     if phi.ndim != 1 or phi.size == 0:
         raise InputError(
             f"weights must be one number per component, shape (K,); got shape {phi.shape}"

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.categorical import check_weights
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
-
-SYMMETRY_TOLERANCE = 1e-10
 
 # What a field accepts is anything like an array; what it holds is an ndarray.
 ArrayOrLike = Any
@@ -77,8 +76,8 @@ class Parameters:
 
     def __post_init__(self) -> None:
         weights = check_weights(self.weights)
-        means = np.array(self.means, dtype=float)
-        covariances = np.array(self.covariances, dtype=float)
+        means = as_numbers("means", self.means)
+        covariances = as_numbers("covariances", self.covariances)
         if means.ndim != 2 or len(means) != len(weights):
             raise InputError(
                 f"means must have shape (K, D) with K = {len(weights)}, one row per weight; "
@@ -89,19 +88,9 @@ class Parameters:
                 f"covariances must have shape (K, D, D) = {(*means.shape, means.shape[1])}; "
                 f"got {covariances.shape}"
             )
-        for name, array in (("means", means), ("covariances", covariances)):
-            if not np.isfinite(array).all():
-                place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-                raise InputError(f"{name}{list(place)} is not finite; every entry must be a number")
-        transposed = covariances.swapaxes(1, 2)
-        size = np.sqrt(np.abs(np.einsum("kii,kjj->kij", covariances, covariances)))
-        skewed = np.abs(covariances - transposed) > SYMMETRY_TOLERANCE * size
-        if skewed.any():
-            k, i, j = (int(index) for index in np.argwhere(skewed)[0])
-            raise InputError(
-                f"covariances[{k}] is not symmetric: entries ({i}, {j}) and ({j}, {i}) differ"
-            )
-        covariances = (covariances + transposed) / 2
+        require_finite("means", means)
+        require_finite("covariances", covariances)
+        covariances = symmetrized("covariances", covariances)
         for name, array in (("weights", weights), ("means", means), ("covariances", covariances)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)

@@ -17,6 +17,7 @@ from scipy.special import gammaln, multigammaln
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import normal
+from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
@@ -69,13 +70,14 @@ class Prior:
     scale: ArrayOrLike
 
     def __post_init__(self) -> None:
-        concentration = np.array(self.concentration, dtype=float)
-        if concentration.ndim != 1 or not np.all(concentration > 0):
+        concentration = as_numbers("concentration", self.concentration)
+        positive = np.isfinite(concentration) & (concentration > 0)
+        if concentration.ndim != 1 or not concentration.size or not positive.all():
             raise InputError("concentration must be K positive numbers, one per component")
         n_components = concentration.size
-        mean = np.array(self.mean, dtype=float)
-        if mean.ndim not in (1, 2) or not np.isfinite(mean).all():
-            raise InputError("mean must be D finite numbers, one per feature, or K rows of them")
+        mean = as_numbers("mean", self.mean)
+        if mean.ndim not in (1, 2):
+            raise InputError(f"mean must have shape (D,) or (K, D); got {mean.shape}")
         n_features = mean.shape[-1]
         shapes = {
             "mean": (n_components, n_features),
@@ -85,18 +87,20 @@ class Prior:
         }
         fields = {"concentration": concentration}
         for name, shape in shapes.items():
-            value = np.array(getattr(self, name), dtype=float)
-            try:
-                fields[name] = np.broadcast_to(value, shape).copy()
-            except ValueError:
+            value = as_numbers(name, getattr(self, name))
+            require_finite(name, value)
+            fits = value.shape == shape or value.shape == shape[1:]
+            if not fits:
                 raise InputError(
                     f"{name} must fit the shape {shape} of {n_components} components and "
-                    f"{n_features} features; got {value.shape}"
-                ) from None
-            if not np.isfinite(value).all():
-                raise InputError(f"{name} has an entry that is not finite")
+                    f"{n_features} features, or {shape[1:]} for all; got {value.shape}"
+                )
+            fields[name] = np.broadcast_to(value, shape).copy()
         if (fields["mean_precision"] < 0).any():
             raise InputError("mean_precision must be >= 0")
+        fields["scale"] = symmetrized("scale", fields["scale"])
+        if (np.einsum("kii->ki", fields["scale"]) < 0).any():
+            raise InputError("scale has a negative variance; it must be a covariance matrix")
         for name, array in fields.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)

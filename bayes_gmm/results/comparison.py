@@ -172,7 +172,9 @@ class Comparison:
     def __str__(self) -> str:
         parameters = self._parameters()
         shown = parameters[self.dataset["kind"].to_numpy() != "covariance"]
-        note = "Covariances are in .table; * lies outside the interval."
+        note = "Covariances are in .table; * lies outside the interval"
+        errors = any(name.startswith("se ") for name in shown)
+        note += "; se is by the observed information." if errors else "."
         parts = [
             self._title,
             f"{as_text(shown)}\n{note}",

@@ -1,4 +1,4 @@
-"""The bootstrap: threads change nothing, it agrees with the curvature, and it loses nothing unsaid."""
+"""The bootstrap agrees with the curvature, whatever the threads, and says what it has lost."""
 
 import numpy as np
 import pytest

@@ -51,6 +51,12 @@ def faithful_like():
     return x, maximum_likelihood(x, z, 2), result
 
 
+def full_result(theta, x):
+    result = point_result(theta, x)
+    result.attrs["covariance"] = "VVV"
+    return result
+
+
 def fitted(x, theta, code="VVV", prior=None):
     structure = Structure.of(code, x.shape[1])
     names = tuple(f"x{j}" for j in range(x.shape[1]))
@@ -194,7 +200,7 @@ def test_errors_of_old_faithful_are_the_posterior_sds(observed, faithful_posteri
 def test_compare_shows_errors_beside_the_posterior_sd_whatever_the_order(faithful_like):
     x, theta, result = faithful_like
     for order in ([0, 1], [1, 0]):
-        tree = point_result(theta.reorder(order), x).assign_attrs(covariance="VVV")
+        tree = full_result(theta.reorder(order), x)
         compared = compare(tree, result)
         expected = errors_of(x, theta)
         np.testing.assert_allclose(compared.table["se MLE"], expected, rtol=1e-6)
@@ -206,10 +212,10 @@ def test_compare_shows_errors_beside_the_posterior_sd_whatever_the_order(faithfu
 def test_compare_leaves_errors_out_where_there_are_none(faithful_like, monkeypatch):
     x, theta, result = faithful_like
     assert "se point" not in compare(theta, result).table
-    both = compare({"a": theta, "b": point_result(theta, x).assign_attrs(covariance="VVV")}, result)
+    both = compare({"a": theta, "b": full_result(theta, x)}, result)
     assert [name for name in both.table if name.startswith("se ")] == ["se b"]
     monkeypatch.setattr(error_bars, "QUICK", 0)
-    slow = compare(point_result(theta, x).assign_attrs(covariance="VVV"), result)
+    slow = compare(full_result(theta, x), result)
     assert "se MLE" not in slow.table
     assert "se MLE" not in str(slow)
 

@@ -1,0 +1,68 @@
+"""Arrays that users hand in: numbers, finite, symmetric, or one line that says what is wrong."""
+
+from typing import Any
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+
+SYMMETRY_TOLERANCE = 1e-10
+
+
+def as_numbers(name: str, value: Any) -> np.ndarray:
+    """Copy a value into an array of floats.
+
+    Parameters
+    ----------
+    name : str
+        What error messages call it.
+    value : array_like
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    InputError
+        If it holds anything but numbers, or its rows differ in length.
+    """
+    try:
+        return np.array(value, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} must be numbers in rows of one length; got {type(value).__name__} that are not"
+        ) from None
+
+
+def require_finite(name: str, array: np.ndarray) -> None:
+    """Raise unless every entry is finite, and name the first that is not."""
+    if not np.isfinite(array).all():
+        place = [int(i) for i in np.argwhere(~np.isfinite(array))[0]] if array.ndim else ""
+        raise InputError(f"{name}{place} is not finite; every entry must be a number")
+
+
+def symmetrized(name: str, matrices: np.ndarray) -> np.ndarray:
+    """Remove rounding from symmetric matrices.
+
+    Parameters
+    ----------
+    name : str
+    matrices : ndarray (K, D, D)
+
+    Returns
+    -------
+    ndarray (K, D, D)
+
+    Raises
+    ------
+    InputError
+        If one is not symmetric, beyond rounding.
+    """
+    transposed = matrices.swapaxes(1, 2)
+    size = np.sqrt(np.abs(np.einsum("kii,kjj->kij", matrices, matrices)))
+    skewed = np.abs(matrices - transposed) > SYMMETRY_TOLERANCE * size
+    if skewed.any():
+        k, i, j = (int(index) for index in np.argwhere(skewed)[0])
+        raise InputError(f"{name}[{k}] is not symmetric: entries ({i}, {j}) and ({j}, {i}) differ")
+    return (matrices + transposed) / 2
