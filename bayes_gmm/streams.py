@@ -135,7 +135,8 @@ def reader(X: Any, what: str = "X") -> Callable[[], Iterator[Any]] | None:
         return _file_reader(Path(X), what)
     if isinstance(X, Iterator):
         raise InputError(
-            f"{what} is an iterator, which can be read only once: give a function that returns a new one"
+            f"{what} is an iterator, which can be read only once: "
+            "give a function that returns a new one"
         )
     if callable(X):
         return lambda: iter(X())

@@ -7,6 +7,7 @@ does so in coordinates in which the data are uncorrelated, where long parallel c
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,31 @@ class Sketch(NamedTuple):
 
     rows: np.ndarray
     counts: np.ndarray
+
+    def observations(self, whole: Observations) -> Observations:
+        """Take these rows for the whole data, if they are not all of it.
+
+        Parameters
+        ----------
+        whole : Observations
+            The data, in whose coordinates the rows are.
+
+        Returns
+        -------
+        Observations
+            The same object if no row was left out; else these rows, weighted to the same total.
+        """
+        if self.counts.sum() >= whole.total_weight * (1 - 1e-12):
+            return whole
+        n_features = whole.n_features
+        return replace(
+            whole,
+            values=np.ascontiguousarray(self.rows),
+            row_labels=None,
+            origin=np.zeros(n_features),
+            scale=np.ones(n_features),
+            weights=self.counts * (whole.total_weight / self.counts.sum()),
+        )
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a row of the data at random."""

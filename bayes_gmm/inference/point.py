@@ -10,7 +10,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.blur import blurred
-from bayes_gmm.inference.search import climb, search
+from bayes_gmm.inference.search import carried_over, climb, finished, search
 from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
 from bayes_gmm.model.covariance import Structure
@@ -78,10 +78,13 @@ def estimate(
     view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
     data = initialize.sketch(view)
+    sample = data.observations(view)
     initialize.require_components(n_components, data, observations.n_rows)
     expect = expectation(view)
+    # All of few rows, or a part of many: where the starts are compared.
+    explore = expect if sample is view else expectation(sample)
     if blur:
-        expect = blurred(expect, blur / scale**2)
+        expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
     covariance = _covariance(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
@@ -95,7 +98,10 @@ def estimate(
     rng = np.random.default_rng(seed)
     if starts is None:
         seeds = initialize.seeds(data, n_components, n_starts, rng)
-        found = search(expect, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
+        found = search(explore, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
+        if sample is not view:
+            found = carried_over(expect, rule, found, worth, max_iter)
+        found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
     else:
         found = climb(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
     best = found.optima[0].run
@@ -103,9 +109,9 @@ def estimate(
     # prior's; the objective counts both in the user's units.
     log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
     parameters = best.parameters.rescale(origin, scale)
-    if starts is None:
-        parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
+    if starts is None and (prior is None or prior.is_exchangeable):
+        parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
     moved = log_likelihood + log_prior - best.state.objective
     optimizer = {
         "objective": np.array(best.objectives) + moved,

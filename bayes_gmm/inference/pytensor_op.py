@@ -37,7 +37,8 @@ def whitener(covariance: TensorVariable) -> TensorVariable:
         Lower triangular.
     """
     sigma = covariance.type()
-    return Whitener([sigma], [_inverse_of_triangle(pt.linalg.cholesky(sigma))])(covariance)
+    to_whitener = Whitener([sigma], [_inverse_of_triangle(pt.linalg.cholesky(sigma))])
+    return pt.as_tensor_variable(to_whitener(covariance))
 
 
 def covariance(whitener: TensorVariable) -> TensorVariable:
@@ -54,7 +55,8 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
     """
     w = whitener.type()
     factor = _inverse_of_triangle(w)
-    return Covariance([w], [product(factor, factor.mT)])(whitener)
+    to_covariance = Covariance([w], [product(factor, factor.mT)])
+    return pt.as_tensor_variable(to_covariance(whitener))
 
 
 def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:

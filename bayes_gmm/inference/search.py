@@ -22,6 +22,7 @@ FINISHED = 5
 SWAPS = 20
 NEAR = 3.0  # nats below the best so far that a short climb may be and still be worth following
 NEARLY = 1e-2  # nats; how closely optima are approached until the best one is known
+CARRIED = 3  # optima of a part of the data that are followed on the whole
 SAME = 5e-2  # nats; optima this close are one
 
 
@@ -69,7 +70,7 @@ def search(
     max_iter: int,
     tol: float,
 ) -> Search:
-    """Climb a little from every start, and to the end from the most promising.
+    """Climb a little from every start, and nearly to the end from the most promising.
 
     Parameters
     ----------
@@ -122,16 +123,69 @@ def search(
                 if run.collapsed is None:
                     followed.append(run)
                     best = max(best, run, key=lambda run: worth(run.state))
-    optima = distinct(followed, worth)
-    finished = climber.go_on(optima[0].run, tol)
-    if finished.collapsed is None:
-        if finished.converged:
-            settled = em.settle(expect, rule, finished.state)
-            finished = finished._replace(
-                state=settled, objectives=[*finished.objectives, settled.objective]
-            )
-        optima[0] = optima[0]._replace(run=finished, worth=worth(finished.state))
-    return Search(optima, runs)
+    return Search(distinct(followed, worth), runs)
+
+
+def carried_over(expect: Expect, rule: Rule, found: Search, worth: Worth, max_iter: int) -> Search:
+    """Follow the best optima of a part of the data up to optima of the whole.
+
+    Parameters
+    ----------
+    expect : callable
+        Of the whole data.
+    rule : Rule
+    found : Search
+        In a part of it.
+    worth : callable
+    max_iter : int
+
+    Returns
+    -------
+    Search
+
+    Raises
+    ------
+    CollapseError
+        If every one of them lost a component.
+    """
+    runs = [
+        em.run(expect, rule, optimum.run.state.candidate, max_iter=max_iter, tol=NEARLY)
+        for optimum in found.optima[:CARRIED]
+    ]
+    ended = [run for run in runs if run.collapsed is None]
+    if not ended:
+        raise collapse(runs)
+    return Search(distinct(ended, worth), found.runs)
+
+
+def finished(
+    expect: Expect, rule: Rule, found: Search, worth: Worth, *, max_iter: int, tol: float
+) -> Search:
+    """Follow the best optimum to the end, until its parameters stand still.
+
+    Parameters
+    ----------
+    expect : callable
+    rule : Rule
+    found : Search
+        Whose optima are reached nearly.
+    worth : callable
+    max_iter : int
+    tol : float
+        In nats.
+
+    Returns
+    -------
+    Search
+    """
+    best = Climber(expect, rule, worth, max_iter, tol).go_on(found.optima[0].run, tol)
+    if best.collapsed is not None:
+        return found
+    if best.converged:
+        settled = em.settle(expect, rule, best.state)
+        best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
+    first = found.optima[0]._replace(run=best, worth=worth(best.state))
+    return found._replace(optima=[first, *found.optima[1:]])
 
 
 def climb(

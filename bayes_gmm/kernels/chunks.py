@@ -10,11 +10,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache
 from threading import Lock
+from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu
@@ -25,8 +27,7 @@ from bayes_gmm.streams import blocks
 Expect = Callable[[LogQuadratic], SufficientStatistics]
 Kernel = Callable[..., SufficientStatistics]
 
-BLOCK_ROWS = 1 << 15
-THREADED_ROWS = 1 << 14  # fewer rows than this are done before a thread would have started
+BLOCK_ROWS = 1 << 14
 
 
 def expectation(
@@ -59,7 +60,10 @@ def expectation(
     origin, scale = observations.origin, observations.scale
     n_rows = observations.n_rows
     if threads is None:
-        threads = (os.cpu_count() or 1) if n_rows >= THREADED_ROWS else 1
+        threads = (os.cpu_count() or 1) if n_rows > block_rows else 1
+    one_blas_thread = (
+        ONE_BLAS_THREAD if observations.n_features > cpu.FEW_FEATURES else nullcontext()
+    )
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
         def one(place: int, rows: np.ndarray) -> SufficientStatistics:
@@ -70,7 +74,7 @@ def expectation(
         cut = enumerate(blocks(observations.values, block_rows))
         if threads == 1:
             return _total(one(*block) for block in cut)
-        with ONE_BLAS_THREAD:
+        with one_blas_thread:
             return _total(_in_order(_pool(threads), one, cut, ahead=4 * threads))
 
     return expect
@@ -101,22 +105,28 @@ class OneBlasThread:
     def __init__(self) -> None:
         self._lock = Lock()
         self._passes = 0
-        self._limits: threadpool_limits | None = None
+        self._limits: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
             if self._passes == 0:
-                self._limits = threadpool_limits(limits=1, user_api="blas")
+                self._limits = _blas().limit(limits=1, user_api="blas")
             self._passes += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._passes -= 1
-            if self._passes == 0 and self._limits is not None:
+            if self._passes == 0:
                 self._limits.restore_original_limits()
 
 
 ONE_BLAS_THREAD = OneBlasThread()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Find the BLAS libraries, once: it takes milliseconds."""
+    return ThreadpoolController()
 
 
 @cache

@@ -205,6 +205,18 @@ class Prior:
         return self.mean.shape[1]
 
     @property
+    def is_exchangeable(self) -> bool:
+        """Whether the prior says the same of every component, so that their order means nothing."""
+        fields = (
+            self.concentration,
+            self.mean,
+            self.mean_precision,
+            self.degrees_of_freedom,
+            self.scale,
+        )
+        return all((array == array[0]).all() for array in fields)
+
+    @property
     def is_proper(self) -> bool:
         """Whether the prior integrates to one, so that it can be sampled."""
         if not (self.mean_precision > 0).all():

@@ -56,9 +56,10 @@ def invariants(
     log_unit = np.log(scale).sum()
     log_prior_unit = n_components * (n_features + 2) * log_unit
     means, covariances = (means - origin) / scale, covariances / np.outer(scale, scale)
-    prior, pivot = (given.rescale(-origin / scale, 1 / scale) for given in (prior, pivot))
+    prior = prior.rescale(-origin / scale, 1 / scale)
+    pivot = pivot.rescale(-origin / scale, 1 / scale)
     rows = watched_rows(observations, pivot)
-    watched = (observations.values[rows] - origin) / scale
+    watched = (np.asarray(observations.values)[rows] - origin) / scale
     expect = expectation(observations)
 
     log_likelihood, log_prior = np.empty(shape), np.empty(shape)

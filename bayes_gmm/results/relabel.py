@@ -46,14 +46,16 @@ def relabel(
     # The divergence has no units, but an inverse keeps its digits only where features share theirs.
     units = np.sqrt(np.einsum("kii->ki", pivot.covariances).max(axis=0))
     pivot = pivot.rescale(np.zeros(n_features), 1 / units)
-    scaled = (weights, means / units, covariances / np.outer(units, units))
-    flat = [array.reshape(-1, *array.shape[2:]) for array in scaled]
+    phi, mu, sigma = (
+        array.reshape(-1, *array.shape[2:])
+        for array in (weights, means / units, covariances / np.outer(units, units))
+    )
     block = max(1, BLOCK_NUMBERS // (n_components * n_features * max(n_components, n_features)))
-    permutation = [
-        linear_sum_assignment(cost)[1]
-        for start in range(0, len(flat[0]), block)
-        for cost in divergence(*(array[start : start + block] for array in flat), pivot)
-    ]
+    permutation = []
+    for start in range(0, len(phi), block):
+        some = slice(start, start + block)
+        costs = divergence(phi[some], mu[some], sigma[some], pivot)
+        permutation += [linear_sum_assignment(cost)[1] for cost in costs]
     return np.array(permutation, dtype=np.int64).reshape(weights.shape)
 
 

@@ -8,6 +8,7 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.traversal import io_toposort
 from scipy import stats
 
+import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.pymc_model import pymc_model
 from bayes_gmm.model import mixture
@@ -180,6 +181,18 @@ def test_the_model_is_the_story_with_its_dims_named(problem):
     assert "Mixture(weights, MvNormal(means, covariances))" in model.str_repr()
 
 
+def test_the_map_estimate_of_em_is_where_the_density_of_the_parameters_is_flat():
+    data = bg.datasets.load("faithful")
+    theta = bg.parameters(bg.fit(data, 2, prior="default", seed=1))
+    model = bg.pymc_model(data, 2)
+    values = {name: getattr(theta, name) for name in ("weights", "means", "covariances")}
+    point = make_initial_point_fn(model=model, overrides=values)(0)
+    slope = model.compile_fn(model.dlogp(jacobian=False), mode=PYTHON)
+    assert np.abs(slope(point)).max() < 1e-3
+    beside = {name: value + 0.01 for name, value in point.items()}
+    assert np.abs(slope(beside)).max() > 1
+
+
 def two_components(n_features):
     rng = np.random.default_rng(n_features)
     x = rng.normal(size=(40, n_features)) * 10.0 ** np.arange(n_features) + 100
@@ -202,7 +215,7 @@ def draws_from_the_prior(model, n_draws, variables):
 @pytest.mark.parametrize("n_features", [1, 2, 3])
 def test_draws_from_the_prior_have_the_prior_as_their_distribution(n_features):
     _, prior, model = two_components(n_features)
-    drawn = draws_from_the_prior(model, 2000, ["weights", "means", "covariances"])
+    drawn = draws_from_the_prior(model, 1000, ["weights", "means", "covariances"])
     draws = {name: array.to_numpy()[0] for name, array in drawn.items()}
     alpha = prior.concentration
     for k in range(2):
