@@ -143,8 +143,7 @@ def fit(
     require_count("n_starts", n_starts)
     require_count("max_iter", max_iter)
     require_seed(seed)
-    if not (isinstance(tol, int | float) and tol > 0):
-        raise InputError(f"tol must be a positive number of nats; got {tol!r}")
+    require_tolerance(tol)
     observations = as_observations(X)
     structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
@@ -249,6 +248,9 @@ def select(
     from bayes_gmm.results.selection import Fitted, selection
 
     require_seed(seed)
+    require_tolerance(tol)
+    require_count("n_starts", n_starts)
+    require_count("max_iter", max_iter)
     sizes = list(n_components)
     for size in sizes:
         require_count("n_components", size)
@@ -573,6 +575,13 @@ def require_count(name: str, value: Any) -> None:
     """Check that an argument is a whole number of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a whole number >= 1; got {value!r}")
+
+
+def require_tolerance(tol: Any) -> None:
+    """Check that a tolerance is a positive number."""
+    number = isinstance(tol, int | float) and not isinstance(tol, bool)
+    if not (number and 0 < tol < np.inf):
+        raise InputError(f"tol must be a positive number of nats; got {tol!r}")
 
 
 def require_seed(seed: Any) -> None:

@@ -34,7 +34,7 @@ class ConvergenceWarning(UserWarning):
 
 
 class CollapseWarning(UserWarning):
-    """Some starts of EM lost a component and were set aside; the best of the others is returned."""
+    """Some refits of a bootstrap lost a component; the error bars are of the others."""
 
 
 class IdentificationWarning(UserWarning):

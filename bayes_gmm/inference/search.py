@@ -177,15 +177,26 @@ def finished(
     Returns
     -------
     Search
+
+    Raises
+    ------
+    CollapseError
+        If every optimum turns out to be the way to a pole.
     """
-    best = Climber(expect, rule, worth, max_iter, tol).go_on(found.optima[0].run, tol)
-    if best.collapsed is not None:
-        return found
+    optima = list(found.optima)
+    climber = Climber(expect, rule, worth, max_iter, tol)
+    best = climber.go_on(optima[0].run, tol)
+    while best.collapsed is not None:
+        # What looked like an optimum was the way to a pole; the next best may be one.
+        del optima[0]
+        if not optima:
+            raise collapse([best])
+        best = climber.go_on(optima[0].run, tol)
     if best.converged:
         settled = em.settle(expect, rule, best.state)
         best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
-    first = found.optima[0]._replace(run=best, worth=worth(best.state))
-    return found._replace(optima=[first, *found.optima[1:]])
+    first = optima[0]._replace(run=best, worth=worth(best.state))
+    return found._replace(optima=[first, *optima[1:]])
 
 
 def climb(

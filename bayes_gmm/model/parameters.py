@@ -78,7 +78,7 @@ class Parameters:
         weights = check_weights(self.weights)
         means = as_numbers("means", self.means)
         covariances = as_numbers("covariances", self.covariances)
-        if means.ndim != 2 or len(means) != len(weights):
+        if means.ndim != 2 or len(means) != len(weights) or means.shape[1] == 0:
             raise InputError(
                 f"means must have shape (K, D) with K = {len(weights)}, one row per weight; "
                 f"got {means.shape}"

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaln, multigammaln
 
+from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import normal
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
@@ -24,6 +25,7 @@ from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
 DEFAULT_MEAN_PRECISION = 0.01
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,9 @@ class Prior:
         if (fields["mean_precision"] < 0).any():
             raise InputError("mean_precision must be >= 0")
         fields["scale"] = symmetrized("scale", fields["scale"])
-        if (np.einsum("kii->ki", fields["scale"]) < 0).any():
-            raise InputError("scale has a negative variance; it must be a covariance matrix")
+        lowest = np.linalg.eigvalsh(fields["scale"])[:, [0, -1]]
+        if (lowest[:, 0] < -ROUNDING * np.abs(lowest[:, 1])).any():
+            raise InputError("scale has a negative variance in some direction; it must have none")
         for name, array in fields.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
@@ -143,8 +146,9 @@ class Prior:
         -------
         Prior
         """
-        rows = np.asarray(x, dtype=float)
-        rows = rows.reshape(len(rows), -1)
+        if not isinstance(n_components, int | np.integer) or n_components < 1:
+            raise InputError(f"n_components must be a whole number >= 1; got {n_components!r}")
+        rows = np.asarray(Observations.of(x, what="x").values)
         mean, covariance = normal.maximum_likelihood(rows)
         return cls.from_moments(mean, covariance * len(rows) / (len(rows) - 1), n_components)
 

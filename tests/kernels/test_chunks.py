@@ -55,7 +55,7 @@ def test_statistics_are_bitwise_the_same_for_any_number_of_threads(n_features):
     functions = theta.log_quadratic()
     alone = expectation(observations, threads=1, block_rows=600)(functions)
     for threads in (1, 2, 4):
-        for _ in range(5):
+        for _ in range(3):
             found = expectation(observations, threads=threads, block_rows=600)(functions)
             for name in FIELDS:
                 np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))

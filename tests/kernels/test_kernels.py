@@ -9,7 +9,7 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-FEATURES = [1, 2, 3, 5, 11, 12, 13, 20]  # written-out loops end at 12
+FEATURES = [1, 2, 3, 11, 12, 13, 20]  # written-out loops end at 12
 ROWS = [1, 2, 511, 512, 513, 1500]  # a chunk is 512 rows
 
 
@@ -46,7 +46,7 @@ def assert_agree(
 
 @pytest.mark.parametrize("n_rows", ROWS)
 @pytest.mark.parametrize("n_features", FEATURES)
-@pytest.mark.parametrize("n_components", [1, 2, 3, 7])
+@pytest.mark.parametrize("n_components", [1, 2, 7])
 def test_the_compiled_pass_is_the_reference(n_components, n_features, n_rows):
     rng = np.random.default_rng([n_components, n_features, n_rows])
     theta = random_parameters(rng, n_components, n_features, spread=1.0)

@@ -336,6 +336,7 @@ GOOD = {
         ("scale", [[1.0, 0.5], [0.0, 1.0]], ["scale", "symmetric"]),
         ("scale", [[-1.0, 0.0], [0.0, -1.0]], ["scale"]),
         ("scale", [1.0, 1.0], ["scale"]),
+        ("scale", [[1.0, 2.0], [2.0, 1.0]], ["scale"]),
     ],
 )
 def test_what_is_no_prior_is_refused(name, value, words):
