@@ -37,7 +37,7 @@ def whitener(covariance: TensorVariable) -> TensorVariable:
         Lower triangular.
     """
     sigma = covariance.type()
-    to_whitener = Whitener([sigma], [_inverse_of_triangle(pt.linalg.cholesky(sigma))], inline=True)
+    to_whitener = Whitener([sigma], [_inverse_of_triangle(pt.linalg.cholesky(sigma))])
     return pt.as_tensor_variable(to_whitener(covariance))
 
 
@@ -55,7 +55,7 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
     """
     w = whitener.type()
     factor = _inverse_of_triangle(w)
-    to_covariance = Covariance([w], [product(factor, factor.mT)], inline=True)
+    to_covariance = Covariance([w], [product(factor, factor.mT)])
     return pt.as_tensor_variable(to_covariance(whitener))
 
 

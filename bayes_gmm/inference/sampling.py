@@ -65,9 +65,10 @@ def sample(
         require_whole("cores", cores, 1)
     if seed is not None:
         require_whole("seed", seed, 0)
-    # With fast math the compiler may round differently when the code is loaded from the cache than
-    # when it has just been compiled, and a chain remembers the last bit.
-    with pytensor.config.change_flags(numba__fastmath=False):
+    # With fast math, code that has just been compiled may round differently from the same code out
+    # of the cache, and a chain remembers the last bit. The C compiler, which PyTensor would call
+    # for a few shapes if there is one, costs seconds and gains nothing.
+    with pytensor.config.change_flags(numba__fastmath=False, cxx=""):
         return pm.sample(
             draws,
             tune=tune,

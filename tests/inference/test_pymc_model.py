@@ -1,5 +1,6 @@
 import numpy as np
 import pymc as pm
+import pytensor
 import pytest
 import xarray as xr
 from pymc.initial_point import make_initial_point_fn
@@ -19,6 +20,13 @@ from tests.helpers import gradient, random_parameters, random_prior, refuses
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile
 SIZES = [(n_components, n_features) for n_components in (1, 2, 3) for n_features in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_c_compiler():
+    """PyTensor would compile parts of a Python function in C, for longer than they run."""
+    with pytensor.config.change_flags(cxx=""):
+        yield
 
 
 class Problem:
