@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 $(shell test -x $(BIN)/python || rm -f $(LOCKED) $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test validate lint docs lock wheel check-wheel clean
+.PHONY: help setup demo test validate lint bench-em bench-starts docs lock wheel check-wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+bench-em: $(READY) ## time an iteration of EM, ours against scikit-learn's
+	$(BIN)/python benchmarks/em.py
+
+bench-starts: $(READY) ## count how often a default fit finds the best optimum, ours and theirs
+	$(BIN)/python benchmarks/starts.py
 
 docs: $(READY) ## build the documentation, notebooks executed, into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html

@@ -445,7 +445,7 @@ def pymc_model(
         K.
     prior : "default" or Prior
     likelihood : str
-        "mixture" is `pymc.Mixture` over `pymc.MvNormal` components.
+        "mixture" is `pymc.Mixture` over a batch of multivariate normal components.
 
     Returns
     -------

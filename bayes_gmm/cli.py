@@ -127,6 +127,50 @@ def analyze(
         typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
 
 
+@app.command(name="select", short_help="Compare structures and numbers of components.")
+def select_model(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A built-in data set, or the path of a CSV file.")
+    ],
+    most: Annotated[int, typer.Option("--most", help="Largest number of components.")] = 9,
+    covariance: Annotated[
+        str, typer.Option(help="Structures, as VVV,EEE; or all that there are.")
+    ] = "all",
+    criterion: Annotated[str, typer.Option(help="bic, icl or aic.")] = "bic",
+    out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")
+    ] = None,
+    drop_missing: Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
+) -> None:
+    """Fit every covariance structure with 1, 2, ... components, and say which is best.
+
+    Prints the criterion of every fit, smaller being better, and draws it if a file is named.
+    """
+    import bayes_gmm as bg
+
+    if most < 1:
+        raise InputError(f"--most is {most}; the largest number of components must be at least 1")
+    frame, n_dropped = _read(data, columns, drop_missing)
+    if n_dropped:
+        typer.echo(f"{n_dropped} incomplete rows left out")
+    found = bg.select(
+        frame,
+        range(1, most + 1),
+        covariance=covariance if covariance == "all" else covariance.split(","),
+        criterion=criterion,
+        seed=seed,
+        progressbar=sys.stderr.isatty(),
+    )
+    typer.echo(str(found))
+    if out is not None:
+        bg.plots.selection(found).savefig(out)
+        typer.echo(f"Written: {out}")
+
+
 @app.command(short_help="List the built-in data sets, or export one.")
 def datasets(
     name: Annotated[

@@ -307,3 +307,24 @@ def test_a_place_that_cannot_be_written_is_named(capsys, tmp_path):
     said = fail(capsys, "simulate", "--out", tmp_path / "no" / "made.csv")
     assert "no" in said
     assert "n must be" in fail(capsys, "simulate", "-n", 0, "--out", tmp_path / "made.csv")
+
+
+def test_select_prints_the_grid_and_draws_it(tmp_path):
+    out = tmp_path / "bic.png"
+    printed = run("select", "faithful", "--most", 3, "--covariance", "EEE,VVV", "--out", out).stdout
+    assert "Best by BIC: EEE with 3 components" in printed
+    assert "smaller is better" in printed
+    assert f"Written: {out}" in printed
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--most", "0"], "--most is 0"),
+        (["--covariance", "EEX"], "covariance is 'EEX'"),
+        (["--criterion", "dic"], "criterion is 'dic'"),
+    ],
+)
+def test_select_refuses_what_it_does_not_know(capsys, arguments, said):
+    assert said in fail(capsys, "select", "faithful", *arguments)
