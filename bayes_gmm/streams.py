@@ -13,6 +13,7 @@ import numpy as np
 
 from bayes_gmm.errors import InputError
 
+MOST_HELD = 1 << 26  # bytes of a mapped file that are kept in memory
 CHUNK_ROWS = 1 << 16  # rows read at a time from a file
 FILES = (".csv", ".csv.gz", ".parquet")
 
@@ -94,20 +95,25 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
         yield from values.blocks(n_rows)
         return
     mapped = _mapping(values)
+    held = 0
     for start in range(0, len(values), n_rows):
-        yield values[start : start + n_rows]
-        if mapped is not None:
+        block = values[start : start + n_rows]
+        yield block
+        held += block.nbytes
+        if mapped is not None and held > MOST_HELD:
             mapped.madvise(mmap.MADV_DONTNEED)
+            held = 0
 
 
 def _mapping(values: np.ndarray) -> mmap.mmap | None:
     """Find the mapped file under an array, if its pages can be dropped and read again."""
-    if not isinstance(values, np.memmap) or values.mode == "c" or not hasattr(mmap.mmap, "madvise"):
-        return None
     base: Any = values
+    mode = "c"  # what was written to a private copy would be lost with its pages
     while isinstance(base, np.ndarray):
+        mode = getattr(base, "mode", mode)
         base = base.base
-    return base if isinstance(base, mmap.mmap) else None
+    can_drop = isinstance(base, mmap.mmap) and mode != "c" and hasattr(base, "madvise")
+    return base if can_drop else None
 
 
 def reader(X: Any, what: str = "X") -> Callable[[], Iterator[Any]] | None:

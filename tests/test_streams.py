@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import bayes_gmm as bg
+from bayes_gmm import streams
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.streams import Stream, blocks
@@ -109,3 +110,20 @@ def test_a_text_column_in_a_file_is_named(tmp_path):
 def test_a_posterior_needs_the_rows_in_memory(rows):
     with pytest.raises(InputError, match="all rows in memory"):
         bg.sample(lambda: iter([rows]), 2)
+
+
+def test_pages_of_a_mapped_file_are_handed_back_but_not_those_of_a_private_copy(
+    rows, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(streams, "MOST_HELD", 1000)
+    path = tmp_path / "rows.npy"
+    np.save(path, rows)
+    for mode, dropped in (("r", True), ("r+", True), ("c", False)):
+        mapped = np.load(path, mmap_mode=mode)
+        values = Observations.of(mapped).values
+        assert (streams._mapping(values) is not None) == dropped
+        if mode == "c":
+            mapped[0, 0] = 5.0
+        read = np.concatenate(list(blocks(values, 100)))
+        np.testing.assert_array_equal(read, mapped)
+    assert streams._mapping(rows) is None

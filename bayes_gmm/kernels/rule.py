@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from bayes_gmm.model import covariance
+from bayes_gmm.model import shared_parts
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
@@ -39,8 +39,8 @@ def compiled(function: Callable, **replaced: Callable) -> Callable:
     return njit(nogil=True, cache=True, error_model="numpy")(source)
 
 
-_spectrum = compiled(covariance.spectrum)
-_common_axes = compiled(covariance.common_axes, spectrum=_spectrum)
+_spectrum = compiled(shared_parts.spectrum)
+_common_axes = compiled(shared_parts.common_axes, spectrum=_spectrum)
 
 
 @cache

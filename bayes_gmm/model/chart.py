@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import helmert
 
-from bayes_gmm.model.covariance import MATRIX_CODES, Structure, common_axes
+from bayes_gmm.model.covariance import MATRIX_CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.shared_parts import common_axes
 
 
 class Chart(NamedTuple):
