@@ -43,14 +43,18 @@ def fit(path: Path) -> None:
 
 def main(folder: str, n_rows: int) -> None:
     path = Path(folder) / "rows.npy"
-    if n_rows:
-        write(path, n_rows)
-        # The peak of a process never falls, so the fit has one of its own.
-        subprocess.run([sys.executable, __file__, folder, "0"], check=True)
-        path.unlink()
-    else:
-        fit(path)
+    # Each in a process of its own: a peak never falls, and a child inherits its parent's.
+    for task in ("write", "fit"):
+        subprocess.run([sys.executable, __file__, folder, str(n_rows), task], check=True)
+    path.unlink()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000_000)
+    folder, n_rows = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000_000
+    match sys.argv[3:]:
+        case ["write"]:
+            write(Path(folder) / "rows.npy", n_rows)
+        case ["fit"]:
+            fit(Path(folder) / "rows.npy")
+        case _:
+            main(folder, n_rows)
