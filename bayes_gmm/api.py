@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError
+from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError, require_whole
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -61,7 +61,7 @@ def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.D
         raise InputError(
             f"parameters must be bayes_gmm.Parameters; got {type(parameters).__name__}"
         )
-    require_count("n", n)
+    require_whole("n", n, 1)
     require_seed(seed)
     x, z = mixture.sample(parameters, n, np.random.default_rng(seed))
     names = [f"x{j}" for j in range(parameters.n_features)]
@@ -139,9 +139,9 @@ def fit(
     from bayes_gmm.model.covariance import Structure
     from bayes_gmm.results.tree import point_tree
 
-    require_count("n_components", n_components)
-    require_count("n_starts", n_starts)
-    require_count("max_iter", max_iter)
+    require_whole("n_components", n_components, 1)
+    require_whole("n_starts", n_starts, 1)
+    require_whole("max_iter", max_iter, 1)
     require_seed(seed)
     require_tolerance(tol)
     observations = as_observations(X)
@@ -249,11 +249,11 @@ def select(
 
     require_seed(seed)
     require_tolerance(tol)
-    require_count("n_starts", n_starts)
-    require_count("max_iter", max_iter)
+    require_whole("n_starts", n_starts, 1)
+    require_whole("max_iter", max_iter, 1)
     sizes = list(n_components)
     for size in sizes:
-        require_count("n_components", size)
+        require_whole("n_components", size, 1)
     if not sizes:
         raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
     if criterion not in NAMES:
@@ -393,7 +393,7 @@ def standard_errors(
 
     if method not in SOURCES:
         raise InputError(f"method is {method!r}; choose one of {', '.join(SOURCES)}")
-    require_count("n_bootstrap", n_bootstrap)
+    require_whole("n_bootstrap", n_bootstrap, 1)
     if n_bootstrap == 1:
         raise InputError("n_bootstrap is 1, and one refit has no spread; ask for two at least")
     tails(ci_prob)
@@ -467,7 +467,7 @@ def pymc_model(
     """
     from bayes_gmm.inference.pymc_model import pymc_model as build
 
-    require_count("n_components", n_components)
+    require_whole("n_components", n_components, 1)
     observations = in_memory(as_observations(X))
     chosen = proper_prior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood)
@@ -532,13 +532,13 @@ def sample(
     """
     from bayes_gmm.inference import point
     from bayes_gmm.inference.pymc_model import pymc_model as build
-    from bayes_gmm.inference.sampling import SAMPLER
+    from bayes_gmm.inference.sampling import SAMPLER, require_settings
     from bayes_gmm.inference.sampling import sample as run
     from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.posterior_tree import posterior_tree
 
-    require_count("n_components", n_components)
-    require_seed(seed)
+    require_whole("n_components", n_components, 1)
+    require_settings(draws, tune, chains, cores, seed)
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     observations = in_memory(as_observations(X))
@@ -569,12 +569,6 @@ def sample(
         tune=tune,
         chains=chains,
     )
-
-
-def require_count(name: str, value: Any) -> None:
-    """Check that an argument is a whole number of at least one."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be a whole number >= 1; got {value!r}")
 
 
 def require_tolerance(tol: Any) -> None:

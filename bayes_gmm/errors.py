@@ -3,12 +3,16 @@
 An error says in one line which input it is about, what is wrong with it, and what to do.
 """
 
+from numbers import Integral
+from typing import Any
+
 __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
     "IdentificationWarning",
     "InputError",
+    "require_whole",
 ]
 
 
@@ -43,3 +47,22 @@ class IdentificationWarning(UserWarning):
     Sums over components (densities, predictions, the invariants of a posterior result) stay
     trustworthy; statements about "component 2" do not.
     """
+
+
+def require_whole(name: str, value: Any, least: int) -> None:
+    """Check that an argument is a whole number that is large enough.
+
+    Parameters
+    ----------
+    name : str
+        What the error message calls it.
+    value : object
+    least : int
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InputError(f"{name} must be a whole number >= {least}; got {value!r}")

@@ -5,14 +5,12 @@ poor; chains that begin anywhere spend the run in whichever mode is nearest and 
 the one that matters.
 """
 
-from typing import Any
-
 import numpy as np
 import pymc as pm
 import pytensor
 import xarray as xr
 
-from bayes_gmm.errors import InputError
+from bayes_gmm.errors import require_whole
 from bayes_gmm.model.parameters import Parameters
 
 SAMPLER = "nutpie"
@@ -58,13 +56,7 @@ def sample(
     InputError
         If a number is out of its range.
     """
-    require_whole("draws", draws, 1)
-    require_whole("tune", tune, 1)
-    require_whole("chains", chains, 1)
-    if cores is not None:
-        require_whole("cores", cores, 1)
-    if seed is not None:
-        require_whole("seed", seed, 0)
+    require_settings(draws, tune, chains, cores, seed)
     # With fast math, code that has just been compiled may round differently from the same code out
     # of the cache, and a chain remembers the last bit. The C compiler, which PyTensor would call
     # for a few shapes if there is one, costs seconds and gains nothing.
@@ -108,7 +100,14 @@ def initial_values(start: Parameters) -> dict[str, np.ndarray]:
     }
 
 
-def require_whole(name: str, value: Any, least: int) -> None:
-    """Check that an argument is a whole number that is large enough."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} must be a whole number >= {least}; got {value!r}")
+def require_settings(
+    draws: int, tune: int, chains: int, cores: int | None, seed: int | None
+) -> None:
+    """Check the numbers that `sample` takes, so that a caller can do so before any work."""
+    require_whole("draws", draws, 1)
+    require_whole("tune", tune, 1)
+    require_whole("chains", chains, 1)
+    if cores is not None:
+        require_whole("cores", cores, 1)
+    if seed is not None:
+        require_whole("seed", seed, 0)

@@ -148,14 +148,9 @@ def carried_over(expect: Expect, rule: Rule, found: Search, worth: Worth, max_it
     CollapseError
         If every one of them lost a component.
     """
-    runs = [
-        em.run(expect, rule, optimum.run.state.candidate, max_iter=max_iter, tol=NEARLY)
-        for optimum in found.optima[:CARRIED]
-    ]
-    ended = [run for run in runs if run.collapsed is None]
-    if not ended:
-        raise collapse(runs)
-    return Search(distinct(ended, worth), found.runs)
+    starts = [optimum.run.state.candidate for optimum in found.optima[:CARRIED]]
+    climbed = climb(expect, rule, starts, worth, max_iter=max_iter, tol=NEARLY)
+    return climbed._replace(runs=found.runs)
 
 
 def finished(
