@@ -74,6 +74,7 @@ def fit(
     *,
     covariance: str = "VVV",
     prior: Prior | str | None = None,
+    equal_weights: bool = False,
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -95,8 +96,10 @@ def fit(
         EVV VVV, or spherical, diag, tied, full; E or V for one feature.
     prior : None, "default" or Prior
         None is maximum likelihood; "default" is `Prior.default(X, n_components)`.
+    equal_weights : bool
+        Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
     n_starts : int
-        How many starting points EM climbs from; the best end is kept.
+        How many starting points are compared; the best go on, and the best of all is kept.
     max_iter : int
         Iterations allowed per start.
     tol : float
@@ -162,6 +165,7 @@ def fit(
         max_iter=max_iter,
         tol=tol,
         seed=seed,
+        equal_weights=equal_weights,
     )
     result = point_tree(
         estimate.parameters,
@@ -170,6 +174,7 @@ def fit(
         estimate.optimizer,
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
+        equal_weights=int(equal_weights),
         seed=seed,
     )
     if not result["optimizer_result"]["converged"]:
@@ -406,6 +411,7 @@ def standard_errors(
             fitted.parameters,
             fitted.prior,
             fitted.structure,
+            equal_weights=fitted.equal_weights,
             scheme=method,
             n_replicates=n_bootstrap,
             seed=seed,

@@ -6,6 +6,9 @@ The best known value of a problem is the best one that any fit of this run reach
 times the starts included. A fit counts as a hit when it ends within 0.1 nat of it. scikit-learn
 runs at its defaults (one k-means start, tol 1e-3), then with its tolerance small, so that its
 misses are of the optimum and not of convergence; it has no such covariance for some problems.
+
+Two times are compared: of one default fit, wherever it ends, and to the best optimum known, which
+is the time of a fit over the share of fits that reach it, as if one tried until one did.
 """
 
 import sys
@@ -88,11 +91,16 @@ def main(n_seeds: int) -> None:
     rates, times = np.array(hits), np.array(seconds)
     both = ~np.isnan(rates[:, 1])
     ratio = np.exp(np.mean(np.log(times[both, 0] / times[both, 1])))
+    reached = both & (rates[:, 0] > 0) & (rates[:, 2] > 0)
+    until = times[reached][:, [0, 2]] / rates[reached][:, [0, 2]]
+    same = np.exp(np.mean(np.log(until[:, 0] / until[:, 1])))
     print(f"\n{len(PROBLEMS)} problems x {n_seeds} seeds, within {HIT} nat of the best known:")
     print(f"  ours {rates[:, 0].mean():.1%}, {np.sum(rates[:, 0] < 0.8)} problems under 80%")
     print(f"  scikit-learn {rates[both, 1].mean():.1%} as it comes, {rates[both, 2].mean():.1%} ")
     print("    at a small tolerance, over the problems that it has a covariance type for")
     print(f"  time of a whole default fit, ours / scikit-learn's, geometric mean: {ratio:.2f}")
+    print(f"  time to the same optimum, the best known, theirs at a small tolerance: {same:.2f}")
+    print(f"    over {reached.sum()} problems; scikit-learn never found it in {(both & ~reached).sum()}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from helpers import assert_same_mixture, climb, from_labels, refuses
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
+from bayes_gmm.model.statistics import SufficientStatistics
 
 FAITHFUL = bg.datasets.load("faithful")
 IRIS = bg.datasets.load("iris", labels=True)
@@ -352,3 +353,32 @@ def test_a_prior_that_rewards_an_empty_component_never_wins_by_infinity(seed):
         return
     assert np.isfinite(outcome(result, "objective_final"))
     assert (bg.parameters(result).weights > 0).all()
+
+
+@pytest.mark.parametrize("prior", [None, "default"])
+def test_equal_weights_are_held_and_the_rest_is_the_best_under_them(prior):
+    data = FAITHFUL
+    held = bg.fit(data, 2, prior=prior, equal_weights=True, seed=1)
+    theta = bg.parameters(held)
+    np.testing.assert_array_equal(theta.weights, [0.5, 0.5])
+    assert outcome(held, "n_parameters") == 10
+    # Its own EM step, written with the book, changes nothing.
+    x = data.to_numpy(float)
+    share = mixture.responsibilities(x, theta)
+    statistics = SufficientStatistics.of(x, share, theta.means, 0.0)
+    flat = bg.Prior.flat(2, 2) if prior is None else bg.Prior.default(x, 2)
+    after = flat.posterior(statistics).mode()
+    np.testing.assert_allclose(after.means, theta.means, rtol=1e-7)
+    np.testing.assert_allclose(after.covariances, theta.covariances, rtol=1e-6)
+    assert outcome(held, "log_likelihood") < -1130.3
+
+
+def test_errors_of_a_fit_with_equal_weights_come_from_refits():
+    held = bg.fit(FAITHFUL, 2, equal_weights=True, seed=1)
+    with refuses("method", "'observed'", "bootstrap"):
+        bg.standard_errors(held)
+    table = bg.standard_errors(
+        held, method="bootstrap", n_bootstrap=5, seed=1, progressbar=False
+    ).table
+    assert (table.filter(like="weight", axis=0)["standard error"] == 0).all()
+    assert (table.filter(like="mean[", axis=0)["standard error"] > 0).all()

@@ -115,6 +115,7 @@ def bootstrap(
     prior: Prior | None,
     structure: Structure,
     *,
+    equal_weights: bool = False,
     scheme: str,
     n_replicates: int,
     seed: int | None,
@@ -134,6 +135,8 @@ def bootstrap(
     prior : Prior or None
         In the user's units; None is maximum likelihood.
     structure : Structure
+    equal_weights : bool
+        Whether every weight is held at 1 / K.
     scheme : str
         One of `SCHEMES`.
     n_replicates : int
@@ -155,7 +158,9 @@ def bootstrap(
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index,)))
         weights = draw(observations.n_rows, rng)
         try:
-            return _refit(observations, weights, parameters, prior, structure, floor)
+            return _refit(
+                observations.weighted(weights), parameters, prior, structure, floor, equal_weights
+            )
         except InputError:  # the rows drawn agree in some column, or a covariance is singular
             return None
 
@@ -166,18 +171,18 @@ def bootstrap(
 
 def _refit(
     observations: Observations,
-    weights: np.ndarray,
     parameters: Parameters,
     prior: Prior | None,
     structure: Structure,
     floor: np.ndarray,
+    equal_weights: bool,
 ) -> Refit | None:
     """Climb from the estimate with these row weights; None if a component is lost."""
-    view = standardized(observations.weighted(weights), structure)
+    view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
     flat = Prior.flat(parameters.n_components, parameters.n_features)
     own = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
-    rule = Rule(own, structure, floor / scale**2)
+    rule = Rule(own, structure, floor / scale**2, equal_weights=equal_weights)
     start = rule.at(parameters.rescale(-origin / scale, 1 / scale))
     run = em.run(expectation(view, threads=1), rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
     if run.collapsed is not None:

@@ -24,6 +24,8 @@ from bayes_gmm.model.statistics import SufficientStatistics
 
 ROUNDING = 4 * np.finfo(float).eps
 SETTLING_STEPS = 30
+PATIENCE = 3  # settling steps in a row that bring nothing, after which it ends
+LEVEL = 1e-12  # what the objective may differ by, relatively, and still be the same
 PLAIN_STEPS = 6  # how long to look at plain steps before deciding that they creep
 
 
@@ -217,7 +219,7 @@ def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
     EMState
     """
     history = Anderson()
-    best, smallest = state, np.inf
+    best, smallest, in_vain = state, np.inf, 0
     x = flatten(state.statistics)
     for _ in range(SETTLING_STEPS):
         previous = best.candidate.parameters
@@ -227,10 +229,14 @@ def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
         after = evaluate(expect, candidate)
         y = flatten(after.statistics)
         residual = float(np.abs(y - x).max())
-        lower = after.objective < best.objective - ROUNDING * abs(best.objective)
-        if lower or not residual < smallest:
+        if after.objective < state.objective - LEVEL * abs(state.objective):
             break
-        best, smallest = after, residual
+        if residual < smallest:
+            best, smallest, in_vain = after, residual, 0
+        else:
+            in_vain += 1
+            if in_vain == PATIENCE:
+                break
         history.push(x, y)
         guess = history.extrapolate()
         x = y if guess is None else guess

@@ -10,8 +10,10 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.blur import blurred
+from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.search import carried_over, climb, finished, search
 from bayes_gmm.kernels.chunks import Expect, expectation
+from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
@@ -25,10 +27,22 @@ Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candi
 
 
 class PointEstimate(NamedTuple):
-    """The best start's parameters in the user's units, and what the search reports."""
+    """The best start's parameters in the user's units, and what the search reports.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    optimizer : dict
+    optima : list of EMState
+        All distinct optima, the best first, in the coordinates (x - origin) / scale.
+    origin, scale : ndarray (D,)
+    """
 
     parameters: Parameters
     optimizer: dict[str, Any]
+    optima: list[EMState]
+    origin: np.ndarray
+    scale: np.ndarray
 
 
 def estimate(
@@ -43,6 +57,7 @@ def estimate(
     seed: int | list[int] | None,
     starts: Starts | None = None,
     blur: float = 0.0,
+    equal_weights: bool = False,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
 
@@ -62,6 +77,8 @@ def estimate(
         then no search, and the components keep their order.
     blur : float
         Variance of the cloud that each row stands for, in the user's units.
+    equal_weights : bool
+        Hold every weight at 1 / K.
 
     Returns
     -------
@@ -94,11 +111,14 @@ def estimate(
         worth = spurious.penalized(covariance, n_rows)
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
-    rule = Rule(standard_prior, structure, _conditional_variances(covariance, view))
+    variances = _conditional_variances(covariance, view)
+    rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
     if starts is None:
         seeds = initialize.seeds(data, n_components, n_starts, rng)
-        found = search(explore, rule, seeds, worth, data, rng, max_iter=max_iter, tol=tol)
+        share = 1.0 if sample is view else n_rows / data.counts.sum()
+        climb_all = climber(rule, data.rows, share * data.counts)
+        found = search(explore, rule, climb_all, seeds, worth, data, rng, max_iter=max_iter)
         if sample is not view:
             found = carried_over(expect, rule, found, worth, max_iter)
         found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
@@ -130,11 +150,12 @@ def estimate(
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
         "entropy": entropy(best.state.candidate.log_quadratic, best.state.statistics),
-        "n_parameters": n_components * (n_features + 1)
-        - 1
+        "n_parameters": (0 if equal_weights else n_components - 1)
+        + n_components * n_features
         + structure.n_parameters(n_components, n_features),
     }
-    return PointEstimate(parameters, optimizer)
+    optima = [optimum.run.state for optimum in found.optima]
+    return PointEstimate(parameters, optimizer, optima, origin, scale)
 
 
 def standardized(observations: Observations, structure: Structure) -> Observations:

@@ -1,7 +1,9 @@
-"""The search for the best optimum: many short climbs, the most promising ones finished.
+"""The search for the best optimum: many short climbs, ever fewer ever longer, then swaps.
 
 The likelihood of a mixture has many local maxima, and EM ends in the one it starts under. A few
-iterations tell promising starts from poor ones; only the best of them are followed to the end.
+steps tell promising starts from poor ones, so that only the best go on, and few to the end. From
+the best optimum so far the search goes on by swaps: a component is taken from where it may be idle
+and put where it may be missing.
 """
 
 from collections.abc import Iterable
@@ -14,13 +16,20 @@ from bayes_gmm.inference import em
 from bayes_gmm.inference.initialize import Sketch
 from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.climb import Climb, ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
-SHORT = 15
-FINISHED = 5
-SWAPS = 20
-NEAR = 3.0  # nats below the best so far that a short climb may be and still be worth following
+# How many steps every start is given, and how many more so many of the best after that.
+FIRST_LOOK = 15
+ROUNDS = ((12, 15), (5, 30))
+LONG = 150  # plain steps of a climb before it is handed to the loop that accelerates
+SWAPS = 10  # for each component
+AT_ONCE = 5  # swaps tried from one optimum before the best of them is the next
+SWAP_LOOK = 8  # steps that a swap is given
+NEAR = 10.0  # nats below the best so far that it may then be and still be worth following
+FAR = 3.0  # the same, after `SWAP_AGAIN` steps more
+SWAP_AGAIN = 40
 NEARLY = 1e-2  # nats; how closely optima are approached until the best one is known
 CARRIED = 3  # optima of a part of the data that are followed on the whole
 SAME = 5e-2  # nats; optima this close are one
@@ -52,7 +61,7 @@ class Search(NamedTuple):
     optima : list of Optimum
         Distinct local maxima, the best one first.
     runs : list of EMResult
-        One per start, in order; those not followed stop after `SHORT` iterations.
+        One per start, in order, as far as each was followed.
     """
 
     optima: list[Optimum]
@@ -62,28 +71,28 @@ class Search(NamedTuple):
 def search(
     expect: Expect,
     rule: Rule,
+    climb_all: ClimbAll,
     seeds: Iterable[SufficientStatistics],
     worth: Worth,
     data: Sketch,
     rng: np.random.Generator,
     *,
     max_iter: int,
-    tol: float,
 ) -> Search:
-    """Climb a little from every start, and nearly to the end from the most promising.
+    """Climb a little from every start, nearly to the end from the most promising, and swap.
 
     Parameters
     ----------
     expect : callable
     rule : Rule
+    climb_all : callable
+        Plain steps from many starts at once, on the same data.
     seeds : iterable of SufficientStatistics
     worth : callable
         What to rank states by.
     data : Sketch
     rng : numpy.random.Generator
     max_iter : int
-    tol : float
-        In nats.
 
     Returns
     -------
@@ -96,33 +105,23 @@ def search(
 
     References
     ----------
-    Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM.
+    Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
+    Zhao, Hautamaki & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
-    climber = Climber(expect, rule, worth, max_iter, tol)
-    runs = [climber.short(rule.maximize(seed, seed.second)) for seed in seeds]
-    standing = sorted(
-        (i for i, run in enumerate(runs) if run.collapsed is None),
-        key=lambda i: worth(runs[i].state),
-        reverse=True,
-    )
-    followed: list[em.EMResult] = []
-    for i in standing:
-        if len(followed) == FINISHED:
-            break
+    climber = Climber(expect, rule, climb_all, worth, max_iter)
+    runs = climber.look([rule.maximize(seed, seed.second) for seed in seeds], FIRST_LOOK)
+    standing = list(range(len(runs)))
+    for keep, steps in ROUNDS:
+        standing = climber.ranked(runs, standing)[:keep]
+        for i, run in zip(standing, climber.on([runs[i] for i in standing], steps), strict=True):
+            runs[i] = run
+    for i in climber.ranked(runs, standing):
         runs[i] = climber.follow(runs[i])
-        if runs[i].collapsed is None:
-            followed.append(runs[i])
+    followed = [runs[i] for i in standing if runs[i].collapsed is None]
     if not followed:
         raise collapse(runs)
-    best = max(followed, key=lambda run: worth(run.state))
-    if len(best.parameters.weights) > 1:
-        for _ in range(SWAPS):
-            run = climber.short(swapped(best.state, data, rule, rng))
-            if run.collapsed is None and worth(run.state) > worth(best.state) - NEAR:
-                run = climber.follow(run)
-                if run.collapsed is None:
-                    followed.append(run)
-                    best = max(best, run, key=lambda run: worth(run.state))
+    if rule.n_components > 1:
+        followed += climber.swap(max(followed, key=climber.value), data, rng)
     return Search(distinct(followed, worth), runs)
 
 
@@ -179,19 +178,25 @@ def finished(
         If every optimum turns out to be the way to a pole.
     """
     optima = list(found.optima)
-    climber = Climber(expect, rule, worth, max_iter, tol)
-    best = climber.go_on(optima[0].run, tol)
+
+    def to_the_end(run: em.EMResult) -> em.EMResult:
+        limit = max_iter - len(run.objectives) + 1
+        return joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
+
+    best = to_the_end(optima[0].run)
     while best.collapsed is not None:
         # What looked like an optimum was the way to a pole; the next best may be one.
         del optima[0]
         if not optima:
             raise collapse([best])
-        best = climber.go_on(optima[0].run, tol)
+        best = to_the_end(optima[0].run)
     if best.converged:
         settled = em.settle(expect, rule, best.state)
         best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
     first = optima[0]._replace(run=best, worth=worth(best.state))
-    return found._replace(optima=[first, *optima[1:]])
+    # Another may have been the same optimum, left a little lower.
+    others = [o for o in optima[1:] if abs(o.run.state.objective - best.state.objective) >= SAME]
+    return found._replace(optima=[first, *others])
 
 
 def climb(
@@ -246,28 +251,80 @@ class Climber(NamedTuple):
 
     expect: Expect
     rule: Rule
+    climb_all: ClimbAll
     worth: Worth
     max_iter: int
-    tol: float
 
-    def short(self, start: Candidate) -> em.EMResult:
-        """A few iterations."""
-        limit = min(SHORT, self.max_iter)
-        return em.run(self.expect, self.rule, start, max_iter=limit, tol=self.tol)
+    def value(self, run: em.EMResult) -> float:
+        """Say what a run is worth where it stands."""
+        return self.worth(run.state)
+
+    def ranked(self, runs: list[em.EMResult], which: list[int]) -> list[int]:
+        """Numbers of the runs that have not collapsed, the best first."""
+        alive = [i for i in which if runs[i].collapsed is None]
+        return sorted(alive, key=lambda i: self.value(runs[i]), reverse=True)
+
+    def look(self, starts: list[Candidate], steps: int) -> list[em.EMResult]:
+        """A few plain steps from every start."""
+        return [run_of(c) for c in self.climb_all(starts, min(steps, self.max_iter), NEARLY)]
+
+    def left(self, run: em.EMResult) -> int:
+        """How many iterations a run may still take."""
+        return self.max_iter - len(run.objectives) + 1
+
+    def on(self, runs: list[em.EMResult], steps: int) -> list[em.EMResult]:
+        """A few steps more of every run that has not arrived."""
+        going = [run for run in runs if not run.converged]
+        steps = min([steps, *map(self.left, going)])
+        further = iter(self.look([run.state.candidate for run in going], steps))
+        return [run if run.converged else joined(run, next(further)) for run in runs]
 
     def follow(self, run: em.EMResult) -> em.EMResult:
         """Up to the optimum, nearly."""
-        return self.go_on(run, max(self.tol, NEARLY))
+        (run,) = self.on([run], LONG)
+        if run.converged or run.collapsed is not None:
+            return run
+        rest = em.run(self.expect, self.rule, run.state, max_iter=self.left(run), tol=NEARLY)
+        return joined(run, rest)
 
-    def go_on(self, run: em.EMResult, tol: float) -> em.EMResult:
-        """Iterate further where a run stopped."""
-        limit = self.max_iter - len(run.objectives) + 1
-        rest = em.run(self.expect, self.rule, run.state, max_iter=limit, tol=tol)
-        return rest._replace(objectives=run.objectives + rest.objectives[1:])
+    def swap(self, best: em.EMResult, data: Sketch, rng: np.random.Generator) -> list[em.EMResult]:
+        """Optima near the best one so far, by taking components away and starting them elsewhere.
+
+        Most swaps lead back; those that have come to a halt no higher than the best are dropped.
+        """
+        found: list[em.EMResult] = []
+        for _ in range(SWAPS * self.rule.n_components // AT_ONCE):
+            top = best.state.objective
+            starts = [swapped(best.state, data, self.rule, rng) for _ in range(AT_ONCE)]
+            runs = [r for r in self.look(starts, SWAP_LOOK) if r.state.objective > top - NEAR]
+            for run in self.on(runs, SWAP_AGAIN):
+                height = run.state.objective
+                if height < top + NEARLY if run.converged else height < top - FAR:
+                    continue
+                end = self.follow(run)
+                if end.collapsed is None:
+                    found.append(end)
+                    best = max(best, end, key=self.value)
+        return found
+
+
+def run_of(climb: Climb) -> em.EMResult:
+    """Take a compiled climb for a run of EM."""
+    state = em.EMState(climb.candidate, climb.statistics, climb.objectives[-1])
+    lost = climb.lost if climb.lost >= 0 else None
+    return em.EMResult(state, climb.objectives, climb.converged, lost)
+
+
+def joined(run: em.EMResult, rest: em.EMResult) -> em.EMResult:
+    """One run made of two, the second of which began where the first ended."""
+    return rest._replace(objectives=run.objectives + rest.objectives[1:])
 
 
 def swapped(state: em.EMState, data: Sketch, rule: Rule, rng: np.random.Generator) -> Candidate:
     """Take one component away and start another in its stead, on a row drawn at random.
+
+    The new one is up to ten times smaller than the others, in rows and in variance alike: what is
+    missing may be of any size.
 
     Parameters
     ----------
@@ -287,11 +344,12 @@ def swapped(state: em.EMState, data: Sketch, rule: Rule, rng: np.random.Generato
     statistics = state.statistics
     out = int(rng.integers(len(statistics.count)))
     kept = np.arange(len(statistics.count)) != out
-    share = statistics.count.mean() / 2
+    smaller = 10 ** -rng.random()
+    share = smaller * statistics.count.mean() / 2
     pooled = statistics.scatter[kept].sum(axis=0) / statistics.count[kept].sum()
     count, first = statistics.count.copy(), statistics.first.copy()
     second, center = statistics.second.copy(), statistics.center.copy()
-    count[out], first[out], second[out] = share, 0.0, share * pooled
+    count[out], first[out], second[out] = share, 0.0, share * smaller * pooled
     center[out] = data.draw(rng)
     moved = SufficientStatistics(0.0, count, first, second, center)
     return rule.maximize(moved, state.candidate.parameters.covariances)

@@ -129,6 +129,26 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def in_parts(work: Callable[[slice], None], n: int, *, busy: bool) -> None:
+    """Do independent pieces of work, some on each core.
+
+    Parameters
+    ----------
+    work : callable
+        Does the pieces of a slice of range(n), without holding the GIL.
+    n : int
+    busy : bool
+        Whether the work is worth several threads.
+    """
+    threads = min(os.cpu_count() or 1, n) if busy else 1
+    if threads == 1:
+        work(slice(0, n))
+        return
+    edges = [n * i // threads for i in range(threads + 1)]
+    with ONE_BLAS_THREAD:
+        list(_pool(threads).map(work, map(slice, edges, edges[1:])))
+
+
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Return worker threads, started once and kept."""

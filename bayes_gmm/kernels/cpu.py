@@ -8,6 +8,8 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 `chunks.expectation` runs it on several blocks of rows at a time.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 
@@ -16,7 +18,8 @@ from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 
 CHUNK = 512
-FEW_FEATURES = 12  # up to here written-out loops beat BLAS on a chunk
+FEW_FEATURES = 14  # up to here written-out loops beat BLAS on a chunk
+PANEL = 8  # features at a time in a product by BLAS
 REASSOCIATE = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -37,12 +40,25 @@ def accumulate(
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    loop = _few_features if n_features <= FEW_FEATURES else _many_features
     row_weights = UNWEIGHTED if weights is None else weights
-    log_normalizer = loop(
+    log_normalizer = loop(n_features)(
         x, row_weights, origin, 1 / scale, offset, center, whitener, count, first, second
     )
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
+
+
+def loop(n_features: int) -> Callable:
+    """Choose the compiled loop over rows that is faster with so many features.
+
+    Parameters
+    ----------
+    n_features : int
+
+    Returns
+    -------
+    callable
+    """
+    return _few_features if n_features <= FEW_FEATURES else _many_features
 
 
 @njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
@@ -162,49 +178,91 @@ def _few_features(
 def _many_features(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
-    """Run the pass with the products of matrices by BLAS; adds to count, first and second."""
+    """Run the pass with the products of matrices by BLAS; adds to count, first and second.
+
+    A whitener is triangular and a second moment symmetric, so half of each product need not be
+    made. Panels of a few features, each multiplied only as far as its own diagonal, save nearly
+    that half at the full speed of gemm; trmm and syrk, which exist for this, are slower here.
+    Every product is a whole chunk wide: rows beyond the last have a share of zero.
+    """
     n_rows, n_features = x.shape
     n_components = offset.size
-    rows = np.empty((CHUNK, n_features))
-    residual = np.empty((CHUNK, n_features))
-    whitened = np.empty((CHUNK, n_features))
-    weighted = np.empty((CHUNK, n_features))
-    product_of_rows = np.empty((n_features, n_features))
+    rows = np.zeros((n_features, CHUNK))
+    residual = np.empty((n_features, CHUNK))
+    panel = np.empty((PANEL, CHUNK))
+    square = np.empty(PANEL * n_features)
     log_rho = np.empty((n_components, CHUNK))
     peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     product = np.empty(CHUNK // 32)
+    packed = _packed(whitener)
     log_normalizer = 0.0
     for start in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - start)
         for i in range(n):
             for j in range(n_features):
-                rows[i, j] = (x[start + i, j] - origin[j]) * inverse_scale[j]
+                rows[j, i] = (x[start + i, j] - origin[j]) * inverse_scale[j]
         for k in range(n_components):
-            for i in range(n):
-                for j in range(n_features):
-                    residual[i, j] = rows[i, j] - center[k, j]
-            np.dot(residual[:n], whitener[k].T, whitened[:n])
-            for i in range(n):
-                squared = 0.0
-                for j in range(n_features):
-                    squared += whitened[i, j] * whitened[i, j]
-                log_rho[k, i] = offset[k] - 0.5 * squared
+            value = log_rho[k]
+            value[:] = offset[k]
+            _subtract(rows, center[k], residual)
+            place = 0
+            for low in range(0, n_features, PANEL):
+                high = min(low + PANEL, n_features)
+                size = (high - low) * high
+                block = packed[k, place : place + size].reshape((high - low, high))
+                np.dot(block, residual[:high], panel[: high - low])
+                for j in range(high - low):
+                    whitened = panel[j]
+                    for i in range(CHUNK):
+                        value[i] -= 0.5 * whitened[i] * whitened[i]
+                place += size
         log_normalizer += _normalize(
             log_rho, weights[start : start + n], peak, total, product, scratch, n
         )
         for k in range(n_components):
             share = log_rho[k]
-            sum_of_shares = 0.0
-            for i in range(n):
-                sum_of_shares += share[i]
-                for j in range(n_features):
-                    residual[i, j] = rows[i, j] - center[k, j]
-                    weighted[i, j] = share[i] * residual[i, j]
-                    first[k, j] += weighted[i, j]
-            count[k] += sum_of_shares
-            np.dot(weighted[:n].T, residual[:n], product_of_rows)
-            second[k] += product_of_rows
+            share[n:] = 0.0
+            count[k] += share.sum()
+            _subtract(rows, center[k], residual)
+            for low in range(0, n_features, PANEL):
+                high = min(low + PANEL, n_features)
+                for j in range(low, high):
+                    d, weighted = residual[j], panel[j - low]
+                    sum_first = 0.0
+                    for i in range(CHUNK):
+                        weighted[i] = share[i] * d[i]
+                        sum_first += weighted[i]
+                    first[k, j] += sum_first
+                block = square[: (high - low) * high].reshape((high - low, high))
+                np.dot(panel[: high - low], residual[:high].T, block)
+                second[k, low:high, :high] += block
+    _mirror(second)
     return log_normalizer
+
+
+@njit(nogil=True, cache=True)
+def _subtract(rows, center, residual):  # pragma: no cover - compiled
+    """Residuals about a center, (D, CHUNK)."""
+    for j in range(center.size):
+        column, d, c = rows[j], residual[j], center[j]
+        for i in range(CHUNK):
+            d[i] = column[i] - c
+
+
+@njit(nogil=True, cache=True)
+def _packed(whitener):  # pragma: no cover - compiled
+    """Lay the panels of each whitener, cut at the diagonal, one after another, (K, D * D)."""
+    n_components, n_features = whitener.shape[:2]
+    packed = np.empty((n_components, n_features * n_features))
+    for k in range(n_components):
+        place = 0
+        for low in range(0, n_features, PANEL):
+            high = min(low + PANEL, n_features)
+            for j in range(low, high):
+                for m in range(high):
+                    packed[k, place] = whitener[k, j, m]
+                    place += 1
+    return packed
 
 
 @njit(nogil=True, cache=True)

@@ -13,6 +13,7 @@ from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.shared_parts import SINGULAR
 from bayes_gmm.model.statistics import SufficientStatistics
 
 # A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
@@ -39,8 +40,23 @@ def compiled(function: Callable, **replaced: Callable) -> Callable:
     return njit(nogil=True, cache=True, error_model="numpy")(source)
 
 
-_spectrum = compiled(shared_parts.spectrum)
-_common_axes = compiled(shared_parts.common_axes, spectrum=_spectrum)
+HELPERS: dict[str, Callable] = {}  # what the families call; each may call those before it
+for helper in (
+    shared_parts.divided,
+    shared_parts.pool,
+    shared_parts.geometric_mean,
+    shared_parts.on_axes,
+    shared_parts.compose,
+    shared_parts.invert,
+    shared_parts.is_definite,
+    shared_parts.turn_columns,
+    shared_parts.turn,
+    shared_parts.own_axes,
+    shared_parts.joint_axes,
+    shared_parts.spectrum,
+    shared_parts.common_axes,
+):
+    HELPERS[helper.__name__] = compiled(helper, **HELPERS)
 
 
 @cache
@@ -55,7 +71,7 @@ def family(structure: Structure) -> Callable:
     -------
     callable
     """
-    return compiled(structure.family, spectrum=_spectrum, common_axes=_common_axes)
+    return compiled(structure.family, **HELPERS)
 
 
 class Candidate(NamedTuple):
@@ -97,7 +113,7 @@ class Rule:
         *,
         equal_weights: bool = False,
     ) -> None:
-        self._project = family(structure)
+        self.project = family(structure)
         self._equal = structure.volume == "E", structure.shape == "E"
         self._floor = VARIANCE_FLOOR * data_variances
         self._prior = tuple(
@@ -110,8 +126,18 @@ class Rule:
                 prior.scale,
             )
         )
-        self._log_normalizer = prior.log_normalizer
+        self.log_normalizer = prior.log_normalizer
         self._equal_weights = equal_weights
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+        return len(self._prior[0])
+
+    @property
+    def closed_over(self) -> tuple:
+        """What the compiled loop is given: equal volume, shape and weights, floor, prior."""
+        return (*self._equal, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
         """M-step, the twin of `prior.posterior(statistics).mode(structure, previous)`.
@@ -126,7 +152,7 @@ class Rule:
         -------
         Candidate
         """
-        weights, means, scatter, spread, empty = _pool(
+        weights, means, scatter, spread, empty = pooled(
             statistics.count,
             statistics.first,
             statistics.second,
@@ -136,7 +162,7 @@ class Rule:
         if self._equal_weights:
             weights[:] = 1 / len(weights)
         try:
-            covariances = self._project(scatter, spread, previous, *self._equal)
+            covariances = self.project(scatter, spread, previous, *self._equal)
         except np.linalg.LinAlgError:
             # Some matrix is singular, and the component with the fewest rows is why.
             return self._candidate(weights, means, scatter, int(np.argmin(spread)))
@@ -163,19 +189,19 @@ class Rule:
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
     ) -> Candidate:
-        offset, whitener, log_kernel, singular = _factor(
+        offset, whitener, log_kernel, singular = factored(
             weights, means, covariances, self._floor, *self._prior
         )
         return Candidate(
             Parameters.trusted(weights, means, covariances),
             LogQuadratic(offset, means, whitener),
-            log_kernel + self._log_normalizer,
+            log_kernel + self.log_normalizer,
             empty if empty >= 0 else singular,
         )
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _pool(
+def pooled(
     count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
     """Posterior of the conjugate prior: weights, means at the mode, and what Sigma is made of."""
@@ -209,12 +235,13 @@ def _pool(
                     - n * shift * other
                     + pull * distance * (center[k, j] + other - prior_mean[k, j])
                 )
-    weights /= total
+    for k in range(n_components):
+        weights[k] /= total
     return weights, means, scatter, spread, empty
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _factor(
+def factored(
     weights,
     means,
     covariances,
@@ -238,7 +265,7 @@ def _factor(
             pivot = covariances[k, j, j]
             for m in range(j):
                 pivot -= factor[j, m] * factor[j, m]
-            if not pivot > floor[j] and lost < 0:
+            if not pivot > max(floor[j], SINGULAR * covariances[k, j, j]) and lost < 0:
                 lost = k
             factor[j, j] = np.sqrt(pivot)
             half_log_det += 0.5 * np.log(pivot)

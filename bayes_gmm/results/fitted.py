@@ -37,6 +37,8 @@ class Fitted(NamedTuple):
     estimator : str
         MLE or MAP.
     features : tuple of str
+    equal_weights : bool
+        Whether every weight was held at 1 / K.
     """
 
     observations: Observations
@@ -45,6 +47,7 @@ class Fitted(NamedTuple):
     prior: Prior | None
     estimator: str
     features: tuple[str, ...]
+    equal_weights: bool = False
 
     @classmethod
     def of(cls, result: Any, X: Any = None) -> "Fitted":
@@ -79,6 +82,7 @@ class Fitted(NamedTuple):
             prior_of(result),
             str(result.attrs["estimator"]),
             features,
+            bool(result.attrs.get("equal_weights", 0)),
         )
 
 

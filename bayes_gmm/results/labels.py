@@ -51,13 +51,14 @@ def labelled(
     """
     own = {**DIMS, **(dims or {})}
     variables = {name: ((*leading, *own.get(name, ())), value) for name, value in arrays.items()}
-    dataset = xr.Dataset(variables)
-    coordinates: dict[str, Any] = {
-        "feature": list(feature_names),
-        "feature_bis": list(feature_names),
-        "obs_id": index,
+    sizes = {
+        dim: size
+        for on, value in variables.values()
+        for dim, size in zip(on, np.shape(value), strict=True)
     }
-    for dim, size in dataset.sizes.items():
-        values = coordinates.get(str(dim))
-        dataset = dataset.assign_coords({dim: np.arange(size) if values is None else values})
-    return dataset
+    known = {"feature": list(feature_names), "feature_bis": list(feature_names), "obs_id": index}
+    coordinates: dict[str, Any] = {}
+    for dim, size in sizes.items():
+        values = known.get(dim)
+        coordinates[dim] = np.arange(size) if values is None else values
+    return xr.Dataset(variables, coordinates)

@@ -7,6 +7,7 @@ from helpers import random_covariances, random_parameters, random_prior
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 
@@ -57,6 +58,27 @@ def test_an_empty_or_singular_component_is_named(lost):
     second[lost] = np.outer(totals.first[lost], totals.first[lost]) / totals.count[lost]
     flat = SufficientStatistics(0.0, totals.count, totals.first, second, totals.center)
     assert rule.maximize(flat, totals.second).lost == lost
+
+
+@pytest.mark.parametrize("lost", range(K))
+@pytest.mark.parametrize("code", ["EVE", "VVE", "VVV"])
+def test_a_component_on_a_plane_is_named_whatever_it_shares(code, lost):
+    rng = np.random.default_rng(6)
+    structure, totals = Structure.of(code, D), statistics(rng)
+    rule = Rule(Prior.flat(K, D), structure, np.ones(D))
+    second = totals.scatter
+    second[lost] -= second[lost, :, :1] * second[lost, :1] / second[lost, 0, 0]
+    flat = SufficientStatistics(0.0, totals.count, 0 * totals.first, second, totals.center)
+    assert rule.maximize(flat, totals.second).lost == lost
+
+
+@pytest.mark.parametrize(("rest", "lost"), [(1e-15, 1), (1e-14, 1), (1e-11, -1)])
+def test_what_rounding_leaves_of_a_variance_is_no_spread(rest, lost):
+    """However narrow the data are in some direction: fewer than three digits say nothing."""
+    rule = Rule(Prior.flat(2, 2), Structure.of("VVV", 2), np.array([1.0, 1e-10]))
+    narrow = [[1.0, 1.0 - rest], [1.0 - rest, 1.0]]
+    theta = Parameters([0.5, 0.5], np.zeros((2, 2)), [[[1.0, 0.5], [0.5, 1.0]], narrow])
+    assert rule.at(theta).lost == lost
 
 
 def test_raw_moments_there_and_back():

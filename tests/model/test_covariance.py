@@ -112,3 +112,57 @@ def test_an_inner_iteration_may_set_out_anywhere():
             for _ in range(5)
         ]
         assert np.ptp(values) < 1e-6, code
+
+
+@pytest.mark.parametrize("code", ["EEV", "VEV", "EVV", "EVE", "VVE", "VEE"])
+def test_one_component_keeps_its_covariance_to_the_last_digits_in_any_units(code):
+    rng = np.random.default_rng(9)
+    units = np.array([1e-6, 1e6, 1.0, 1e3])
+    scatter, weight = random_covariances(rng, 1, 4) * np.outer(units, units), np.array([7.0])
+    found = Structure.of(code, 4).covariances(scatter, weight, scatter)
+    np.testing.assert_allclose(
+        found[0] / np.outer(units, units),
+        scatter[0] / 7 / np.outer(units, units),
+        rtol=1e-10,
+        atol=1e-12,
+    )
+
+
+def test_components_that_share_a_shape_share_it_in_the_order_of_their_eigenvalues():
+    """Features that differ much in spread change the method, and not the minimum."""
+    rng = np.random.default_rng(10)
+    shapes, turns = [100.0, 1e-2, 1.0], Rotation.random(2, random_state=1).as_matrix()
+    scatter = (turns * shapes) @ turns.swapaxes(1, 2)
+    scatter[1] = np.diag(shapes)  # graded, so that this one's axes are found by rotations
+    weight = rng.uniform(5, 30, 2)
+    scatter *= weight[:, None, None]
+    found = Structure.of("EEV", 3).covariances(scatter, weight, scatter)
+    np.testing.assert_allclose(found, scatter / weight[:, None, None], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("code", ["EVE", "VVE"])
+def test_an_inner_iteration_never_ends_above_where_it_set_out(code):
+    """It finds the axes of the previous covariances again, whatever they are, and goes on there."""
+    rng = np.random.default_rng(11)
+    structure = Structure.of(code, 4)
+    for _ in range(50):
+        axes = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+        variances = 10 ** rng.uniform(-5, 0, (3, 4))
+        if code == "EVE":
+            variances /= np.exp(np.log(variances).mean(axis=1, keepdims=True))
+        previous = (axes * variances[:, None, :]) @ axes.T
+        weight = rng.uniform(5, 20, 3)
+        scatter = previous * weight[:, None, None]
+        scatter += 10 ** rng.uniform(-9, 0) * random_covariances(rng, 3, 4)
+        before = objective(previous, scatter, weight)
+        after = objective(structure.covariances(scatter, weight, previous), scatter, weight)
+        assert after <= before + 1e-9 * abs(before)
+
+
+@pytest.mark.parametrize("code", ["EVE", "VVE"])
+def test_a_scatter_without_spread_in_some_direction_is_left_as_it_is(code):
+    rng = np.random.default_rng(12)
+    scatter, weight = random_covariances(rng, 3, 3), rng.uniform(5, 20, 3)
+    scatter[1] = np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    found = Structure.of(code, 3).covariances(scatter, weight, scatter)
+    np.testing.assert_allclose(found[1], scatter[1] / weight[1])

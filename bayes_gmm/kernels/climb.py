@@ -1,0 +1,209 @@
+"""Plain EM from many starts in one compiled call, for a search that compares them.
+
+On small data a step of EM takes longer between its parts, in Python, than in them. A search that
+looks at dozens of starts makes its steps here, with the very functions that the loop in
+`inference.em` is made of, and hands over to that loop where a climb is slow. The compiled loop
+knows the pass and the M-step by their addresses, so that one compilation serves all structures.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+
+from bayes_gmm.kernels import cpu
+from bayes_gmm.kernels.chunks import in_parts
+from bayes_gmm.kernels.rule import Candidate, Rule, factored, pooled
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.statistics import SufficientStatistics
+
+VECTOR, MATRIX, STACK, STACKS = (types.Array(types.float64, n, "C") for n in (1, 2, 3, 4))
+NUMBERS = types.Array(types.int64, 1, "C")
+REAL, WHOLE, FLAG = types.float64, types.int64, types.boolean
+PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)
+STATISTICS = (VECTOR, MATRIX, STACK)
+
+PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, STACK, *STATISTICS)
+POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*STATISTICS, MATRIX, *PRIOR)
+PROJECT = STACK(STACK, VECTOR, STACK, FLAG, FLAG)
+FACTOR = types.Tuple([VECTOR, STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
+PARTS = PASS, POOL, PROJECT, FACTOR
+DATA = (MATRIX, VECTOR, VECTOR, VECTOR)
+RULE = (FLAG, FLAG, FLAG, VECTOR, *PRIOR)
+STARTS = (MATRIX, STACK, STACKS, MATRIX, STACKS, VECTOR)
+ENDS = (MATRIX, STACK, STACKS, MATRIX, NUMBERS, NUMBERS)
+
+WORTH_A_THREAD = 1 << 14  # numbers to look at in a step, from which a thread saves time
+CONVERGED, UNFINISHED = -1, -2  # where else the number of a lost component stands
+
+
+class Climb(NamedTuple):
+    """Where a climb stopped: the parameters, the pass at them, and the way there.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    statistics : SufficientStatistics
+    objectives : list of float
+        At the start and after each step.
+    converged : bool
+    lost : int
+        The component that the next step would lose, -1 if there is none.
+    """
+
+    candidate: Candidate
+    statistics: SufficientStatistics
+    objectives: list[float]
+    converged: bool
+    lost: int
+
+
+ClimbAll = Callable[[Sequence[Candidate], int, float], list[Climb]]
+
+
+def climber(rule: Rule, rows: np.ndarray, weights: np.ndarray) -> ClimbAll:
+    """Close over the data and the M-step: plain EM as a function of the starts only.
+
+    Parameters
+    ----------
+    rule : Rule
+    rows : ndarray (N, D)
+        In the coordinates of the rule.
+    weights : ndarray (N,)
+        How often each row counts.
+
+    Returns
+    -------
+    callable
+        (starts, steps, tol) -> one Climb per start. A climb ends after so many steps, or when
+        Aitken's extrapolation says that its objective is within tol nats of its limit.
+    """
+    rows = np.ascontiguousarray(rows)
+    n_features = rows.shape[1]
+    times = cpu.UNWEIGHTED if (weights == 1).all() else np.ascontiguousarray(weights)
+    data = (rows, times, np.zeros(n_features), np.ones(n_features))
+    parts = (cpu.loop(n_features), pooled, rule.project, factored)
+    for part, signature in zip(parts, PARTS, strict=True):
+        part.compile(signature)
+    compiled = _compiled()
+
+    def climb(starts: Sequence[Candidate], steps: int, tol: float) -> list[Climb]:
+        if not starts:
+            return []
+        theta, functions = zip(*((s.parameters, s.log_quadratic) for s in starts), strict=True)
+        weights = np.array([t.weights for t in theta])
+        means = np.array([t.means for t in theta])
+        covariances = np.array([t.covariances for t in theta])
+        offset = np.array([f.offset for f in functions])
+        whitener = np.array([f.whitener for f in functions])
+        # The compiled M-step leaves the prior's constant out.
+        log_prior = np.array([s.log_prior for s in starts]) - rule.log_normalizer
+        count, first, second = (np.empty_like(part) for part in (weights, means, covariances))
+        objectives = np.empty((len(starts), steps + 1))
+        length = np.zeros(len(starts), dtype=np.int64)
+        ended = np.array([s.lost for s in starts])
+        stacks = (
+            weights, means, covariances, offset, whitener, log_prior,
+            count, first, second, objectives, length, ended,
+        )  # fmt: skip
+
+        def some(part: slice) -> None:
+            some_of_each = (stack[part] for stack in stacks)
+            compiled(*parts, *data, *rule.closed_over, steps, tol, *some_of_each)
+
+        in_parts(some, len(starts), busy=rows.size * rule.n_components >= WORTH_A_THREAD)
+        log_prior += rule.log_normalizer
+        objectives += rule.log_normalizer
+        return [
+            Climb(
+                Candidate(
+                    Parameters.trusted(weights[s], means[s], covariances[s]),
+                    LogQuadratic(offset[s], means[s], whitener[s]),
+                    float(log_prior[s]),
+                    -1,
+                ),
+                SufficientStatistics(
+                    float(objectives[s, length[s] - 1] - log_prior[s]),
+                    count[s],
+                    first[s],
+                    second[s],
+                    means[s],
+                ),
+                objectives[s, : length[s]].tolist(),
+                bool(ended[s] == CONVERGED),
+                max(int(ended[s]), -1),
+            )
+            for s in range(len(starts))
+        ]
+
+    return climb
+
+
+@cache
+def _compiled() -> Callable:
+    """Compile the loop, on its first use and not when this file is imported."""
+    functions = map(types.FunctionType, PARTS)
+    signature = types.void(*functions, *DATA, *RULE, WHOLE, REAL, *STARTS, *ENDS)
+    return njit(signature, nogil=True, cache=True, error_model="numpy")(_climb_all)
+
+
+def _climb_all(
+    accumulate, pool, project, factor,
+    rows, row_weights, origin, inverse_scale,
+    equal_volume, equal_shape, equal_weights, floor,
+    concentration, prior_mean, precision, degrees, prior_scale,
+    steps, tol,
+    weights, means, covariances, offset, whitener, log_prior,
+    count, first, second, objectives, length, ended,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Climb from every start, in place."""
+    n_starts, n_components = weights.shape
+    for s in range(n_starts):
+        if ended[s] >= 0:
+            objectives[s, 0] = -np.inf
+            length[s] = 1
+            continue
+        ended[s] = UNFINISHED
+        before = 0.0
+        for step in range(steps + 1):
+            count[s] = 0.0
+            first[s] = 0.0
+            second[s] = 0.0
+            log_normalizer = accumulate(
+                rows, row_weights, origin, inverse_scale,
+                offset[s], means[s], whitener[s], count[s], first[s], second[s],
+            )  # fmt: skip
+            objective = log_normalizer + log_prior[s]
+            objectives[s, step] = objective
+            length[s] = step + 1
+            if step > 0:
+                gain = objective - objectives[s, step - 1]
+                if step > 1 and gain < before and gain * gain <= tol * (before - gain):
+                    ended[s] = CONVERGED
+                    break
+                before = gain
+            if step == steps:
+                break
+            phi, mu, scatter, spread, lost = pool(
+                count[s], first[s], second[s], means[s],
+                concentration, prior_mean, precision, degrees, prior_scale,
+            )  # fmt: skip
+            if equal_weights:
+                phi[:] = 1.0 / n_components
+            sigma = scatter
+            try:
+                sigma = project(scatter, spread, covariances[s], equal_volume, equal_shape)
+            except Exception:  # numba knows no other; some matrix is singular
+                lost = np.argmin(spread)
+            functions, roots, prior, singular = factor(
+                phi, mu, sigma, floor, concentration, prior_mean, precision, degrees, prior_scale
+            )
+            if lost < 0:
+                lost = singular
+            if lost >= 0:
+                ended[s] = lost
+                break
+            weights[s], means[s], covariances[s] = phi, mu, sigma
+            offset[s], whitener[s], log_prior[s] = functions, roots, prior
