@@ -29,14 +29,21 @@ if TYPE_CHECKING:
         standard_errors,
     )
     from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results import plots
     from bayes_gmm.results.archive import save
     from bayes_gmm.results.checks import check
+    from bayes_gmm.results.coclustering import co_clustering
     from bayes_gmm.results.compare import compare
     from bayes_gmm.results.diagnostics import diagnose
+    from bayes_gmm.results.label_draws import sample_labels
+    from bayes_gmm.results.loo import add_log_likelihood, loo
+    from bayes_gmm.results.partition import partition
     from bayes_gmm.results.predictive import log_density, predict
+    from bayes_gmm.results.relabel import relabel
     from bayes_gmm.results.report import write_report as report
+    from bayes_gmm.results.sensitivity import sensitivity
 
 __version__ = "0.1.0"
 
@@ -44,24 +51,33 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
+    "HierarchicalPrior",
     "IdentificationWarning",
+    "IndependentPrior",
     "InputError",
     "Parameters",
     "Prior",
+    "add_log_likelihood",
     "check",
+    "co_clustering",
     "compare",
     "datasets",
     "diagnose",
     "fit",
     "log_density",
+    "loo",
     "parameters",
+    "partition",
     "plots",
     "predict",
     "pymc_model",
+    "relabel",
     "report",
     "sample",
+    "sample_labels",
     "save",
     "select",
+    "sensitivity",
     "simulate",
     "standard_errors",
 ]
@@ -72,16 +88,24 @@ _LATER = {
         ("fit", "parameters", "pymc_model", "sample", "select", "simulate", "standard_errors"),
         "bayes_gmm.api",
     ),
+    **dict.fromkeys(("HierarchicalPrior", "IndependentPrior"), "bayes_gmm.model.prior_families"),
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
+    "add_log_likelihood": "bayes_gmm.results.loo",
     "check": "bayes_gmm.results.checks",
+    "co_clustering": "bayes_gmm.results.coclustering",
     "compare": "bayes_gmm.results.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "log_density": "bayes_gmm.results.predictive",
+    "loo": "bayes_gmm.results.loo",
+    "partition": "bayes_gmm.results.partition",
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
+    "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.results.report:write_report",
+    "sample_labels": "bayes_gmm.results.label_draws",
     "save": "bayes_gmm.results.archive",
+    "sensitivity": "bayes_gmm.results.sensitivity",
 }
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayes_gmm.arguments import (
+    as_observations,
+    as_prior,
+    conjugate_to,
+    in_memory,
+    prior_of_posterior,
+    require_seed,
+    require_tolerance,
+)
 from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError, require_whole
 
 if TYPE_CHECKING:
     import pymc as pm
     import xarray as xr
 
-    from bayes_gmm.data import Observations
     from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results.selection import Selection
     from bayes_gmm.results.standard_errors import StandardErrors
-
-ENGINES = ("auto", "pymc")
 
 
 def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.Dataset:
@@ -435,13 +442,15 @@ def standard_errors(
 
 
 def pymc_model(
-    X: Any, n_components: int, *, prior: Prior | str = "default", likelihood: str = "mixture"
+    X: Any,
+    n_components: int,
+    *,
+    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
+    likelihood: str = "fused",
 ) -> pm.Model:
     r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
 
-    .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad
-        \Sigma_k \sim \mathrm{IW}(\nu_0, \Psi_0), \quad
-        \mu_k \mid \Sigma_k \sim N(m_0, \Sigma_k / \kappa_0), \quad
+    .. math:: \phi, \mu, \Sigma \sim \mathrm{prior}, \qquad
         x_n \sim \textstyle\sum_k \phi_k N(\mu_k, \Sigma_k)
 
     Parameters
@@ -449,9 +458,14 @@ def pymc_model(
     X : array, DataFrame, DataArray (N, D)
     n_components : int
         K.
-    prior : "default" or Prior
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+        Or any prior at all: a function without arguments that is called inside the model, where
+        the dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D)
+        and lower Cholesky factors (K, D, D) made from PyMC distributions.
     likelihood : str
-        "mixture" is `pymc.Mixture` over a batch of multivariate normal components.
+        "fused": the whole mixture as one operation, whose value and gradient come from one pass
+        over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components,
+        the same density and slower.
 
     Returns
     -------
@@ -475,15 +489,15 @@ def pymc_model(
 
     require_whole("n_components", n_components, 1)
     observations = in_memory(as_observations(X))
-    chosen = proper_prior(prior, observations, n_components)
-    return build(observations, chosen, likelihood=likelihood)
+    chosen = prior_of_posterior(prior, observations, n_components)
+    return build(observations, chosen, likelihood=likelihood, n_components=n_components)
 
 
 def sample(
     X: Any,
     n_components: int,
     *,
-    prior: Prior | str = "default",
+    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 1000,
@@ -501,16 +515,22 @@ def sample(
     X : array, DataFrame, DataArray (N, D)
     n_components : int
         K.
-    prior : "default" or Prior
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+        As for `pymc_model`.
     engine : str
-        "pymc": NUTS on `pymc_model`; "auto" chooses it.
+        "gibbs": labels and parameters in turn, one pass over the rows a sweep. "nuts": NUTS on a
+        gradient written by hand. Both need the conjugate `Prior`. "pymc": NUTS on `pymc_model`,
+        for any prior. "auto": gibbs where the prior is conjugate, thinned by as much as the overlap
+        of the components asks for, nuts where they are all but indistinguishable; else pymc.
     draws, tune : int
-        Draws kept per chain, and draws made before them to adapt the sampler.
+        Draws kept per chain, and draws made before them.
     chains : int
+        Each starts from one of the optima that hold an appreciable share of the posterior, spread
+        about it twice as wide as the posterior is, its components in random order.
     cores : int, optional
         How many chains run at a time; it changes the time taken and nothing else.
     seed : int, optional
-        Fixes the start and the draws.
+        Fixes the starts and the draws.
     progressbar : bool
 
     Returns
@@ -519,126 +539,78 @@ def sample(
         `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
         (..., feature_bis) in the units of X, relabelled; `sample_stats` has the `permutation` that
         did it, so that the raw draws can be had back; `invariants` has quantities that no
-        relabelling changes; `point_estimate` is the MAP estimate that names the components.
+        relabelling changes; `point_estimate` is the MAP estimate that names the components. After
+        an interrupt it holds what was drawn by then, and the attribute `partial` is 1.
 
     Raises
     ------
     InputError
         If the input cannot be used.
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the run was interrupted.
+
     References
     ----------
-    Hoffman & Gelman (2014), J. Mach. Learn. Res. 15; Stephens (2000) for the relabelling.
+    Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
+    Learn. Res. 15, on NUTS; Stephens (2000) on the relabelling.
 
     Examples
     --------
     >>> import bayes_gmm as bg
-    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1)   # doctest: +SKIP
-    >>> print(bg.diagnose(posterior))                                    # doctest: +SKIP
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
+    >>> bg.diagnose(posterior).converged
+    True
     """
-    from bayes_gmm.inference import point
-    from bayes_gmm.inference.pymc_model import pymc_model as build
-    from bayes_gmm.inference.sampling import SAMPLER, require_settings
-    from bayes_gmm.inference.sampling import sample as run
+    from bayes_gmm.inference import dispersed, engines, point
+    from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.posterior_tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
     require_settings(draws, tune, chains, cores, seed)
-    if engine not in ENGINES:
-        raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     observations = in_memory(as_observations(X))
-    chosen = proper_prior(prior, observations, n_components)
-    # A prior that favors empty components has its mode there; the draws are named by another one.
-    named_by = replace(chosen, concentration=np.maximum(chosen.concentration, 1))
-    found = point.estimate(observations, n_components, named_by, UNCONSTRAINED, seed=seed)
-    pivot = found.parameters
-    sampled = run(
-        build(observations, chosen),
-        pivot,
+    chosen = prior_of_posterior(prior, observations, n_components)
+    engines.check(engine, chosen)
+    # EM, the starts and the names of the draws need a conjugate prior with a mode.
+    conjugate = conjugate_to(chosen, observations, n_components)
+    found = point.estimate(
+        observations,
+        n_components,
+        replace(conjugate, concentration=np.maximum(conjugate.concentration, 1)),
+        UNCONSTRAINED,
+        seed=seed,
+    )
+    choice = engines.choose(engine, observations, found.parameters, chosen)
+    sampled = engines.run(
+        choice,
+        observations,
+        chosen,
+        dispersed.starts(found, conjugate, chains, seed),
         draws=draws,
         tune=tune,
-        chains=chains,
         cores=cores,
         seed=seed,
         progressbar=progressbar,
     )
-    return posterior_tree(
+    result = posterior_tree(
         sampled,
-        pivot,
+        found.parameters,
         observations,
         chosen,
-        engine="pymc",
-        sampler=SAMPLER,
+        engine=choice.engine,
+        sampler=engines.SAMPLERS[choice.engine],
+        thin=choice.thin,
         seed=seed,
-        draws=draws,
         tune=tune,
-        chains=chains,
     )
-
-
-def require_tolerance(tol: Any) -> None:
-    """Check that a tolerance is a positive number."""
-    number = isinstance(tol, int | float) and not isinstance(tol, bool)
-    if not (number and 0 < tol < np.inf):
-        raise InputError(f"tol must be a positive number of nats; got {tol!r}")
-
-
-def require_seed(seed: Any) -> None:
-    """Check that a seed is a whole number that a generator takes, or None."""
-    if seed is None:
-        return
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
-
-
-def as_observations(X: Any) -> Observations:
-    """Check X at the border."""
-    from bayes_gmm.data import Observations
-
-    return Observations.of(X)
-
-
-def in_memory(observations: Observations, needed_by: str = "a posterior by PyMC") -> Observations:
-    """Check that the rows are in memory, for what needs them there."""
-    from bayes_gmm.streams import Stream
-
-    if isinstance(observations.values, Stream):
-        raise InputError(
-            f"X is read block by block, and {needed_by} needs all rows in memory: "
-            "give X as an array, or a random part of it"
+    if result.attrs["partial"]:
+        warnings.warn(
+            f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "
+            f"{result.attrs['chains']} chains",
+            ConvergenceWarning,
+            stacklevel=2,
         )
-    return observations
-
-
-def as_prior(
-    prior: Prior | str | None, observations: Observations, n_components: int
-) -> Prior | None:
-    """Turn the argument `prior` into a Prior that fits the data, or None."""
-    from bayes_gmm.inference.point import default_prior
-    from bayes_gmm.model.priors import Prior
-
-    if prior is None:
-        return None
-    if isinstance(prior, str) and prior == "default":
-        return default_prior(observations, n_components)
-    if not isinstance(prior, Prior):
-        raise InputError(f'prior must be None, "default" or a Prior; got {prior!r}')
-    expected = (n_components, observations.n_features)
-    if prior.mean.shape != expected:
-        raise InputError(
-            f"prior is for {prior.n_components} components and {prior.n_features} features, "
-            f"but the fit has {expected[0]} and {expected[1]}; build it for the same sizes"
-        )
-    return prior
-
-
-def proper_prior(prior: Prior | str, observations: Observations, n_components: int) -> Prior:
-    """Turn the argument `prior` into a proper Prior, which a posterior needs."""
-    chosen = as_prior(prior, observations, n_components)
-    if chosen is None or not chosen.is_proper:
-        raise InputError(
-            'a posterior needs a proper prior: "default", or a Prior with mean_precision > 0, '
-            "degrees_of_freedom > D - 1 and a positive-definite scale"
-        )
-    return chosen
+    return result

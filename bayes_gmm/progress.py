@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(total: int, what: str, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show how many of `total` steps are done, on stderr; yields what to call after each.
+def progress(total: int, what: str, *, shown: bool) -> Iterator[Callable[..., None]]:
+    """Show how many of `total` steps are done, on stderr; yields what to call when some are.
 
     Parameters
     ----------
@@ -18,9 +18,10 @@ def progress(total: int, what: str, *, shown: bool) -> Iterator[Callable[[], Non
     Yields
     ------
     callable
+        Takes how many steps have been done since the last call, 1 by default.
     """
     if not shown:
-        yield lambda: None
+        yield lambda steps=1: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -28,4 +29,4 @@ def progress(total: int, what: str, *, shown: bool) -> Iterator[Callable[[], Non
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda steps=1: bar.advance(task, steps)

@@ -117,7 +117,7 @@ def estimate(
     if starts is None:
         seeds = initialize.seeds(data, n_components, n_starts, rng)
         share = 1.0 if sample is view else n_rows / data.counts.sum()
-        climb_all = climber(rule, data.rows, share * data.counts)
+        climb_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
         found = search(explore, rule, climb_all, seeds, worth, data, rng, max_iter=max_iter)
         if sample is not view:
             found = carried_over(expect, rule, found, worth, max_iter)

@@ -24,6 +24,10 @@ class Covariance(OpFromGraph):
     """Lower triangular W (..., D, D) to Sigma = (W'W)^-1."""
 
 
+class CovarianceOfFactor(OpFromGraph):
+    """Lower triangular L (..., D, D) to Sigma = L L'."""
+
+
 def whitener(covariance: TensorVariable) -> TensorVariable:
     """Inverse of the lower Cholesky factor of each covariance.
 
@@ -59,6 +63,23 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
     return pt.as_tensor_variable(to_covariance(whitener))
 
 
+def covariance_of_factor(factor: TensorVariable) -> TensorVariable:
+    """Covariances with these Cholesky factors, L L'.
+
+    Parameters
+    ----------
+    factor : TensorVariable (..., D, D)
+        Lower triangular.
+
+    Returns
+    -------
+    TensorVariable (..., D, D)
+    """
+    lower = factor.type()
+    to_covariance = CovarianceOfFactor([lower], [product(lower, lower.mT)])
+    return pt.as_tensor_variable(to_covariance(factor))
+
+
 def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:
     """Multiply stacks of small matrices.
 
@@ -76,6 +97,20 @@ def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:
     return (left[..., :, :, None] * right[..., None, :, :]).sum(axis=-2)
 
 
+def diagonal(triangle: TensorVariable) -> TensorVariable:
+    """Diagonals of lower triangular matrices; unlike of a view, the gradient needs no assignment.
+
+    Parameters
+    ----------
+    triangle : TensorVariable (..., D, D)
+
+    Returns
+    -------
+    TensorVariable (..., D)
+    """
+    return (triangle * pt.eye(triangle.shape[-1])).sum(axis=-1)
+
+
 def _inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
     identity = pt.broadcast_to(pt.eye(factor.shape[-1]), factor.shape)
     return pt.linalg.solve_triangular(factor, identity, lower=True, b_ndim=2)
@@ -84,8 +119,12 @@ def _inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
 @register_canonicalize
 @node_rewriter([Whitener])
 def whitener_of_covariance(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
-    """Replace whitener(covariance(W)) by W."""
+    """Replace whitener(covariance(W)) by W, and the whitener of L L' by the inverse of L."""
     source = node.inputs[0].owner
-    if source is None or not isinstance(source.op, Covariance):
+    if source is None:
         return None
-    return [source.inputs[0]]
+    if isinstance(source.op, Covariance):
+        return [source.inputs[0]]
+    if isinstance(source.op, CovarianceOfFactor):
+        return [_inverse_of_triangle(source.inputs[0])]
+    return None

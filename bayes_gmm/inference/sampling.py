@@ -1,30 +1,32 @@
-"""The posterior by NUTS: `pymc.sample` from a known good point, the same draws for the same seed.
+"""The posterior of a PyMC model by NUTS: the draws of `pymc.sample`, each chain from its own start.
 
-Every chain starts at the point estimate. The posterior of a mixture has many modes, most of them
-poor; chains that begin anywhere spend the run in whichever mode is nearest and say nothing about
-the one that matters.
+The model is compiled once; nutpie then runs every chain from the point that it is given. The
+posterior of a mixture has many modes, most of them poor, and a chain that begins anywhere spends
+the run in whichever is nearest.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import numpy as np
+import nutpie
 import pymc as pm
 import pytensor
 import xarray as xr
 
-from bayes_gmm.errors import require_whole
+from bayes_gmm.inference.nutpie_chains import run
+from bayes_gmm.inference.settings import nudged, require_settings, seeds_of_chains, with_weights
 from bayes_gmm.model.parameters import Parameters
 
-SAMPLER = "nutpie"
-SMALLEST_WEIGHT = 1e-6
-NUDGE = 1e-4
+LARGEST_SEED = 2**32  # of PyMC's generators
 
 
 def sample(
     model: pm.Model,
-    start: Parameters,
+    starts: Sequence[Parameters],
     *,
     draws: int,
     tune: int,
-    chains: int,
     cores: int | None,
     seed: int | None,
     progressbar: bool,
@@ -34,13 +36,15 @@ def sample(
     Parameters
     ----------
     model : pymc.Model
-    start : Parameters
-        Where every chain starts, in the user's units.
+    starts : sequence of Parameters
+        Where each chain starts, in the user's units; a weight may be zero. Free variables of the
+        model that are not parameters start near their support points, from which PyMC moves each
+        chain by U(-1, 1) in free coordinates.
     draws, tune : int
         Draws kept per chain, and draws made before them to adapt the sampler.
-    chains : int
     cores : int or None
-        How many chains run at a time; it changes the time taken and nothing else.
+        How many chains run at a time, by default one per core; it changes the time taken and
+        nothing else.
     seed : int or None
     progressbar : bool
         Show progress; if not, nothing is printed.
@@ -48,40 +52,50 @@ def sample(
     Returns
     -------
     xarray.DataTree
-        Groups posterior, sample_stats and observed_data, the components in the order in which
-        the sampler met them.
+        Group posterior: the variables of the model, among them weights, means and covariances,
+        components named as they came. Group sample_stats: statistics of NUTS under PyMC's names.
+        Attribute partial is 1 if the run was interrupted.
 
     Raises
     ------
     InputError
         If a number is out of its range.
+    KeyboardInterrupt
+        If the run was interrupted before any chain had a draw.
     """
-    require_settings(draws, tune, chains, cores, seed)
+    require_settings(draws, tune, len(starts), cores, seed)
+    values = [initial_values(start) for start in starts]
+    free = {variable.name: variable for variable in model.free_RVs}
+    where = {name: pytensor.shared(value) for name, value in values[0].items() if name in free}
+    seeds = seeds_of_chains(seed, len(starts))
+    models = []
     # With fast math, code that has just been compiled may round differently from the same code out
     # of the cache, and a chain remembers the last bit. The C compiler, which PyTensor would call
     # for a few shapes if there is one, costs seconds and gains nothing.
     with pytensor.config.change_flags(numba__fastmath=False, cxx=""):
-        return pm.sample(
-            draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            random_seed=seed,
-            progressbar=progressbar,
-            quiet=not progressbar,
-            initvals=initial_values(start),
-            nuts_sampler=SAMPLER,
-            compile_kwargs={"jitter_rvs": set()},  # or the start would be moved by U(-1, 1)
-            model=model,
+        compiled = nutpie.compile_pymc_model(
+            model,
+            initial_points=where,
+            jitter_rvs={variable for name, variable in free.items() if name not in where},
         )
+        for own_seed, own in zip(seeds, values, strict=True):
+            for name, variable in where.items():
+                variable.set_value(own[name])
+            point = nudged(compiled.initial_point_func(own_seed % LARGEST_SEED))
+            models.append(replace(compiled, initial_point_func=_always(point)))
+        chains = run(models, seeds, draws=draws, tune=tune, cores=cores, progressbar=progressbar)
+    in_free_coordinates = set(compiled.reparameterized_names or ())
+    features = model.coords["feature"]
+    return chains.tree(
+        {name: draw for name, draw in chains.draws.items() if name not in in_free_coordinates},
+        {},
+        feature=features,
+        feature_bis=features,
+    )
 
 
 def initial_values(start: Parameters) -> dict[str, np.ndarray]:
-    """Turn a point estimate into values of the free variables where NUTS can start.
-
-    NUTS takes its first step sizes from the gradient and refuses a point where an entry of it is
-    exactly zero, as it can be at an optimum; and the logarithm of a weight of zero is no number.
-    Both are avoided by a move too small to matter.
+    """Values of the variables of a model where NUTS can start.
 
     Parameters
     ----------
@@ -91,23 +105,10 @@ def initial_values(start: Parameters) -> dict[str, np.ndarray]:
     -------
     dict of str to ndarray
     """
-    weights = np.maximum(start.weights, SMALLEST_WEIGHT)
-    deviations = np.sqrt(np.einsum("kii->ki", start.covariances))
-    return {
-        "weights": weights / weights.sum(),
-        "covariances": start.covariances,
-        "means": start.means + NUDGE * deviations,
-    }
+    weighted = with_weights(start)
+    return {name: getattr(weighted, name) for name in ("weights", "covariances", "means")}
 
 
-def require_settings(
-    draws: int, tune: int, chains: int, cores: int | None, seed: int | None
-) -> None:
-    """Check the numbers that `sample` takes, so that a caller can do so before any work."""
-    require_whole("draws", draws, 1)
-    require_whole("tune", tune, 1)
-    require_whole("chains", chains, 1)
-    if cores is not None:
-        require_whole("cores", cores, 1)
-    if seed is not None:
-        require_whole("seed", seed, 0)
+def _always(point: np.ndarray) -> Callable[[int], np.ndarray]:
+    """Make a function of a seed that gives this point."""
+    return lambda seed: point

@@ -30,7 +30,7 @@ POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*STATISTICS, MATRIX, 
 PROJECT = STACK(STACK, VECTOR, STACK, FLAG, FLAG)
 FACTOR = types.Tuple([VECTOR, STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
 PARTS = PASS, POOL, PROJECT, FACTOR
-DATA = (MATRIX, VECTOR, VECTOR, VECTOR)
+DATA = (MATRIX, VECTOR, VECTOR, VECTOR, VECTOR)
 RULE = (FLAG, FLAG, FLAG, VECTOR, *PRIOR)
 STARTS = (MATRIX, STACK, STACKS, MATRIX, STACKS, VECTOR)
 ENDS = (MATRIX, STACK, STACKS, MATRIX, NUMBERS, NUMBERS)
@@ -63,7 +63,9 @@ class Climb(NamedTuple):
 ClimbAll = Callable[[Sequence[Candidate], int, float], list[Climb]]
 
 
-def climber(rule: Rule, rows: np.ndarray, weights: np.ndarray) -> ClimbAll:
+def climber(
+    rule: Rule, rows: np.ndarray, weights: np.ndarray, blur: np.ndarray | None = None
+) -> ClimbAll:
     """Close over the data and the M-step: plain EM as a function of the starts only.
 
     Parameters
@@ -73,6 +75,8 @@ def climber(rule: Rule, rows: np.ndarray, weights: np.ndarray) -> ClimbAll:
         In the coordinates of the rule.
     weights : ndarray (N,)
         How often each row counts.
+    blur : ndarray (D,), optional
+        Variances of the cloud that each row stands for; see `inference.blur`.
 
     Returns
     -------
@@ -83,7 +87,8 @@ def climber(rule: Rule, rows: np.ndarray, weights: np.ndarray) -> ClimbAll:
     rows = np.ascontiguousarray(rows)
     n_features = rows.shape[1]
     times = cpu.UNWEIGHTED if (weights == 1).all() else np.ascontiguousarray(weights)
-    data = (rows, times, np.zeros(n_features), np.ones(n_features))
+    zeros = np.zeros(n_features)
+    data = (rows, times, zeros, np.ones(n_features), zeros if blur is None else blur)
     parts = (cpu.loop(n_features), pooled, rule.project, factored)
     for part, signature in zip(parts, PARTS, strict=True):
         part.compile(signature)
@@ -101,7 +106,7 @@ def climber(rule: Rule, rows: np.ndarray, weights: np.ndarray) -> ClimbAll:
         # The compiled M-step leaves the prior's constant out.
         log_prior = np.array([s.log_prior for s in starts]) - rule.log_normalizer
         count, first, second = (np.empty_like(part) for part in (weights, means, covariances))
-        objectives = np.empty((len(starts), steps + 1))
+        objectives = np.zeros((len(starts), steps + 1))
         length = np.zeros(len(starts), dtype=np.int64)
         ended = np.array([s.lost for s in starts])
         stacks = (
@@ -151,7 +156,7 @@ def _compiled() -> Callable:
 
 def _climb_all(
     accumulate, pool, project, factor,
-    rows, row_weights, origin, inverse_scale,
+    rows, row_weights, origin, inverse_scale, blur,
     equal_volume, equal_shape, equal_weights, floor,
     concentration, prior_mean, precision, degrees, prior_scale,
     steps, tol,
@@ -159,7 +164,8 @@ def _climb_all(
     count, first, second, objectives, length, ended,
 ):  # fmt: skip  # pragma: no cover - compiled
     """Climb from every start, in place."""
-    n_starts, n_components = weights.shape
+    n_starts, n_components, n_features = means.shape
+    of_clouds = np.empty(n_components)
     for s in range(n_starts):
         if ended[s] >= 0:
             objectives[s, 0] = -np.inf
@@ -171,10 +177,18 @@ def _climb_all(
             count[s] = 0.0
             first[s] = 0.0
             second[s] = 0.0
+            for k in range(n_components):
+                of_clouds[k] = offset[s, k]
+                for i in range(n_features):
+                    for j in range(i + 1):
+                        of_clouds[k] -= 0.5 * whitener[s, k, i, j] ** 2 * blur[j]
             log_normalizer = accumulate(
                 rows, row_weights, origin, inverse_scale,
-                offset[s], means[s], whitener[s], count[s], first[s], second[s],
+                of_clouds, means[s], whitener[s], count[s], first[s], second[s],
             )  # fmt: skip
+            for k in range(n_components):
+                for j in range(n_features):
+                    second[s, k, j, j] += count[s, k] * blur[j]
             objective = log_normalizer + log_prior[s]
             objectives[s, step] = objective
             length[s] = step + 1

@@ -22,7 +22,7 @@ from scipy.linalg import helmert
 from bayes_gmm.model.covariance import MATRIX_CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.shared_parts import common_axes
+from bayes_gmm.model.shared_parts import joint_axes
 
 
 class Chart(NamedTuple):
@@ -181,9 +181,8 @@ def _roots(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np
         return parameters.choleskys, None
     covariances = parameters.covariances
     if structure.orientation == "E":
-        one = common_axes(
-            covariances, parameters.weights, np.eye(covariances.shape[1]), structure.volume == "E"
-        )
+        one = np.empty(covariances.shape[1:])
+        joint_axes(covariances, one)
         axes = np.broadcast_to(one, covariances.shape)
         variances = np.einsum("kia,kij,kja->ka", axes, covariances, axes)
     else:

@@ -37,18 +37,18 @@ def stuck(values: np.ndarray) -> list[int]:
     return [int(chain) for chain in np.flatnonzero(repeated | (relative < STILL))]
 
 
-def settled(values: np.ndarray) -> np.ndarray:
+def settled(sizes: np.ndarray) -> np.ndarray:
     """Say of each chain whether it looks stationary on its own.
 
     Parameters
     ----------
-    values : ndarray (chain, draw, Q)
+    sizes : ndarray (chain, Q)
+        Effective sample sizes of each chain alone; nan for what is constant in it.
 
     Returns
     -------
     ndarray of bool (chain,)
     """
-    sizes = np.stack([convergence(chain[None]).ess_bulk for chain in values])
     defined = np.isfinite(sizes)
     return defined.any(axis=1) & ((sizes >= SETTLED) | ~defined).all(axis=1)
 
@@ -68,13 +68,10 @@ def modes(values: np.ndarray) -> list[list[int]]:
     list of list of int
         Chains of each mode; chains that have not settled are in none.
     """
-    chains = np.flatnonzero(settled(values)).tolist()
-    means = values.mean(axis=1)
-    errors = np.stack(
-        [chain.std(axis=0) / np.sqrt(convergence(chain[None]).ess_bulk) for chain in values]
-    )
+    sizes = np.stack([convergence(chain[None]).ess_bulk for chain in values])
+    means, errors = values.mean(axis=1), values.std(axis=1) / np.sqrt(sizes)
     groups: list[list[int]] = []
-    for chain in chains:
+    for chain in np.flatnonzero(settled(sizes)).tolist():
         near = [group for group in groups if any(_agree(means, errors, chain, c) for c in group)]
         groups = [group for group in groups if group not in near]
         groups.append(sorted([chain, *(other for group in near for other in group)]))

@@ -28,8 +28,9 @@ from bayes_gmm.results.draws import (
     require_posterior,
 )
 from bayes_gmm.results.error_bars import quick_errors
+from bayes_gmm.results.identification import identify
 from bayes_gmm.results.predictive import log_likelihood, tails
-from bayes_gmm.results.relabel import relabel
+from bayes_gmm.results.relabel.pivot import match
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.tree import point_parameters
 
@@ -129,7 +130,12 @@ def compare(
         },
     )
     dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
-    return Comparison(_with_convergence(dataset, posterior, values))
+    dataset = _with_convergence(dataset, posterior, values)
+    rhat = dataset["rhat"].sel(labelling="relabelled").to_numpy()
+    why_not = identify(draws, scalars, rhat, len(rows), pivot).reasons
+    return Comparison(
+        dataset.assign_coords(why_not=("parameter", [why_not[s.cluster] for s in scalars]))
+    )
 
 
 def _named(point: Any) -> dict[str, Point]:
@@ -190,7 +196,8 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
 def _matching(theta: Parameters, pivot: Parameters) -> np.ndarray:
     """Which component of a point estimate is which of the posterior."""
     weights, means, covariances = theta.weights, theta.means, theta.covariances
-    return relabel(weights[None, None], means[None, None], covariances[None, None], pivot)[0, 0]
+    own = (weights[None, None], means[None, None], covariances[None, None])
+    return match(*own, pivot).permutation[0, 0]
 
 
 def _standard_errors(result: Any, order: np.ndarray, scalars: list[Scalar]) -> np.ndarray:

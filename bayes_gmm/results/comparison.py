@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -20,7 +21,8 @@ class Comparison:
     ----------
     dataset : xarray.Dataset
         By ``parameter`` and ``estimator``: estimate, standard_error, mean, sd, lower, upper, z,
-        quantile, covered; log_likelihood, its quantile among the draws and its excess over their
+        quantile, covered, and why_not, why the component has no identity, empty if it has one;
+        log_likelihood, its quantile among the draws and its excess over their
         mean; rhat, ess_bulk and ess_tail before and after relabelling, and of the label-free
         quantities.
     """
@@ -90,6 +92,7 @@ class Comparison:
         """What stands out, in words."""
         data, attrs = self.dataset, self.dataset.attrs
         lower, upper = data["draws_log_likelihood_lower"], data["draws_log_likelihood_upper"]
+        every = "every" if self._identified.all() else "every identified"
         said = [
             f"Log-likelihood of the draws: mean {float(data['draws_log_likelihood_mean']):.2f}, "
             f"sd {float(data['draws_log_likelihood_sd']):.2f}, {attrs['ci_prob']:.0%} interval "
@@ -113,15 +116,27 @@ class Comparison:
                 )
             # A variance lies outside its interval where the sd does, and need not be named too.
             variance = (one["kind"] == "covariance") & (one["feature"] == one["feature_bis"])
-            named = ~(one["covered"] | variance).to_numpy()
+            named = ~(one["covered"] | variance).to_numpy() & self._identified
             outside = [str(parameter) for parameter in one["parameter"].to_numpy()[named]]
             if outside:
                 said.append(f"{name} outside the interval: {', '.join(outside)}.")
             else:
                 said.append(
-                    f"{name}: every parameter lies inside its {attrs['ci_prob']:.0%} interval."
+                    f"{name}: {every} parameter lies inside its {attrs['ci_prob']:.0%} interval."
                 )
+        unknown = sorted(set(data["cluster"].to_numpy()[~self._identified].tolist()))
+        for k in unknown:
+            why = str(data["why_not"].to_numpy()[data["cluster"].to_numpy() == k][0])
+            said.append(
+                f"Component {k} has no identity of its own ({why}), so that its rows are left "
+                "blank: trust what does not depend on names, densities and predictions."
+            )
         return said
+
+    @property
+    def _identified(self) -> np.ndarray:
+        """Whether each parameter belongs to a component that is identified."""
+        return self.dataset["why_not"].to_numpy() == ""
 
     @property
     def _ends(self) -> tuple[str, str]:
@@ -140,7 +155,10 @@ class Comparison:
         )
 
     def _parameters(self) -> pd.DataFrame:
-        """Round the table to what the posterior sd supports; an asterisk marks an outlier."""
+        """Round the table to what the posterior sd supports; an asterisk marks an outlier.
+
+        Of a component without identity there is nothing to compare.
+        """
         table = self.table
         sds = table["sd"].to_numpy()
         written = pd.DataFrame(index=table.index)
@@ -156,6 +174,7 @@ class Comparison:
             written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
         for name in self.estimators:
             written[f"z {name}"] = [f"{z:+z.2f}" for z in table[f"z {name}"]]
+        written[~self._identified] = "-"
         return written
 
     def _likelihoods(self) -> pd.DataFrame:

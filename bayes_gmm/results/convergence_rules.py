@@ -5,14 +5,15 @@ They look only at quantities that no renumbering of the components changes.
 
 import numpy as np
 
-from bayes_gmm.results import chains
 from bayes_gmm.results.convergence import FEWEST_DRAWS, Convergence
 from bayes_gmm.results.diagnosis import Finding, Kind
-from bayes_gmm.results.evidence import Evidence
+from bayes_gmm.results.evidence import Evidence, Mode
+from bayes_gmm.results.rhat_error import too_large
 
 RHAT = 1.01
 ESS_PER_CHAIN = 100
 DIVERGENT = 0.001  # share of the draws
+NEGLIGIBLE = 1e-4  # share of the posterior mass
 
 
 def not_finite(evidence: Evidence) -> list[Finding]:
@@ -34,7 +35,7 @@ def not_finite(evidence: Evidence) -> list[Finding]:
 
 def stuck(evidence: Evidence) -> list[Finding]:
     """Chains that don't move."""
-    which = chains.stuck(evidence.finite)
+    which = evidence.stuck
     if not which:
         return []
     return [
@@ -51,29 +52,60 @@ def stuck(evidence: Evidence) -> list[Finding]:
 
 def several_modes(evidence: Evidence) -> list[Finding]:
     """Chains that have settled in different places."""
-    if not exceeds(evidence.label_free.rhat, RHAT):
+    modes = evidence.modes
+    if len(modes) <= 1:
         return []
-    groups = chains.modes(evidence.finite)
-    still = set(chains.stuck(evidence.finite))
-    groups = [group for group in groups if not set(group) <= still]
-    if len(groups) <= 1:
+    if np.isnan(too_large(evidence.values, evidence.label_free.rhat, RHAT)).all():
         return []
-    heights = [evidence.log_posterior[group].mean() for group in groups]
+    height = evidence.height_name.replace("_", " ")
     places = " and ".join(
-        f"{listed('chain', group)} (mean log posterior {height:.2f})"
-        for group, height in zip(groups, heights, strict=True)
+        f"{listed('chain', mode.chains)} (mean {height} {mode.height:.2f})" for mode in modes
     )
     return [
         Finding(
             "several_modes",
             "convergence",
-            f"The posterior has several modes: {places} settled apart.",
-            len(groups),
+            f"The posterior has several modes: {places} settled apart. {_masses(modes)}".strip(),
+            len(modes),
             1,
-            "Longer chains won't join them. Start all chains at the best fit of many EM starts, "
-            "try another number of components, or report the modes one by one.",
+            _advice(modes, evidence.draws.n_chains),
         )
     ]
+
+
+def _negligible(modes: list[Mode]) -> list[int]:
+    """Chains in modes that hold next to nothing of the posterior."""
+    return sorted(chain for mode in modes if mode.share < NEGLIGIBLE for chain in mode.chains)
+
+
+def _masses(modes: list[Mode]) -> str:
+    """What each mode weighs, in words."""
+    if any(np.isnan(mode.share) for mode in modes):
+        return ""
+    lost = [mode for mode in modes if mode.share < NEGLIGIBLE]
+    if lost:
+        return " ".join(
+            f"{listed('Chain', mode.chains)} {'sit' if len(mode.chains) > 1 else 'sits'} in a mode "
+            f"of negligible mass, about {mode.share:.0e} of the posterior."
+            for mode in lost
+        )
+    shares = " and ".join(f"{mode.share:.2g}" for mode in modes)
+    return f"Their shares of the posterior are about {shares}, in this order."
+
+
+def _advice(modes: list[Mode], n_chains: int) -> str:
+    lost = _negligible(modes)
+    if len(modes) - sum(mode.share < NEGLIGIBLE for mode in modes) == 1:
+        kept = [chain for chain in range(n_chains) if chain not in lost]
+        return (
+            f"Longer chains won't bring {listed('chain', lost)} back: sample again with another "
+            f"seed, or leave {'them' if len(lost) > 1 else 'it'} out, as in "
+            f"posterior.isel(chain={kept})."
+        )
+    return (
+        "Longer chains won't join them. Start all chains at the best fit of many EM starts, "
+        "try another number of components, or report the modes one by one."
+    )
 
 
 def divergences(evidence: Evidence) -> list[Finding]:
@@ -97,28 +129,46 @@ def too_short(evidence: Evidence) -> list[Finding]:
     """Too few effective draws, or chains that disagree for no other reason."""
     start = "The chains are too short"
     return shortage(
-        ("short_chains", "convergence", start), evidence, evidence.names, evidence.label_free
+        ("short_chains", "convergence", start),
+        evidence.names,
+        evidence.values,
+        evidence.label_free,
     )
 
 
 def shortage(
-    described: tuple[str, Kind, str], evidence: Evidence, names: list[str], measured: Convergence
+    described: tuple[str, Kind, str], names: list[str], values: np.ndarray, measured: Convergence
 ) -> list[Finding]:
-    """Report an R-hat that is too large, or else an effective sample size that is too small."""
+    """Report an R-hat that is too large, or else an effective sample size that is too small.
+
+    Parameters
+    ----------
+    described : tuple
+        Name and kind of the finding, and how its statement begins.
+    names : list of str
+    values : ndarray (chain, draw, P)
+    measured : Convergence
+
+    Returns
+    -------
+    list of Finding
+    """
     name, kind, start = described
-    n_draws = evidence.draws.n_draws
+    n_chains, n_draws, _ = values.shape
     if n_draws < FEWEST_DRAWS:
         statement = f"{start}: {n_draws} draws a chain tell nothing."
         return [Finding(name, kind, statement, n_draws, FEWEST_DRAWS, "Draw more.")]
-    wanted = ESS_PER_CHAIN * evidence.draws.n_chains
+    wanted = ESS_PER_CHAIN * n_chains
     sizes = np.minimum(measured.ess_bulk, measured.ess_tail)
     few = exceeds(-sizes, -wanted)
     factor = int(np.ceil(wanted / np.nanmin(sizes))) if few else 1
     advice = f"Draw about {max(2, factor)} times as many."
-    if exceeds(measured.rhat, RHAT):
-        worst = int(np.nanargmax(measured.rhat))
-        statement = f"{start}: R-hat of {names[worst]} is {measured.rhat[worst]:.3f}."
-        return [Finding(name, kind, statement, float(measured.rhat[worst]), RHAT, advice)]
+    limits = too_large(values, measured.rhat, RHAT)
+    if not np.isnan(limits).all():
+        worst = int(np.nanargmax(np.where(np.isnan(limits), np.nan, measured.rhat)))
+        rhat, limit = float(measured.rhat[worst]), float(limits[worst])
+        statement = f"{start}: R-hat of {names[worst]} is {rhat:.3f}."
+        return [Finding(name, kind, statement, rhat, limit, advice)]
     if few:
         worst = int(np.nanargmin(sizes))
         statement = f"{start}: {names[worst]} has {sizes[worst]:.0f} effective draws."

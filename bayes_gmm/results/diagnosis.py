@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from bayes_gmm.results.convergence import worst
+from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.tables import as_html, as_text, wrapped
 
 Kind = Literal["convergence", "identification", "note"]
@@ -55,15 +57,20 @@ class Diagnosis:
     reasons : tuple of Finding
         Gravest first; also notes.
     table : pandas.DataFrame
-        R-hat, ESS bulk and ESS tail of the label-free quantities and of the relabelled parameters.
+        R-hat, ESS bulk and ESS tail of the label-free quantities and of the relabelled parameters,
+        and whether the component that a parameter belongs to is identified.
     chains : pandas.DataFrame
-        One row per chain: mean log posterior, divergences, label switches, the mode it settled in.
+        One row per chain: mean log posterior, divergences, label switches, the mode it settled in,
+        and the share of the posterior mass that this mode holds among those found.
+    labels : LabelReport
+        Label switching: how often, what relabelling did, which components have no identity.
     """
 
     verdict: str
     reasons: tuple[Finding, ...]
     table: pd.DataFrame
     chains: pd.DataFrame
+    labels: LabelReport
 
     @property
     def converged(self) -> bool:
@@ -84,18 +91,26 @@ class Diagnosis:
         parts = [wrapped(self.verdict)]
         if self.reasons:
             parts.append("\n".join(wrapped(f"* {finding}") for finding in self.reasons))
-        return "\n\n".join([*parts, as_text(worst(self.table)), as_text(self._chains())])
+        return "\n\n".join(
+            [*parts, as_text(worst(self.table)), as_text(self._chains()), str(self.labels)]
+        )
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
         reasons = [str(finding) for finding in self.reasons]
-        return as_html(self.verdict, [*reasons, worst(self.table), self._chains()])
+        return as_html(self.verdict, [*reasons, worst(self.table), self._chains()]) + (
+            f"\n{self.labels._repr_html_()}"
+        )
 
     def _chains(self) -> pd.DataFrame:
         written = self.chains.astype(object)
-        written["log posterior"] = [f"{v:.2f}" for v in self.chains["log posterior"]]
+        height = self.chains.columns[0]
+        written[height] = [f"{v:.2f}" for v in self.chains[height]]
+        written["mode's mass"] = [
+            "-" if np.isnan(v) else f"{v:.1%}" for v in self.chains["mode's mass"]
+        ]
         for column in ("other labels", "switches"):
             written[column] = [f"{v:.1%}" for v in self.chains[column]]
         return written

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.results.labels import DIMS
 
 VARIABLES = ("weights", "means", "covariances")
@@ -57,6 +58,26 @@ class Draws(NamedTuple):
             np.take_along_axis(self.weights, order, axis=2),
             np.take_along_axis(self.means, order[..., None], axis=2),
             np.take_along_axis(self.covariances, order[..., None, None], axis=2),
+        )
+
+    def log_quadratic(self) -> LogQuadratic:
+        """Return the log joint densities of all draws, chain after chain.
+
+        Returns
+        -------
+        LogQuadratic
+            Its arrays have the draws in front: (S, K), (S, K, D), (S, K, D, D).
+        """
+        n_components, n_features = self.means.shape[2:]
+        factors = cholesky(self.covariances, "covariances")
+        half_log_det = np.log(np.einsum("...kii->...ki", factors)).sum(axis=-1)
+        with np.errstate(divide="ignore"):
+            offset = np.log(self.weights) - half_log_det - 0.5 * n_features * LOG_2PI
+        whitener = inverse_factors(factors.reshape(-1, n_features, n_features))
+        return LogQuadratic(
+            offset.reshape(-1, n_components),
+            self.means.reshape(-1, n_components, n_features),
+            whitener.reshape(-1, n_components, n_features, n_features),
         )
 
     def thinned(self, n: int) -> list[Parameters]:

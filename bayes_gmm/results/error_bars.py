@@ -17,6 +17,7 @@ from bayes_gmm.errors import (
     CollapseWarning,
     ConvergenceWarning,
     IdentificationWarning,
+    InputError,
 )
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.chart import Chart
@@ -26,7 +27,7 @@ from bayes_gmm.results.delta_method import delta_method, interval
 from bayes_gmm.results.draws import is_point
 from bayes_gmm.results.fitted import Fitted
 from bayes_gmm.results.predictive import tails
-from bayes_gmm.results.relabel import relabel
+from bayes_gmm.results.relabel.pivot import match
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.standard_errors import FAR, StandardErrors, astray, collapsed, lacking
 
@@ -57,6 +58,11 @@ def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardEr
         If the estimate is not a maximum for these rows.
     """
     tails(ci_prob)
+    if fitted.equal_weights:
+        raise InputError(
+            f"method is {method!r}, which has no form for weights held equal; "
+            "choose 'bootstrap' or 'weighted'"
+        )
     parameters = fitted.parameters
     chart = Chart.at(parameters, fitted.structure)
     curvature = Curvature.of(chart, score_products(fitted.observations, chart), fitted.prior)
@@ -109,7 +115,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
         return None
     fitted = Fitted.of(result)
     chart = Chart.at(fitted.parameters, fitted.structure)
-    if fitted.observations.n_rows * chart.n_coordinates**2 > QUICK:
+    if fitted.equal_weights or fitted.observations.n_rows * chart.n_coordinates**2 > QUICK:
         return None
     products = score_products(fitted.observations, chart)
     uncertainty = Uncertainty.of(Curvature.of(chart, products, fitted.prior))
@@ -161,7 +167,7 @@ def from_replicates(
             f"{counts['n_collapsed']} of {counts['n_made']} replicates lost a component, and "
             'fewer than two are left: use method="observed", a prior or fewer components'
         )
-    order = relabel(weights[None], means[None], covariances[None], fitted.parameters)[0]
+    order = match(weights[None], means[None], covariances[None], fitted.parameters).permutation[0]
     replicates = flatten(
         np.take_along_axis(weights, order, axis=1),
         np.take_along_axis(means, order[..., None], axis=1),

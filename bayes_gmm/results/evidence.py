@@ -16,9 +16,32 @@ from bayes_gmm.results.draws import (
     permutation,
     require_posterior,
 )
-from bayes_gmm.results.scalars import catalogue, flatten
+from bayes_gmm.results.identification import Identification, identify, largest
+from bayes_gmm.results.label_report import LabelReport
+from bayes_gmm.results.mode_mass import log_mass
+from bayes_gmm.results.scalars import Scalar, catalogue, flatten
+from bayes_gmm.results.tree import point_parameters
 
 LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
+OCCUPIED = "occupied_components"
+RAW_KINDS = ("weight", "mean", "sd")
+
+
+class Mode(NamedTuple):
+    """Chains that have settled in one place.
+
+    Attributes
+    ----------
+    chains : list of int
+    height : float
+        Mean log posterior, or log-likelihood where the prior has no density.
+    share : float
+        Of the posterior mass of all modes found; not a number if it cannot be told.
+    """
+
+    chains: list[int]
+    height: float
+    share: float
 
 
 class Evidence(NamedTuple):
@@ -27,22 +50,30 @@ class Evidence(NamedTuple):
     names: list[str]
     values: np.ndarray
     label_free: Convergence
-    parameter_names: list[str]
+    scalars: list[Scalar]
     parameters: Convergence
     draws: Draws
     permutation: np.ndarray
     diverging: np.ndarray
     n_rows: int
+    stuck: list[int]
+    modes: list[Mode]
+    identification: Identification
 
     @property
-    def log_posterior(self) -> np.ndarray:
+    def parameter_names(self) -> list[str]:
+        """What the relabelled parameters are called."""
+        return [scalar.name for scalar in self.scalars]
+
+    @property
+    def height_name(self) -> str:
+        """Which of the label-free quantities is the height of the posterior."""
+        return "log_posterior" if "log_posterior" in self.names else "log_likelihood"
+
+    @property
+    def heights(self) -> np.ndarray:
         """Log posterior of every draw (chain, draw)."""
-        return self.values[..., self.names.index("log_posterior")]
-
-    @property
-    def finite(self) -> np.ndarray:
-        """Label-free quantities that are finite in every draw."""
-        return self.values[..., np.isfinite(self.values).all(axis=(0, 1))]
+        return self.values[..., self.names.index(self.height_name)]
 
 
 def gather(posterior: xr.DataTree) -> Evidence:
@@ -54,27 +85,58 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging = stats["diverging"].transpose("chain", "draw").to_numpy().astype(bool)
     else:
         diverging = np.zeros(values.shape[:2], dtype=bool)
-    parameters = catalogue(draws.weights.shape[2], feature_names(posterior))
+    scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
+    parameters = convergence(flatten(*draws))
+    n_rows = len(observed_rows(posterior))
+    finite = values[..., np.isfinite(values).all(axis=(0, 1))]
+    still = chains.stuck(finite)
+    modes = [group for group in chains.modes(finite) if not set(group) <= set(still)]
     return Evidence(
         names,
         values,
         convergence(values),
-        [scalar.name for scalar in parameters],
-        convergence(flatten(*draws)),
+        scalars,
+        parameters,
         draws,
         permutation(posterior),
         diverging,
-        len(observed_rows(posterior)),
+        n_rows,
+        still,
+        _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True))),
+        identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior)),
     )
+
+
+def _weighed(
+    groups: list[list[int]], draws: Draws, label_free: dict[str, np.ndarray]
+) -> list[Mode]:
+    """Estimate the share of each mode, if there are several and the prior has a density."""
+    known = "log_posterior" in label_free
+    height = label_free["log_posterior" if known else "log_likelihood"]
+    if len(groups) <= 1 or not known:
+        shares = np.full(len(groups), 1.0 if len(groups) == 1 else np.nan)
+    else:
+        masses = np.array(
+            [log_mass(Draws(*(array[group] for array in draws)), height[group]) for group in groups]
+        )
+        shares = np.exp(masses - np.logaddexp.reduce(masses))
+    return [
+        Mode(group, float(height[group].mean()), float(share))
+        for group, share in zip(groups, shares, strict=True)
+    ]
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
     """R-hat and ESS of the label-free quantities and of the relabelled parameters."""
+    reasons = evidence.identification.reasons
+    of_parameters = [not reasons[scalar.cluster] for scalar in evidence.scalars]
     parts = [
-        pd.DataFrame({"group": group, "quantity": names, **measured._asdict()})
-        for group, names, measured in (
-            (LABEL_FREE, evidence.names, evidence.label_free),
-            (RELABELLED, evidence.parameter_names, evidence.parameters),
+        pd.DataFrame(
+            {"group": group, "quantity": names, **measured._asdict(), "identified": identified}
+        )
+        for group, names, measured, identified in (
+            (LABEL_FREE, evidence.names, evidence.label_free, True),
+            (RELABELLED, evidence.parameter_names, evidence.parameters, of_parameters),
         )
     ]
     return pd.concat(parts).set_index(["group", "quantity"])
@@ -84,16 +146,57 @@ def by_chain(evidence: Evidence) -> pd.DataFrame:
     """One row per chain: what it did."""
     n_chains = evidence.draws.n_chains
     mode = np.full(n_chains, "unsettled", dtype=object)
-    for name, group in enumerate(chains.modes(evidence.finite)):
-        mode[group] = str(name)
-    mode[chains.stuck(evidence.finite)] = "stuck"
+    share = np.full(n_chains, np.nan)
+    for name, found in enumerate(evidence.modes):
+        mode[found.chains] = str(name)
+        share[found.chains] = found.share
+    mode[evidence.stuck] = "stuck"
+    share[evidence.stuck] = np.nan
     return pd.DataFrame(
         {
-            "log posterior": evidence.log_posterior.mean(axis=1),
+            evidence.height_name.replace("_", " "): evidence.heights.mean(axis=1),
             "divergences": evidence.diverging.sum(axis=1),
             "other labels": chains.other_labels(evidence.permutation),
             "switches": chains.switches(evidence.permutation)[0],
             "mode": mode,
+            "mode's mass": share,
         },
         index=pd.RangeIndex(n_chains, name="chain"),
+    )
+
+
+def label_report(evidence: Evidence) -> LabelReport:
+    """Measure label switching, and what relabelling left in doubt."""
+    draws, found = evidence.draws, evidence.identification
+    within, between = chains.switches(evidence.permutation)
+    kept = [place for place, scalar in enumerate(evidence.scalars) if scalar.kind in RAW_KINDS]
+    raw = draws.reorder(np.argsort(evidence.permutation, axis=2))
+    if OCCUPIED in evidence.names:
+        counts = evidence.values[..., evidence.names.index(OCCUPIED)].astype(int)
+        occupied = pd.Series(counts.ravel()).value_counts(normalize=True).sort_index()
+    else:
+        occupied = pd.Series(dtype=float)
+    why_not = found.reasons
+    components = pd.DataFrame(
+        {
+            "weight": draws.weights.mean(axis=(0, 1)),
+            "rhat": found.rhat,
+            "nearest": found.distances.min(axis=1),
+            "nearly_empty": found.empty,
+            "ambiguous": found.ambiguous,
+            "identified": [not why for why in why_not],
+            "why_not": why_not,
+        },
+        index=pd.RangeIndex(len(why_not), name="component"),
+    )
+    return LabelReport(
+        renamed=float(chains.other_labels(evidence.permutation).mean()),
+        switches=pd.Series(within, pd.RangeIndex(len(within), name="chain"), name="switches"),
+        chains_differ=between,
+        rhat_raw=largest(convergence(flatten(*raw)[..., kept]).rhat),
+        rhat_relabelled=largest(evidence.parameters.rhat),
+        rhat_label_free=largest(evidence.label_free.rhat),
+        ambiguous=found.ambiguous_draws,
+        occupied=occupied.rename_axis("occupied components").rename("probability"),
+        table=components,
     )

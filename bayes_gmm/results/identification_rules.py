@@ -4,27 +4,27 @@ The mixture as a whole is then known, and so are densities and predictions; stat
 "component 2" mean little.
 """
 
-from itertools import combinations
-
 import numpy as np
 
 from bayes_gmm.results import chains
-from bayes_gmm.results.convergence_rules import exceeds, listed, shortage
+from bayes_gmm.results.convergence_rules import listed, shortage
 from bayes_gmm.results.diagnosis import Finding
-from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.evidence import Evidence
+from bayes_gmm.results.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
 from bayes_gmm.results.scalars import flatten
-
-LABELLED_RHAT = 1.05  # of a relabelled parameter, from which its component lacks an identity
-EMPTY = 0.05  # share of the draws in which a component holds fewer rows than describe it
-TOLD_APART = 2  # posterior sds of the difference between two components
 
 
 def labels_disagree(evidence: Evidence) -> list[Finding]:
     """Components that are not the same ones in every chain."""
-    rhat = evidence.parameters.rhat
-    if not exceeds(rhat, LABELLED_RHAT):
+    found = evidence.identification
+    if np.isnan(found.rhat_limit).all():
         return []
+    component = int(np.nanargmax(np.where(np.isnan(found.rhat_limit), np.nan, found.rhat)))
+    rhat = np.where(
+        [scalar.cluster == component for scalar in evidence.scalars],
+        evidence.parameters.rhat,
+        np.nan,
+    )
     worst = int(np.nanargmax(rhat))
     return [
         Finding(
@@ -32,7 +32,7 @@ def labels_disagree(evidence: Evidence) -> list[Finding]:
             "identification",
             f"The chains agree about the mixture but not about {evidence.parameter_names[worst]}.",
             float(rhat[worst]),
-            LABELLED_RHAT,
+            float(found.rhat_limit[component]),
             "Trust densities and predictions; don't read single components.",
         )
     ]
@@ -40,46 +40,25 @@ def labels_disagree(evidence: Evidence) -> list[Finding]:
 
 def not_told_apart(evidence: Evidence) -> list[Finding]:
     """Pairs of components that differ in nothing."""
-    found = []
-    for one, other in combinations(range(evidence.draws.weights.shape[2]), 2):
-        distance = separation(evidence.draws, one, other)
-        if distance < TOLD_APART:
-            found.append(
-                Finding(
-                    "not_told_apart",
-                    "identification",
-                    f"Components {one} and {other} differ in nothing by more than "
-                    f"{distance:.1f} posterior sd.",
-                    distance,
-                    TOLD_APART,
-                    "Read them together, or fit fewer components.",
-                )
-            )
-    return found
-
-
-def separation(draws: Draws, one: int, other: int) -> float:
-    """How far two components are apart, in posterior sds of the parameter that tells them best."""
-    described = [
-        flatten(np.ones((*draws.means.shape[:2], 1)), draws.means[:, :, [k]], covariance)
-        for k, covariance in ((k, draws.covariances[:, :, [k]]) for k in (one, other))
+    distances = evidence.identification.distances
+    pairs = zip(*np.nonzero(np.triu(distances, 1) * (distances < TOLD_APART)), strict=True)
+    return [
+        Finding(
+            "not_told_apart",
+            "identification",
+            f"Components {one} and {other} differ in nothing by more than "
+            f"{distances[one, other]:.1f} posterior sd.",
+            float(distances[one, other]),
+            TOLD_APART,
+            "Read them together, or fit fewer components.",
+        )
+        for one, other in pairs
     ]
-    difference = np.concatenate(
-        [
-            described[0] - described[1],
-            draws.weights[..., [one]] - draws.weights[..., [other]],
-        ],
-        axis=-1,
-    ).reshape(-1, described[0].shape[-1] + 1)
-    mean, sd = difference.mean(axis=0), difference.std(axis=0)
-    return float(np.max(np.abs(mean[sd > 0]) / sd[sd > 0], initial=0.0))
 
 
 def nearly_empty(evidence: Evidence) -> list[Finding]:
     """Components that hold hardly a row."""
-    rows = evidence.n_rows * evidence.draws.weights
     needed = evidence.draws.means.shape[3] + 1
-    shares = (rows < needed).mean(axis=(0, 1))
     return [
         Finding(
             "nearly_empty",
@@ -89,8 +68,27 @@ def nearly_empty(evidence: Evidence) -> list[Finding]:
             EMPTY,
             "There its parameters come from the prior: fit fewer components.",
         )
-        for k, share in enumerate(shares)
+        for k, share in enumerate(evidence.identification.empty)
         if share > EMPTY
+    ]
+
+
+def ambiguous_labels(evidence: Evidence) -> list[Finding]:
+    """Components that many draws could as well give another name."""
+    found = evidence.identification
+    which = np.flatnonzero(found.ambiguous > AMBIGUOUS)
+    if not which.size:
+        return []
+    return [
+        Finding(
+            "ambiguous_labels",
+            "identification",
+            f"In {found.ambiguous_draws:.0%} of the draws {listed('component', which)} could as "
+            f"well have other names, at odds below {ODDS} to 1.",
+            float(found.ambiguous[which].max()),
+            AMBIGUOUS,
+            "Read these components together, or fit fewer.",
+        )
     ]
 
 
@@ -99,8 +97,8 @@ def slow_components(evidence: Evidence) -> list[Finding]:
     start = "Single components need longer chains"
     return shortage(
         ("slow_components", "identification", start),
-        evidence,
         evidence.parameter_names,
+        flatten(*evidence.draws),
         evidence.parameters,
     )
 

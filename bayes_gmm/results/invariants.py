@@ -3,8 +3,10 @@ r"""What a draw says whatever its components are called: quantities that converg
 A chain that swaps the names of two components looks as if it had not converged, and one that never
 does looks converged in the names alone. Sums over components know neither: the log-likelihood, the
 log posterior, sum_k phi_k^2, the mean and the covariance of the whole mixture, its density at a few
-rows.
+rows, how many components hold rows, and whether two rows belong to the same one.
 """
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,80 +14,94 @@ from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.streams import blocks
+from bayes_gmm.results.watched import Watched, watch
 
-BLOCK_ROWS = 1 << 14
-QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the density at the rows: where it is watched
+OCCUPIED = 0.5  # rows that a component holds at least
 
 
 def invariants(
-    weights: np.ndarray,
-    means: np.ndarray,
-    covariances: np.ndarray,
+    draws: Draws,
     observations: Observations,
-    prior: Prior,
+    prior: Any,
     pivot: Parameters,
+    *,
+    log_likelihood: np.ndarray | None = None,
+    component_counts: np.ndarray | None = None,
+    log_prior: np.ndarray | None = None,
 ) -> xr.Dataset:
-    """Compute the label-free quantities of every draw.
+    r"""Compute the label-free quantities of every draw.
 
     Parameters
     ----------
-    weights : ndarray (chain, draw, K)
-    means : ndarray (chain, draw, K, D)
-    covariances : ndarray (chain, draw, K, D, D)
+    draws : Draws
+        Named as the sampler had them, so that a prior that tells components apart is met rightly.
     observations : Observations
-    prior : Prior
+    prior : object
+        With a `log_density` of Parameters in the user's units; without one, and without
+        `log_prior`, there is no log posterior.
     pivot : Parameters
-        The point estimate, which says at which rows the density is watched.
+        The point estimate, which says which rows are watched.
+    log_likelihood : ndarray (chain, draw), optional
+    component_counts : ndarray (chain, draw, K), optional
+        What the sampler knows of each draw, in the user's units; if one of these is missing, a pass
+        over the rows per draw finds both.
+    log_prior : ndarray (chain, draw), optional
 
     Returns
     -------
     xarray.Dataset
-        With dims (chain, draw): log_likelihood, log_posterior (the log joint density of data and
-        parameters), sum_squared_weights, mixture_mean (feature), mixture_covariance_logdet, and
-        log_density_at (point), all in the user's units.
+        With dims (chain, draw), all in the user's units: log_likelihood; log_posterior, the log
+        joint density of data and parameters; sum_squared_weights; mixture_mean (feature);
+        mixture_covariance_logdet; log_density_at (point); occupied_components, those that hold
+        half a row or more, expected or sampled; co_clustering (pair), the probability that two rows
+        belong to the same component, :math:`\sum_k p(z_n = k \mid x) p(z_m = k \mid x)`.
     """
     origin, scale = observations.origin, observations.scale
-    n_components, n_features = means.shape[-2:]
-    shape = weights.shape[:2]
-    # Everything is computed in standardized coordinates; a density per unit of x is smaller by
-    # the product of the scales, and the prior is a density over K means and K covariances.
+    shape = draws.weights.shape[:2]
+    # In standardized coordinates every digit counts; a density per unit of x is smaller by the
+    # product of the scales.
     log_unit = np.log(scale).sum()
-    log_prior_unit = n_components * (n_features + 2) * log_unit
-    means, covariances = (means - origin) / scale, covariances / np.outer(scale, scale)
-    prior = prior.rescale(-origin / scale, 1 / scale)
-    pivot = pivot.rescale(-origin / scale, 1 / scale)
-    rows = watched_rows(observations, pivot)
-    watched = (np.asarray(observations.values)[rows] - origin) / scale
-    expect = expectation(observations)
+    standard = Draws(
+        draws.weights, (draws.means - origin) / scale, draws.covariances / np.outer(scale, scale)
+    )
+    functions = standard.log_quadratic()
+    if log_likelihood is None or component_counts is None:
+        log_likelihood, component_counts = _passes(functions, observations, shape)
+        log_likelihood = log_likelihood - observations.n_rows * log_unit
+    if log_prior is None and hasattr(prior, "log_density"):
+        log_prior = _log_prior(draws, prior)
 
-    log_likelihood, log_prior = np.empty(shape), np.empty(shape)
-    log_joint = np.empty((*shape, len(rows), n_components))
-    for place in np.ndindex(shape):
-        theta = Parameters(weights[place], means[place], covariances[place])
-        log_quadratic = theta.log_quadratic()
-        log_likelihood[place] = expect(log_quadratic).log_normalizer
-        log_prior[place] = prior.log_density(theta)
-        log_joint[place] = log_quadratic(watched)
-    log_likelihood -= observations.n_rows * log_unit
-    mean, covariance = mixture_moments(weights, means, covariances)
-
+    watched = watch(observations, pivot.rescale(-origin / scale, 1 / scale))
+    log_density, together = _at_rows(functions, watched)
+    mean, covariance = mixture_moments(*standard)
+    found = {"log_likelihood": log_likelihood}
+    if log_prior is not None:
+        found["log_posterior"] = log_likelihood + log_prior
+    found |= {
+        "sum_squared_weights": (draws.weights**2).sum(axis=-1),
+        "mixture_mean": origin + scale * mean,
+        "mixture_covariance_logdet": np.linalg.slogdet(covariance)[1] + 2 * log_unit,
+        "log_density_at": log_density.reshape(*shape, -1) - log_unit,
+        "occupied_components": (component_counts >= OCCUPIED).sum(axis=-1),
+        "co_clustering": together.reshape(*shape, -1),
+    }
+    index = observations.index
     return labelled(
-        {
-            "log_likelihood": log_likelihood,
-            "log_posterior": log_likelihood + log_prior - log_prior_unit,
-            "sum_squared_weights": (weights**2).sum(axis=-1),
-            "mixture_mean": origin + scale * mean,
-            "mixture_covariance_logdet": np.linalg.slogdet(covariance)[1] + 2 * log_unit,
-            "log_density_at": logsumexp(log_joint, axis=-1) - log_unit,
-        },
+        found,
         feature_names=observations.feature_names,
         leading=("chain", "draw"),
-        dims={"mixture_mean": ("feature",), "log_density_at": ("point",)},
-    ).assign_coords(point=observations.index[rows])
+        dims={
+            "mixture_mean": ("feature",),
+            "log_density_at": ("point",),
+            "co_clustering": ("pair",),
+        },
+    ).assign_coords(
+        point=index[watched.points],
+        pair=np.array([f"{index[a]} & {index[b]}" for a, b in watched.pairs], dtype=str),
+    )
 
 
 def mixture_moments(
@@ -110,30 +126,37 @@ def mixture_moments(
     mean = np.einsum("...k,...ki->...i", weights, means)
     gap = means - mean[..., None, :]
     within = np.einsum("...k,...kij->...ij", weights, covariances)
-    return mean, within + np.einsum("...k,...ki,...kj->...ij", weights, gap, gap)
+    return mean, within + np.einsum("...k,...ki,...kj->...ij", weights, gap, gap, optimize=True)
 
 
-def watched_rows(observations: Observations, pivot: Parameters) -> np.ndarray:
-    """Choose a few rows from the thick of the data to its edge, by their density at the pivot.
+def _passes(
+    functions: LogQuadratic, observations: Observations, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood of standardized rows and expected counts, by a pass over the rows per draw."""
+    expect = expectation(observations)
+    found = [expect(LogQuadratic(*one)) for one in zip(*functions, strict=True)]
+    log_likelihood = np.array([statistics.log_normalizer for statistics in found])
+    counts = np.stack([statistics.count for statistics in found])
+    return log_likelihood.reshape(shape), counts.reshape(*shape, -1)
 
-    Parameters
-    ----------
-    observations : Observations
-    pivot : Parameters
-        In standardized coordinates.
 
-    Returns
-    -------
-    ndarray of int (P,)
-        Row numbers, the least likely row first.
-    """
-    log_quadratic = pivot.log_quadratic()
-    density = np.concatenate(
+def _log_prior(draws: Draws, prior: Any) -> np.ndarray:
+    shape = draws.weights.shape[:2]
+    return np.array(
         [
-            logsumexp(log_quadratic((block - observations.origin) / observations.scale), axis=1)
-            for block in blocks(observations.values, BLOCK_ROWS)
+            prior.log_density(Parameters.trusted(*(array[place] for array in draws)))
+            for place in np.ndindex(shape)
         ]
-    )
-    order = np.argsort(density, kind="stable")
-    chosen = np.rint(np.multiply(QUANTILES, len(order) - 1)).astype(int)
-    return order[np.unique(chosen)]
+    ).reshape(shape)
+
+
+def _at_rows(functions: LogQuadratic, watched: Watched) -> tuple[np.ndarray, np.ndarray]:
+    """Log densities at the points (S, P), and the co-clustering of the pairs (S, Q)."""
+    n_points = len(watched.points)
+    gap = watched.rows[:, None, None, :] - functions.center
+    whitened = np.matmul(functions.whitener, gap[..., None])[..., 0]
+    log_joint = functions.offset - 0.5 * (whitened**2).sum(axis=-1)
+    log_density = logsumexp(log_joint, axis=-1)
+    shares = np.exp(log_joint - log_density[..., None])[n_points:]
+    first, second = shares[0::2], shares[1::2]
+    return log_density[:n_points].T, (first * second).sum(axis=-1).T

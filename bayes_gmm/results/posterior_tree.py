@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
@@ -10,7 +11,8 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import VARIABLES, Draws
 from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import DIMS, labelled
-from bayes_gmm.results.relabel import relabel
+from bayes_gmm.results.relabel.pivot import match
+from bayes_gmm.results.relabel.verb import follow
 from bayes_gmm.results.tree import (
     attributes,
     observed_dataset,
@@ -18,12 +20,18 @@ from bayes_gmm.results.tree import (
     prior_dataset,
 )
 
+KNOWN = {  # statistics that spare the pass over the rows, and their own dims
+    "log_likelihood": (),
+    "component_counts": ("cluster",),
+    "log_prior": (),
+}
+
 
 def posterior_tree(
     sampled: xr.DataTree,
     pivot: Parameters,
     observations: Observations,
-    prior: Prior,
+    prior: Any,
     **described: Any,
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
@@ -32,13 +40,15 @@ def posterior_tree(
     ----------
     sampled : DataTree
         Group posterior has weights, means and covariances in the user's units, their components
-        named as they came; group sample_stats has one value per draw of whatever was recorded.
+        named as they came; group sample_stats has one value per draw of whatever was recorded. If
+        the sampler was interrupted, its attribute partial is 1.
     pivot : Parameters
         The point estimate whose names the draws take.
     observations : Observations
-    prior : Prior
+    prior : Prior, or another object with a log_density
     **described : object
-        Attributes of the tree: engine, sampler, seed, draws, tune, chains.
+        Attributes of the tree: engine, sampler, seed, draws, tune, chains. What was drawn is
+        counted, and not taken from here.
 
     Returns
     -------
@@ -46,26 +56,42 @@ def posterior_tree(
     """
     names = observations.feature_names
     posterior = sampled["posterior"].to_dataset()
+    stats = _storable(sampled["sample_stats"].to_dataset())
     raw = Draws(
         *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)
     )
-    permutation = relabel(*raw, pivot)
-    draws = raw.reorder(permutation)
+    permutation = match(*raw, pivot).permutation
+    known = {
+        name: stats[name].transpose("chain", "draw", *own).to_numpy()
+        for name, own in KNOWN.items()
+        if name in stats
+    }
     chain_and_draw = {"chain": posterior["chain"], "draw": posterior["draw"]}
-    relabelled = labelled(draws._asdict(), feature_names=names, leading=("chain", "draw"))
+    relabelled = labelled(
+        raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
+    )
+    described |= {
+        "chains": raw.n_chains,
+        "draws": raw.n_draws,
+        "partial": int(sampled.attrs.get("partial", 0)),
+        "relabelling": "pivot",
+    }
     groups = {
         "/": xr.Dataset(
             attrs=attributes("posterior", observations, pivot.n_components, **described)
         ),
         "/posterior": relabelled.assign_coords(chain_and_draw),
-        "/sample_stats": _storable(sampled["sample_stats"].to_dataset())
+        "/sample_stats": follow(stats, permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
-        .assign_coords(cluster=relabelled["cluster"]),
-        "/invariants": invariants(*draws, observations, prior, pivot).assign_coords(chain_and_draw),
+        .assign_coords(cluster=np.arange(pivot.n_components)),
+        "/invariants": invariants(raw, observations, prior, pivot, **known).assign_coords(
+            chain_and_draw
+        ),
         "/point_estimate": parameters_dataset(pivot, names),
         "/observed_data": observed_dataset(observations),
-        "/prior_parameters": prior_dataset(prior, names),
     }
+    if isinstance(prior, Prior):
+        groups["/prior_parameters"] = prior_dataset(prior, names)
     return xr.DataTree.from_dict(groups)
 
 

@@ -5,32 +5,40 @@ A point result plugs its estimate in. A posterior result averages over its draws
     P(z = k | x, data) = 1/S sum_s p(z = k | x, theta_s)
           p(x | data) = 1/S sum_s p(x | theta_s),
 
-so that not knowing theta widens both. Draws are thinned to `MOST_DRAWS` and rows are taken in
-blocks, so that memory stays bounded whatever N is.
+so that not knowing theta widens both. How unsure the label is splits in two,
+
+    H[z | x, data] = E_theta H[z | x, theta]  +  I[z, theta | x, data],
+
+what would be left if theta were known, because clusters overlap there, and what more data would
+take away. Draws are thinned to `MOST_DRAWS` and rows are taken in blocks, so that memory stays
+bounded whatever N is.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.special import logsumexp, softmax
+from scipy.special import entr
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import Draws, feature_names, is_posterior, observed_rows
+from bayes_gmm.results.blocks import by_blocks
+from bayes_gmm.results.draws import Draws, is_posterior, observed_rows
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 1000
-BLOCK_NUMBERS = 1 << 22  # doubles held at a time: 32 MiB
 
 
 def predict(
     result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float = 0.95
 ) -> xr.Dataset:
-    """Assign rows to clusters.
+    r"""Assign rows to clusters.
+
+    .. math:: P(z = k \mid x, \text{data}) = \frac1S \sum_s
+        \frac{\phi_k^s N(x; \mu_k^s, \Sigma_k^s)}{\sum_j \phi_j^s N(x; \mu_j^s, \Sigma_j^s)}
 
     Parameters
     ----------
@@ -46,14 +54,29 @@ def predict(
     -------
     xarray.Dataset
         ``responsibilities`` (obs_id, cluster), the probability of each cluster; ``label`` (obs_id),
-        the most probable one; ``uncertainty`` (obs_id), one minus its probability. Of a posterior
-        also ``responsibilities_lower`` and ``responsibilities_upper``, between which the
-        responsibility lies with probability `ci_prob` as the parameters vary.
+        the most probable one; ``uncertainty`` (obs_id), one minus its probability; ``entropy``
+        (obs_id), that of the label, in nats: 0 where it is sure, log K where nothing is known.
+
+        Of a posterior also ``responsibilities_lower`` and ``responsibilities_upper``, between which
+        the responsibility lies with probability `ci_prob` as the parameters vary, and the two parts
+        of the entropy: ``expected_entropy`` (obs_id), what would remain if the parameters were
+        known, and ``mutual_information`` (obs_id), what not knowing them adds.
 
     Raises
     ------
     InputError
         If X does not fit the result, or is missing where the result holds no data.
+
+    Notes
+    -----
+    A posterior is averaged over its relabelled draws. Where `diagnose` finds that the components
+    are not identified, a responsibility averages over different components of the same name, and
+    the mutual information counts the doubt about names too. ``expected_entropy``, `co_clustering`
+    and `log_density` do not depend on names.
+
+    References
+    ----------
+    Houlsby, Huszár, Ghahramani & Lengyel (2011), arXiv:1112.5745, eq. 2, for the two parts.
 
     Examples
     --------
@@ -63,36 +86,51 @@ def predict(
     array([0, 1])
     """
     probabilities = tails(ci_prob)
-    mixtures = _mixtures(result)
-    values, index = _rows(result, X)
-    n_components = mixtures[0].n_components
-    variables = {"responsibilities": np.empty((len(values), n_components))}
-    if is_posterior(result):
-        variables["responsibilities_lower"] = np.empty_like(variables["responsibilities"])
-        variables["responsibilities_upper"] = np.empty_like(variables["responsibilities"])
-    for rows, log_joint in _blocks(values, mixtures):
-        shares = softmax(log_joint, axis=2)
-        variables["responsibilities"][rows] = shares.mean(axis=1)
-        if is_posterior(result):
-            lower, upper = np.quantile(shares, probabilities, axis=1)
-            variables["responsibilities_lower"][rows] = lower
-            variables["responsibilities_upper"][rows] = upper
-    mean = variables["responsibilities"]
-    # The sum of the others, and not 1 - max, keeps the digits of a small uncertainty.
-    others = np.sort(mean, axis=1)[:, :-1].sum(axis=1)
-    dims: dict[str, tuple[str, ...]] = {"label": ("obs_id",), "uncertainty": ("obs_id",)}
-    dims |= dict.fromkeys(variables, ("obs_id", "cluster"))
-    dataset = labelled(
-        {**variables, "label": mean.argmax(axis=1), "uncertainty": others},
-        index=index,
-        dims=dims,
+    ensemble = Ensemble.of(mixtures(result))
+    rows, index = result_rows(result, X)
+    drawn = is_posterior(result)
+
+    def evaluate(place: slice) -> tuple[np.ndarray, ...]:
+        shares, entropy = ensemble.membership(rows[place])
+        mean = shares.mean(axis=2)
+        if not drawn:
+            return mean, entropy
+        return mean, entropy, *np.quantile(shares, probabilities, axis=2, overwrite_input=True)
+
+    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
+    mean, expected, *interval = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    variables = {
+        "responsibilities": mean,
+        "label": mean.argmax(axis=1),
+        # The sum of the others, and not 1 - max, keeps the digits of a small uncertainty.
+        "uncertainty": np.sort(mean, axis=1)[:, :-1].sum(axis=1),
+        "entropy": expected,
+    }
+    if drawn:
+        information = np.maximum(entr(mean).sum(axis=1) - expected, 0.0)
+        variables |= {
+            "responsibilities_lower": interval[0],
+            "responsibilities_upper": interval[1],
+            "entropy": expected + information,
+            "expected_entropy": expected,
+            "mutual_information": information,
+        }
+    dims: dict[str, tuple[str, ...]] = {
+        name: ("obs_id", "cluster")[: value.ndim] for name, value in variables.items()
+    }
+    described = {"ci_prob": ci_prob} if drawn else {}
+    return labelled(variables, index=index, dims=dims).assign_attrs(
+        n_draws=ensemble.n_mixtures, **described
     )
-    described = {"ci_prob": ci_prob} if is_posterior(result) else {}
-    return dataset.assign_attrs(n_draws=len(mixtures), **described)
 
 
-def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray:
-    """Log density of rows under the fitted mixture.
+def log_density(
+    result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float | None = None
+) -> xr.DataArray | xr.Dataset:
+    r"""Log density of rows under the fitted mixture.
+
+    .. math:: \log p(x \mid \text{data}) = \log \frac1S \sum_s \sum_k
+        \phi_k^s N(x; \mu_k^s, \Sigma_k^s)
 
     Parameters
     ----------
@@ -101,16 +139,20 @@ def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray
         density is averaged over the draws.
     X : table, optional
         As in `predict`.
+    ci_prob : float, optional
+        Of a posterior: also give the interval, equal-tailed, in which the log density lies with
+        this probability as the parameters vary.
 
     Returns
     -------
-    xarray.DataArray
-        (obs_id), in nats, relative to the user's units.
+    xarray.DataArray or xarray.Dataset
+        (obs_id), in nats, relative to the user's units. With `ci_prob` a Dataset of
+        ``log_density``, ``log_density_lower`` and ``log_density_upper``.
 
     Raises
     ------
     InputError
-        As in `predict`.
+        As in `predict`, and if a band is asked of a point.
 
     Examples
     --------
@@ -119,55 +161,66 @@ def log_density(result: xr.DataTree | Parameters, X: Any = None) -> xr.DataArray
     >>> bg.log_density(theta, [[0.0]]).values.round(4)
     array([-0.9189])
     """
-    mixtures = _mixtures(result)
-    values, index = _rows(result, X)
-    density = np.empty(len(values))
-    for rows, log_joint in _blocks(values, mixtures):
-        density[rows] = logsumexp(log_joint, axis=(1, 2)) - np.log(len(mixtures))
-    dataset = labelled({"log_density": density}, index=index, dims={"log_density": ("obs_id",)})
-    return dataset["log_density"].assign_attrs(n_draws=len(mixtures))
+    probabilities = () if ci_prob is None else tails(ci_prob)
+    if probabilities and not is_posterior(result):
+        raise InputError("ci_prob needs a result of bg.sample: a point has no band; leave it out")
+    ensemble = Ensemble.of(mixtures(result))
+    rows, index = result_rows(result, X)
+    variables = density_band(ensemble, rows, probabilities)
+    dataset = labelled(variables, index=index, dims=dict.fromkeys(variables, ("obs_id",)))
+    if ci_prob is None:
+        return dataset["log_density"].assign_attrs(n_draws=ensemble.n_mixtures)
+    return dataset.assign_attrs(n_draws=ensemble.n_mixtures, ci_prob=ci_prob)
+
+
+def density_band(
+    ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
+) -> dict[str, np.ndarray]:
+    """Average the density of rows (N, D) over mixtures, with the quantiles of its logarithm."""
+    names = ("log_density", "log_density_lower", "log_density_upper")
+
+    def evaluate(place: slice) -> np.ndarray:
+        of_draws = ensemble.log_density(rows[place])
+        peak = of_draws.max(axis=1)
+        mean = peak + np.log(np.exp(of_draws - peak[:, None]).mean(axis=1))
+        if not probabilities:
+            return mean[None]
+        return np.stack([mean, *np.quantile(of_draws, probabilities, axis=1)])
+
+    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
+    return dict(zip(names, np.concatenate(blocks, axis=1), strict=False))
 
 
 def log_likelihood(parameters: Parameters, rows: np.ndarray) -> float:
     """Log-likelihood of rows (N, D), without holding more than a block of them at a time."""
-    blocks = _blocks(rows, [parameters])
-    return float(sum(logsumexp(log_joint, axis=2).sum() for _, log_joint in blocks))
+    return float(density_band(Ensemble.of([parameters]), rows, ())["log_density"].sum())
 
 
-def _mixtures(result: Any) -> list[Parameters]:
+def mixtures(result: Any) -> list[Parameters]:
+    """List the draws that a posterior result is averaged over, or a point alone."""
     if is_posterior(result):
         return Draws.of(result).thinned(MOST_DRAWS)
     return [point_parameters(result)]
 
 
-def _rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndarray]:
+def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Read the rows to say something about: X, or else those of the result.
+
+    Returns
+    -------
+    values : ndarray (N, D)
+    index : ndarray (N,)
+        Their labels.
+    """
     if isinstance(result, Parameters):
         if X is None:
             raise InputError("X is needed, because Parameters hold no data: give rows to predict")
         return rows_like(X, tuple(f"x{j}" for j in range(result.n_features)))
-    if X is None:
-        return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
-    return rows_like(X, feature_names(result))
-
-
-def _blocks(values: np.ndarray, mixtures: list[Parameters]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of the rows, with their log joint density (rows, S, K) under each mixture.
-
-    The whitened residuals of all mixtures come from one matrix product, as L^-1 (x - a) minus
-    L^-1 (mu - a). The origin a lies amid the means, so that the difference keeps its digits
-    wherever the data are.
-    """
-    quadratics = [mixture.log_quadratic() for mixture in mixtures]
-    offset, center, whitener = (np.stack(part) for part in zip(*quadratics, strict=True))
-    origin = center.mean(axis=(0, 1))
-    shift = np.einsum("skij,skj->ski", whitener, center - origin)
-    project = whitener.reshape(-1, len(origin)).T
-    size = max(1, BLOCK_NUMBERS // shift.size)
-    for start in range(0, len(values), size):
-        rows = slice(start, start + size)
-        block = np.asarray(values[rows], dtype=np.float64) - origin
-        whitened = (block @ project).reshape(-1, *shift.shape) - shift
-        yield rows, offset - 0.5 * np.einsum("nskd,nskd->nsk", whitened, whitened)
+    if X is not None:
+        return rows_like(X, tuple(map(str, result["point_estimate"]["feature"].to_numpy())))
+    if "observed_data" not in result.children:
+        raise InputError("X is needed, because the result of so many rows keeps no copy of them")
+    return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
 
 
 def tails(ci_prob: float) -> tuple[float, float]:

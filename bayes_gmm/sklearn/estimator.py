@@ -9,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from bayes_gmm.api import as_prior
+from bayes_gmm.arguments import as_prior
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError

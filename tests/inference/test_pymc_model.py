@@ -3,6 +3,7 @@ import pymc as pm
 import pytensor
 import pytest
 import xarray as xr
+from arviz_stats import loo
 from pymc.initial_point import make_initial_point_fn
 from pymc.pytensorf import rewrite_pregrad
 from pytensor.compile.mode import Mode
@@ -11,7 +12,7 @@ from scipy import stats
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference.pymc_model import pymc_model
+from bayes_gmm.inference.pymc_model import LIKELIHOODS, pymc_model
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -32,7 +33,7 @@ def no_c_compiler():
 class Problem:
     """Data in awkward units, a prior unlike the default, and the model as NumPy functions."""
 
-    def __init__(self, n_components, n_features, seed=0):
+    def __init__(self, n_components, n_features, seed=0, likelihood="fused"):
         rng = np.random.default_rng([seed, n_components, n_features])
         self.n_components, self.n_features, self.rng = n_components, n_features, rng
         scale = 10.0 ** rng.uniform(-5, 5, n_features)
@@ -40,7 +41,7 @@ class Problem:
         self.x = shift + scale * rng.standard_t(4, size=(25, n_features))
         self.observations = Observations.of(self.x)
         self.prior = random_prior(rng, n_components, n_features).rescale(shift, scale)
-        self.model = pymc_model(self.observations, self.prior)
+        self.model = pymc_model(self.observations, self.prior, likelihood=likelihood)
         self.shapes = [
             (n_components - 1,),
             (n_components, n_features * (n_features + 1) // 2),
@@ -117,6 +118,29 @@ def test_the_log_density_is_likelihood_times_prior_times_jacobian(problem):
         assert problem.log_density(free) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (2, 13)])
+def test_both_likelihoods_are_the_same_density_with_the_same_gradient(size):
+    fused, written_out = (Problem(*size, likelihood=name) for name in LIKELIHOODS)
+    for free in fused.free_points(4):
+        expected = written_out.log_density(free)
+        assert fused.log_density(free) == pytest.approx(expected, rel=1e-9)
+        slope = written_out.gradient(free)
+        np.testing.assert_allclose(
+            fused.gradient(free), slope, rtol=1e-9, atol=1e-9 * np.abs(slope).max()
+        )
+
+
+def test_density_and_gradient_read_the_rows_once(problem):
+    for_samplers = problem.model.logp_dlogp_function(
+        mode=Mode(linker="py", optimizer="fast_run"), ravel_inputs=True
+    )
+    graph = for_samplers._pytensor_function.maker.fgraph
+    names = [type(node.op).__name__ for node in graph.toposort()]
+    assert [name for name in names if name.startswith("Mixture")] == [
+        "MixtureLogDensityAndGradient"
+    ]
+
+
 def test_the_jacobian_is_that_of_the_map_from_free_coordinates(problem):
     step = 1e-3
     for free in problem.free_points(2):
@@ -186,7 +210,7 @@ def test_the_model_is_the_story_with_its_dims_named(problem):
     assert model.coords["feature"] == problem.observations.feature_names
     assert model.coords["obs_id"] == tuple(range(25))
     assert all(initial is None for initial in model.rvs_to_initial_values.values())
-    assert "Mixture(weights, MvNormal(means, covariances))" in model.str_repr()
+    assert "GaussianMixture(weights, means, covariances)" in model.str_repr()
 
 
 def test_the_map_estimate_of_em_is_where_the_density_of_the_parameters_is_flat():
@@ -201,12 +225,12 @@ def test_the_map_estimate_of_em_is_where_the_density_of_the_parameters_is_flat()
     assert np.abs(slope(beside)).max() > 1
 
 
-def two_components(n_features):
+def two_components(n_features, likelihood="fused"):
     rng = np.random.default_rng(n_features)
     x = rng.normal(size=(40, n_features)) * 10.0 ** np.arange(n_features) + 100
     observations = Observations.of(x)
     prior = random_prior(rng, 2, n_features).rescale(observations.origin, observations.scale)
-    return observations, prior, pymc_model(observations, prior)
+    return observations, prior, pymc_model(observations, prior, likelihood=likelihood)
 
 
 def draws_from_the_prior(model, n_draws, variables):
@@ -248,10 +272,11 @@ def test_draws_from_the_prior_have_the_prior_as_their_distribution(n_features):
     assert len(np.unique(x)) == x.size
 
 
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("n_features", [1, 2])
-def test_predictions_need_only_weights_means_and_covariances(n_features, caplog):
+def test_predictions_need_only_weights_means_and_covariances(n_features, likelihood, caplog):
     rng = np.random.default_rng(8)
-    observations, _, model = two_components(n_features)
+    observations, _, model = two_components(n_features, likelihood)
     theta = random_parameters(rng, 2, n_features)
     theta = theta.rescale(observations.origin, observations.scale)
     arrays = {
@@ -277,9 +302,45 @@ def test_predictions_need_only_weights_means_and_covariances(n_features, caplog)
     np.testing.assert_allclose(computed["x"].to_numpy()[0, 0], expected, rtol=1e-9)
 
 
+def test_rows_can_be_replaced_and_parameters_fixed():
+    observations, prior, model = two_components(2)
+    theta = prior.sample(np.random.default_rng(0))
+    new = np.asarray(observations.values)[:7] + 1
+    with model:
+        pm.set_data({"data": new}, coords={"obs_id": np.arange(7)})
+    fixed = pm.do(model, {"means": theta.means, "covariances": theta.covariances})
+    assert [variable.name for variable in fixed.free_RVs] == ["weights"]
+    point = make_initial_point_fn(model=fixed, overrides={"weights": theta.weights})(0)
+    log_likelihood = fixed.compile_fn(fixed.logp(vars=fixed["x"]), mode=PYTHON)(point)
+    assert float(log_likelihood) == pytest.approx(mixture.log_likelihood(new, theta), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter")  # of so few draws
+def test_pymcs_own_sampler_takes_the_model_and_loo_its_draws():
+    observations, _, model = two_components(1)
+    options = {"progressbar": False, "compile_kwargs": {"mode": PYTHON}}
+    drawn = pm.sample(
+        40,
+        tune=40,
+        chains=1,
+        random_seed=0,
+        nuts_sampler="pymc",
+        compute_convergence_checks=False,
+        quiet=True,
+        model=model,
+        **options,
+    )
+    assert np.isfinite(drawn["sample_stats"]["lp"]).all()
+    assert drawn["posterior"]["means"].std() > 0
+    pm.compute_log_likelihood(drawn, model=model, **options)
+    estimate = loo(drawn, reff=1.0)
+    assert estimate.n_data_points == observations.n_rows
+    assert np.isfinite(estimate.elpd)
+
+
 def test_an_unknown_likelihood_and_an_improper_prior_are_refused():
     observations = Observations.of(np.arange(6.0).reshape(3, 2) ** 2)
-    with refuses("likelihood", "'magic'", "'mixture'"):
+    with refuses("likelihood", "'magic'", "'fused'", "'mixture'"):
         pymc_model(observations, Prior.default(observations.values, 2), likelihood="magic")
     with refuses("prior", "improper", "mean_precision"):
         pymc_model(observations, Prior.flat(2, 2))

@@ -1,50 +1,26 @@
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import arviz as az
 import numpy as np
+import nutpie
 import pymc as pm
+import pytensor
 import pytest
+from pymc.initial_point import make_initial_point_fn
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
+from bayes_gmm.inference import sampling
 from bayes_gmm.inference.pymc_model import pymc_model
 from bayes_gmm.inference.sampling import initial_values, sample
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.results.draws import Draws
 from tests.helpers import random_parameters, refuses
+from tests.inference.conjugate import SCALE, SHIFT, Conjugate, standard_error_of_mean
 
-SHIFT, SCALE = np.array([1e8, -2e3]), np.array([1.0, 1e-5])
-
-
-class Conjugate:
-    """One component, whose posterior is known exactly, at 1e8 sds from zero and in odd units."""
-
-    def __init__(self):
-        rng = np.random.default_rng(5)
-        x = SHIFT + SCALE * rng.multivariate_normal([0, 0], [[1.0, 0.8], [0.8, 1.0]], size=40)
-        observations = Observations.of(x)
-        prior = Prior.default(x, 1)
-        self.model = pymc_model(observations, prior)
-        statistics = SufficientStatistics.of(
-            x, np.ones((40, 1)), observations.origin[None], log_normalizer=0.0
-        )
-        self.posterior = prior.posterior(statistics)
-        # The mode itself: there every entry of the gradient is zero, or nearly.
-        self.start = Parameters([1.0], self.posterior.mean, self.posterior.scale / (40 + 2 * 2 + 4))
-
-    def sample(self, seed, cores):
-        return sample(
-            self.model,
-            self.start,
-            draws=500,
-            tune=300,
-            chains=3,
-            cores=cores,
-            seed=seed,
-            progressbar=False,
-        )["posterior"].dataset
+OPTIONS = {"draws": 500, "tune": 300, "cores": 2, "seed": 3, "progressbar": False}
 
 
 @pytest.fixture(scope="module")
@@ -53,81 +29,121 @@ def conjugate():
 
 
 @pytest.fixture(scope="module")
-def conjugate_draws(conjugate):
-    return conjugate.sample(seed=3, cores=2)
+def model(conjugate):
+    return pymc_model(conjugate.observations, conjugate.prior)
 
 
-def standard_error_of_mean(draws):
-    """Monte Carlo standard error of the mean of draws (chain, draw, ...)."""
-    flat = draws.reshape(*draws.shape[:2], -1)
-    errors = [az.mcse(flat[..., i], method="mean") for i in range(flat.shape[-1])]
-    return np.reshape(errors, draws.shape[2:])
+@pytest.fixture(scope="module")
+def conjugate_tree(conjugate, model):
+    return sample(model, [conjugate.start] * 3, **OPTIONS)
 
 
-def test_one_component_has_its_conjugate_posterior(conjugate, conjugate_draws):
-    exact = conjugate.posterior
-    means = (conjugate_draws["means"].to_numpy()[..., 0, :] - SHIFT) / SCALE
-    covariances = conjugate_draws["covariances"].to_numpy()[..., 0, :, :] / np.outer(SCALE, SCALE)
-    scale = exact.scale[0] / np.outer(SCALE, SCALE)
-    degrees, precision = exact.degrees_of_freedom[0], exact.mean_precision[0]
-    expected_covariance = scale / (degrees - 3)  # E Sigma = Psi / (nu - D - 1)
-    expected_square = expected_covariance / precision  # Cov mu = E Sigma / kappa
-    gap = means - (exact.mean[0] - SHIFT) / SCALE
-    checks = {
-        "mean of mu": (gap, np.zeros(2)),
-        "covariance of mu": (gap[..., :, None] * gap[..., None, :], expected_square),
-        "mean of Sigma": (covariances, expected_covariance),
-        "mean of Sigma^-1": (np.linalg.inv(covariances), degrees * np.linalg.inv(scale)),
-    }
-    for what, (draws, expected) in checks.items():
-        z = (draws.mean(axis=(0, 1)) - expected) / standard_error_of_mean(draws)
+def test_one_component_has_its_conjugate_posterior(conjugate, conjugate_tree):
+    for what, z in conjugate.z_scores(conjugate_tree["posterior"].to_dataset()).items():
         assert np.isfinite(z).all()
         assert (np.abs(z) < 5).all(), (what, z)
 
 
-def test_the_number_of_cores_does_not_change_the_draws(conjugate, conjugate_draws):
-    again = conjugate.sample(seed=3, cores=1)
+def test_the_result_has_the_shape_of_every_engine(conjugate_tree):
+    posterior, stats = conjugate_tree["posterior"], conjugate_tree["sample_stats"]
+    assert set(posterior.data_vars) == {"weights", "means", "covariances"}
+    assert posterior["weights"].dims == ("chain", "draw", "cluster")
+    assert posterior["means"].dims == ("chain", "draw", "cluster", "feature")
+    assert posterior["covariances"].dims == ("chain", "draw", "cluster", "feature", "feature_bis")
+    assert posterior["covariances"].shape == (3, 500, 1, 2, 2)
+    assert list(posterior["feature"].to_numpy()) == ["x0", "x1"]
+    assert {"diverging", "lp", "energy", "tree_depth", "acceptance_rate"} <= set(stats.data_vars)
+    assert conjugate_tree.attrs["partial"] == 0
+
+
+def test_cores_and_other_chains_do_not_change_the_draws(conjugate, model, conjugate_tree):
+    again = sample(model, [conjugate.start] * 2, **{**OPTIONS, "cores": 1})
     for name in ("weights", "means", "covariances"):
-        np.testing.assert_array_equal(again[name], conjugate_draws[name])
+        expected = conjugate_tree["posterior"][name].to_numpy()[:2]
+        np.testing.assert_array_equal(again["posterior"][name], expected)
 
 
 def test_another_seed_gives_other_draws_and_a_quiet_run_prints_nothing(
-    conjugate, conjugate_draws, capfd, caplog
+    conjugate, model, conjugate_tree, capfd, caplog
 ):
     logger = logging.getLogger("pymc")
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.DEBUG, logger="pymc"):
-        other = conjugate.sample(seed=4, cores=2)
+        other = sample(model, [conjugate.start] * 3, **{**OPTIONS, "seed": 4})
     logger.removeHandler(caplog.handler)
     assert capfd.readouterr() == ("", "")
     assert caplog.text == ""
-    for draws in (other, conjugate_draws):  # chains differ too
-        assert len(np.unique(draws["means"][:, 0, 0, 0])) == 3
-    assert (other["means"].to_numpy() != conjugate_draws["means"].to_numpy()).all()
+    for tree in (other, conjugate_tree):  # chains differ too
+        assert len(np.unique(tree["posterior"]["means"][:, 0, 0, 0])) == 3
+    ours, theirs = (tree["posterior"]["means"].to_numpy() for tree in (other, conjugate_tree))
+    assert (ours != theirs).all()
 
 
-def test_chains_start_at_the_point_given_and_not_around_it(conjugate, monkeypatch):
-    calls = []
-    monkeypatch.setattr(pm, "sample", lambda *args, **options: calls.append(options))
-    theta = random_parameters(np.random.default_rng(0), 1, 2).rescale(SHIFT, SCALE)
-    sample(
-        conjugate.model,
-        theta,
-        draws=1,
-        tune=1,
-        chains=1,
-        cores=None,
-        seed=None,
-        progressbar=True,
-    )
-    (options,) = calls
-    assert options["compile_kwargs"] == {"jitter_rvs": set()}
-    assert options["nuts_sampler"] == "nutpie"
-    assert not options["quiet"]
-    sd = np.sqrt(np.diagonal(theta.covariances[0]))
-    assert (np.abs(options["initvals"]["means"] - theta.means) < 1e-3 * sd).all()
-    np.testing.assert_array_equal(options["initvals"]["covariances"], theta.covariances)
-    np.testing.assert_array_equal(options["initvals"]["weights"], theta.weights)
+def captured(monkeypatch, *arguments):
+    """What would be run: the models, and PyTensor's settings at that time."""
+    seen = {}
+
+    def capture(models, seeds, **options):
+        seen.update(models=models, options=options)
+        seen.update(fastmath=pytensor.config.numba__fastmath, cxx=pytensor.config.cxx)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "run", capture)
+    with pytest.raises(KeyboardInterrupt):
+        sample(*arguments, **OPTIONS)
+    return seen
+
+
+def test_each_chain_starts_at_its_own_point_and_not_around_it(model, monkeypatch):
+    starts = [
+        random_parameters(np.random.default_rng(seed), 1, 2).rescale(SHIFT, SCALE)
+        for seed in range(2)
+    ]
+    seen = captured(monkeypatch, model, starts)
+    assert not seen["fastmath"]
+    assert seen["cxx"] == ""
+    for compiled, start in zip(seen["models"], starts, strict=True):
+        found = compiled.initial_point_func(11)
+        with pytensor.config.change_flags(cxx=""):
+            point = make_initial_point_fn(model=model, overrides=initial_values(start))(0)
+        expected = np.concatenate([point[value.name].ravel() for value in model.value_vars])
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+        np.testing.assert_array_equal(found, compiled.initial_point_func(12))
+
+
+@dataclass(frozen=True)
+class Uncompiled:
+    """In the place of a compiled model: it knows where chains start and no more."""
+
+    initial_point_func: Callable
+
+    @classmethod
+    def of(cls, model, *, initial_points, jitter_rvs):
+        point = make_initial_point_fn(model=model, overrides=initial_points, jitter_rvs=jitter_rvs)
+        return cls(lambda seed: np.concatenate([v.ravel() for v in point(seed).values()]))
+
+
+def test_what_is_no_parameter_starts_somewhere_near(monkeypatch):
+    monkeypatch.setattr(nutpie, "compile_pymc_model", Uncompiled.of)
+    x = np.random.default_rng(0).normal(size=(20, 1))
+
+    def prior():
+        weights = pm.Dirichlet("w", np.ones(2))
+        scale = pm.HalfNormal("scale", 1.0)
+        means = pm.Normal("means", 0.0, 3.0, shape=(2, 1))
+        return weights, means, scale * np.ones((2, 1, 1))
+
+    model = pymc_model(Observations.of(x), prior, n_components=2)
+    start = Parameters([0.5, 0.5], [[-1.0], [1.0]], np.ones((2, 1, 1)))
+    seen = captured(monkeypatch, model, [start, start])
+    points = np.array([compiled.initial_point_func(0) for compiled in seen["models"]])
+    names = [value.name for value in model.value_vars]
+    sizes = [1, 1, 2]
+    assert [name.split("_")[0] for name in names] == ["w", "scale", "means"]
+    weights, scale, means = np.split(points, np.cumsum(sizes)[:-1], axis=1)
+    assert weights[0] != weights[1]
+    assert scale[0] != scale[1]
+    np.testing.assert_allclose(means, [[-1.0, 1.0]] * 2, atol=1e-3)
 
 
 def test_a_component_without_weight_still_has_a_place_to_start():
@@ -138,12 +154,16 @@ def test_a_component_without_weight_still_has_a_place_to_start():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("draws", 0), ("draws", 2.5), ("tune", 0), ("chains", 0), ("cores", 0), ("seed", -1)],
+    [("draws", 0), ("draws", 2.5), ("tune", 0), ("cores", 0), ("seed", -1)],
 )
-def test_a_number_out_of_range_is_refused(conjugate, name, value):
-    options = {"draws": 5, "tune": 5, "chains": 1, "cores": 1, "seed": 1, "progressbar": False}
+def test_a_number_out_of_range_is_refused(conjugate, model, name, value):
     with refuses(name, repr(value)):
-        sample(conjugate.model, conjugate.start, **{**options, name: value})
+        sample(model, [conjugate.start], **{**OPTIONS, name: value})
+
+
+def test_no_start_is_refused(model):
+    with refuses("chains", "0"):
+        sample(model, [], **OPTIONS)
 
 
 def test_faithful_converges(faithful_posterior):

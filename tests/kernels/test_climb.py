@@ -6,6 +6,7 @@ import pytest
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference import em, initialize
+from bayes_gmm.inference.blur import blurred
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
@@ -56,6 +57,14 @@ def test_the_prior_and_held_weights_are_kept_to(options):
     (climb,) = climber(rule, *DATA)([start], 20, 1e-2)
     run = em.run(expectation(IRIS), rule, start, max_iter=20, tol=1e-2, accelerate=False)
     assert_is_a_run(climb, run)
+
+
+def test_clouds_are_climbed_as_the_loop_climbs_them():
+    rule, variances = a_rule(), np.array([0.1, 0.0, 0.02, 0.3])
+    (start,) = starts_for(rule, 1)
+    (climb,) = climber(rule, *DATA, variances)([start], 20, 1e-2)
+    expect = blurred(expectation(IRIS), variances)
+    assert_is_a_run(climb, em.run(expect, rule, start, max_iter=20, tol=1e-2, accelerate=False))
 
 
 def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):

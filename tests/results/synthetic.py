@@ -7,12 +7,14 @@ so far apart that no label is in doubt.
 
 import numpy as np
 import xarray as xr
-from scipy.special import logsumexp
 
+from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.results.draws import Draws
+from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.tree import parameters_dataset
 
@@ -69,43 +71,21 @@ def posterior_result(draws, x, prior, *, pivot=None, permutation=None, diverging
         if permutation is None
         else permutation,
     }
-    mean = np.einsum("sck,sckd->scd", weights, means)
-    second = np.einsum("sck,sckd,scke->scde", weights, means, means)
-    within = np.einsum("sck,sckde->scde", weights, covariances)
-    covariance = within + second - mean[..., :, None] * mean[..., None, :]
-    mixtures = [
-        Parameters(weights[c, s], means[c, s], covariances[c, s])
-        for c in range(n_chains)
-        for s in range(n_draws)
-    ]
-    at = x[np.linspace(0, len(x) - 1, 3).astype(int)]
-    rows = np.vstack([at, x])
-    density = logsumexp([theta.log_quadratic()(rows) for theta in mixtures], axis=2)
-    density, likelihood = density[:, : len(at)], density[:, len(at) :].sum(axis=1)
-    height = likelihood + [prior.log_density(theta) for theta in mixtures]
-    free = {
-        "log_likelihood": likelihood.reshape(n_chains, n_draws),
-        "log_posterior": height.reshape(n_chains, n_draws),
-        "sum_squared_weights": (weights**2).sum(axis=2),
-        "mixture_mean": mean,
-        "mixture_covariance_logdet": np.linalg.slogdet(covariance)[1],
-        "log_density_at": density.reshape(n_chains, n_draws, 3),
-    }
+    first = Parameters(weights[0, 0], means[0, 0], covariances[0, 0])
+    free = invariants(Draws(*draws), Observations.of(x), prior, pivot or first)
+    if pivot is None:
+        best = np.unravel_index(free["log_posterior"].to_numpy().argmax(), weights.shape[:2])
+        pivot = Parameters(weights[best], means[best], covariances[best])
     leading = ("chain", "draw")
-    dims = {
-        "permutation": ("cluster",),
-        "mixture_mean": ("feature",),
-        "log_density_at": ("point",),
-    }
-    best = mixtures[int(np.argmax(height))] if pivot is None else pivot
+    dims = {"permutation": ("cluster",)}
     arrays = {"weights": weights, "means": means, "covariances": covariances}
     return xr.DataTree.from_dict(
         {
             "/": xr.Dataset(attrs={"kind": "posterior", "n_components": n_components}),
             "/posterior": labelled(arrays, feature_names=names, leading=leading),
             "/sample_stats": labelled(stats, leading=leading, dims=dims),
-            "/invariants": labelled(free, feature_names=names, leading=leading, dims=dims),
-            "/point_estimate": parameters_dataset(best, names),
+            "/invariants": free.assign_coords(feature=names),
+            "/point_estimate": parameters_dataset(pivot, names),
             "/observed_data": labelled({"x": x}, feature_names=names),
         }
     )
@@ -128,3 +108,26 @@ def two_components(seed, n=200, n_chains=4, n_draws=250, **more):
     exact = conjugate_posterior(x, z, 2)
     draws = exact_draws(exact, n_chains, n_draws, rng)
     return x, z, exact, posterior_result(draws, x, Prior.default(x, 2), **more)
+
+
+def sampled_tree(draws, names=None, **stats):
+    """Lay draws out as an engine returns them."""
+    names = names or [f"x{j}" for j in range(draws.means.shape[3])]
+    leading = ("chain", "draw")
+    shape = draws.weights.shape[:2]
+    dims = {"component_counts": ("cluster",)}
+    stats = {"diverging": np.zeros(shape, bool), **stats}
+    return xr.DataTree.from_dict(
+        {
+            "/posterior": labelled(draws._asdict(), feature_names=names, leading=leading),
+            "/sample_stats": labelled(stats, leading=leading, dims=dims),
+        }
+    )
+
+
+def shuffled(rng, draws):
+    """Return draws with their components in random order, and that order."""
+    places = np.broadcast_to(np.arange(draws.weights.shape[2]), draws.weights.shape)
+    order = rng.permuted(places, axis=2)
+    assert draws.weights.shape[2] == 1 or (order != places).any()
+    return draws.reorder(order), order

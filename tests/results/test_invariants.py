@@ -5,7 +5,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.invariants import invariants, mixture_moments, watched_rows
+from bayes_gmm.results.invariants import invariants, mixture_moments
+from bayes_gmm.results.watched import watch
 from tests.helpers import random_parameters, random_prior
 
 SHIFT, SCALE = np.array([1e4, -3.0]), np.array([1e-3, 1e5])
@@ -32,7 +33,7 @@ def problem():
 
 def test_every_quantity_is_what_the_book_says_of_each_draw(problem):
     mixtures, draws, observations, prior, pivot = problem
-    found = invariants(*draws, observations, prior, pivot)
+    found = invariants(draws, observations, prior, pivot)
     rows = observations.values[found["point"].to_numpy()]
     assert found["log_density_at"].shape == (CHAINS, N_DRAWS, 5)
     for (chain, draw), theta in zip(np.ndindex(CHAINS, N_DRAWS), mixtures, strict=True):
@@ -46,6 +47,11 @@ def test_every_quantity_is_what_the_book_says_of_each_draw(problem):
         np.testing.assert_allclose(
             at["log_density_at"], mixture.marginal_log_density(rows, theta), rtol=1e-9
         )
+        shares = mixture.responsibilities(observations.values, theta)
+        assert int(at["occupied_components"]) == (shares.sum(axis=0) >= 0.5).sum()
+        pairs = [str(pair).split(" & ") for pair in found["pair"].to_numpy()]
+        together = [shares[int(a)] @ shares[int(b)] for a, b in pairs]
+        np.testing.assert_allclose(at["co_clustering"], together, rtol=1e-6, atol=1e-12)
         means = (theta.means - SHIFT) / SCALE  # raw moments lose their digits far from zero
         mean = theta.weights @ means
         np.testing.assert_allclose(at["mixture_mean"], SHIFT + SCALE * mean, rtol=1e-11)
@@ -76,11 +82,11 @@ def test_no_renaming_changes_them(problem):
     prior = type(prior)(  # exchangeable, as a prior must be for names to mean nothing
         np.full(N_COMPONENTS, 1.5), shared.mean[0], 0.5, 7.0, shared.scale[0]
     )
-    before = invariants(*draws, observations, prior, pivot)
-    after = invariants(*draws.reorder(order), observations, prior, pivot)
+    before = invariants(draws, observations, prior, pivot)
+    after = invariants(draws.reorder(order), observations, prior, pivot)
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-12, err_msg=str(name))
-        assert np.ptp(values.to_numpy()) > 0
+        assert np.ptp(values.to_numpy()) > 0 or name == "occupied_components"
 
 
 def test_names_and_coordinates_are_the_users(problem):
@@ -92,23 +98,95 @@ def test_names_and_coordinates_are_the_users(problem):
         observations.origin,
         observations.scale,
     )
-    found = invariants(*draws, named, prior, pivot)
+    found = invariants(draws, named, prior, pivot)
     assert list(found["feature"].values) == ["width", "height"]
     assert all(str(label).startswith("row ") for label in found["point"].values)
     assert found["mixture_mean"].dims == ("chain", "draw", "feature")
     assert found["log_density_at"].dims == ("chain", "draw", "point")
+    assert found["co_clustering"].dims == ("chain", "draw", "pair")
+    assert all(str(label).count("row ") == 2 for label in found["pair"].values)
+
+
+def standard(observations, pivot):
+    return pivot.rescale(-observations.origin / observations.scale, 1 / observations.scale)
 
 
 def test_the_density_is_watched_from_the_edge_of_the_data_to_their_thick(problem):
     _, _, observations, _, pivot = problem
-    standard = pivot.rescale(-observations.origin / observations.scale, 1 / observations.scale)
-    rows = watched_rows(observations, standard)
+    rows = watch(observations, standard(observations, pivot)).points
     density = mixture.marginal_log_density(observations.values, pivot)
     rank = np.argsort(np.argsort(density))[rows]
     np.testing.assert_array_equal(rank, np.rint(np.array([0.1, 0.3, 0.5, 0.7, 0.9]) * 59))
 
 
-def test_two_rows_are_enough():
+def test_pairs_of_rows_lie_near_boundaries_and_within_components(problem):
+    _, _, observations, _, pivot = problem
+    watched = watch(observations, standard(observations, pivot))
+    shares = mixture.responsibilities(observations.values, pivot)
+    joint = mixture.joint_log_density(observations.values, pivot)
+    core = joint.argmax(axis=0)
+    doubtful = shares.max(axis=1).argmin()
+    first, second = np.argsort(shares[doubtful])[[-1, -2]]
+    pairs = [tuple(pair) for pair in watched.pairs]
+    assert pairs[:2] == [(doubtful, core[first]), (doubtful, core[second])]
+    assert pairs[-1] == (core[first], core[second])
+    for row, other in pairs[2:-1]:
+        assert other == core[shares[row].argmax()]
+    assert len(pairs) == 5
+
+
+@pytest.mark.parametrize("change", ["order of the rows", "names", "units"])
+def test_the_same_rows_are_watched_whatever_the_order_names_and_units(problem, change):
+    _, _, observations, _, pivot = problem
+    here = watch(observations, standard(observations, pivot))
+    x, order, shift, scale = observations.values, np.arange(60), np.zeros(2), np.ones(2)
+    if change == "order of the rows":
+        order = np.random.default_rng(0).permutation(60)
+    elif change == "names":
+        pivot = pivot.reorder([2, 0, 1])
+    else:
+        shift, scale = np.array([5.0, -1e9]), np.array([1e6, 1e-6])
+    moved = Observations.of(shift + scale * x[order])
+    there = watch(moved, standard(moved, pivot.rescale(shift, scale)))
+    np.testing.assert_array_equal(order[there.points], here.points)
+    np.testing.assert_array_equal(order[there.pairs], here.pairs)
+
+
+@pytest.mark.parametrize("n_components", [1, 2])
+def test_two_rows_are_enough(n_components):
     observations = Observations.of(np.array([[0.0], [1.0]]))
-    standard = Parameters([1.0], [[0.5]], [[[1.0]]])
-    assert sorted(watched_rows(observations, standard)) == [0, 1]
+    weights = np.full(n_components, 1 / n_components)
+    means = np.linspace(0.4, 0.7, n_components)[:, None]
+    watched = watch(observations, Parameters(weights, means, np.ones((n_components, 1, 1))))
+    assert sorted(watched.points) == [0, 1]
+    assert (watched.pairs[:, 0] != watched.pairs[:, 1]).all()
+    assert len(watched.rows) == 2 + 2 * len(watched.pairs)
+
+
+def test_what_the_sampler_knows_is_taken_from_it(problem):
+    _, draws, observations, prior, pivot = problem
+    full = invariants(draws, observations, prior, pivot)
+    counts = np.zeros(draws.weights.shape)
+    counts[..., 0] = 60
+    known = {
+        "log_likelihood": full["log_likelihood"].to_numpy() + 1.0,
+        "component_counts": counts,
+        "log_prior": np.full((CHAINS, N_DRAWS), 7.0),
+    }
+    told = invariants(draws, observations, object(), pivot, **known)
+    np.testing.assert_array_equal(told["log_likelihood"], known["log_likelihood"])
+    np.testing.assert_array_equal(told["log_posterior"], known["log_likelihood"] + 7.0)
+    np.testing.assert_array_equal(told["occupied_components"], 1)
+    silent = invariants(draws, observations, object(), pivot)
+    assert "log_posterior" not in silent
+    assert set(silent) == set(full) - {"log_posterior"}
+    for name in silent:
+        np.testing.assert_array_equal(silent[name], full[name])
+
+
+def test_a_prior_that_tells_components_apart_meets_them_in_the_samplers_order(problem):
+    mixtures, draws, observations, prior, pivot = problem
+    assert not prior.is_exchangeable
+    found = invariants(draws, observations, prior, pivot)
+    log_prior = (found["log_posterior"] - found["log_likelihood"]).to_numpy().ravel()
+    np.testing.assert_allclose(log_prior, [prior.log_density(theta) for theta in mixtures])

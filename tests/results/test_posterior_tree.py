@@ -2,6 +2,7 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
+from results.synthetic import sampled_tree
 
 from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
@@ -9,6 +10,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import VARIABLES, Draws, raw_draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.tree import point_parameters
 from tests.helpers import random_parameters
 
 LAYOUT = {
@@ -24,6 +26,8 @@ LAYOUT = {
         "mixture_mean": ("chain", "draw", "feature"),
         "mixture_covariance_logdet": ("chain", "draw"),
         "log_density_at": ("chain", "draw", "point"),
+        "occupied_components": ("chain", "draw"),
+        "co_clustering": ("chain", "draw", "pair"),
     },
     "point_estimate": {
         "weights": ("cluster",),
@@ -125,6 +129,38 @@ def test_draws_are_named_after_the_point_and_raw_draws_can_be_had_back(pieces):
     for name, named, came, back in zip(VARIABLES, draws, raw, raw_draws(tree), strict=True):
         np.testing.assert_array_equal(tree["posterior"][name], named)
         np.testing.assert_array_equal(back, came)
+
+
+def test_what_was_drawn_is_counted_and_an_interruption_is_marked(pieces):
+    tree, raw, *_ = pieces
+    assert (tree.attrs["partial"], tree.attrs["relabelling"]) == (0, "pivot")
+    cut = sampled_tree(Draws(*(array[:, :4] for array in raw)))
+    cut.attrs["partial"] = 1
+    observations = Observations.of(tree["observed_data"]["x"].to_numpy())
+    prior, pivot = Prior.default(observations.values, 3), point_parameters(tree)
+    partial = posterior_tree(cut, pivot, observations, prior, draws=6, chains=9)
+    assert {name: partial.attrs[name] for name in ("partial", "draws", "chains")} == {
+        "partial": 1,
+        "draws": 4,
+        "chains": 2,
+    }
+
+
+def test_what_the_sampler_says_of_components_is_named_as_the_draws_are(pieces):
+    tree, raw, _, order = pieces
+    counts = np.arange(36.0).reshape(2, 6, 3)
+    shape = {"log_likelihood": np.ones((2, 6)), "log_prior": np.full((2, 6), 2.0)}
+    observations = Observations.of(tree["observed_data"]["x"].to_numpy())
+    sampled = sampled_tree(raw, component_counts=counts, **shape)
+    labelled_by = point_parameters(tree)
+    found = posterior_tree(sampled, labelled_by, observations, object())
+    np.testing.assert_array_equal(
+        found["sample_stats"]["component_counts"],
+        np.take_along_axis(counts, np.argsort(order, axis=2), axis=2),
+    )
+    assert (found["invariants"]["log_posterior"] == 3.0).all()
+    assert (found["invariants"]["occupied_components"].to_numpy() == (counts >= 0.5).sum(2)).all()
+    assert "prior_parameters" not in found.children
 
 
 def test_statistics_that_no_file_can_hold_are_left_out(pieces):

@@ -2,14 +2,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from results.synthetic import FAR_APART, one_component, point_result, two_components
+from results.synthetic import (
+    FAR_APART,
+    one_component,
+    point_result,
+    posterior_result,
+    two_components,
+)
 from scipy import stats
+from scipy.special import entr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results import predictive
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results import blocks, predictive
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.predictive import log_density, log_likelihood, predict
 
@@ -84,6 +92,76 @@ def test_posterior_responsibilities_are_the_average_over_the_draws(pair_posterio
     )
 
 
+def test_entropy_splits_into_what_overlap_and_what_ignorance_leave(pair_posterior):
+    _, _, _, result = pair_posterior
+    between = np.array([[-2.0, 62.0], [0.0, 65.0], [1.0, 66.0], [8.0, 80.0]])
+    joint = np.stack([joint_density(between, theta) for theta in Draws.of(result).thinned(10**6)])
+    shares = joint / joint.sum(axis=2, keepdims=True)
+    mean = shares.mean(axis=0)
+    total = entr(mean).sum(axis=1)
+    information = (shares * np.log(shares / mean)).sum(axis=2).mean(axis=0)  # E KL(draw || mean)
+    predicted = predict(result, between)
+
+    assert information.max() > 0.01  # some rows are in doubt because of the parameters
+    np.testing.assert_allclose(predicted["entropy"], total, atol=1e-12)
+    np.testing.assert_allclose(predicted["mutual_information"], information, atol=1e-12)
+    np.testing.assert_allclose(
+        predicted["expected_entropy"] + predicted["mutual_information"], total, atol=1e-12
+    )
+
+
+def test_half_way_between_equal_components_nothing_is_known():
+    twins = Parameters([0.5, 0.5], [[-1.0], [1.0]], [[[1.0]], [[1.0]]])
+    predicted = predict(twins, [[0.0], [30.0]])
+    np.testing.assert_allclose(predicted["entropy"], [np.log(2), 0], atol=1e-12)
+    alone = predict(Parameters([1.0], [[0.0]], [[[1.0]]]), [[0.3]])
+    assert alone["entropy"].item() == 0
+
+
+def test_a_known_parameter_leaves_no_mutual_information(pair_posterior):
+    x = pair_posterior[0]
+    theta = Draws.of(pair_posterior[3]).thinned(1)[0]
+    same = tuple(
+        np.broadcast_to(part, (2, 5, *part.shape))
+        for part in (theta.weights, theta.means, theta.covariances)
+    )
+    predicted = predict(posterior_result(same, x, Prior.default(x, 2)), [[0.0, 65.0]])
+    assert predicted["mutual_information"].item() < 1e-15
+    assert predicted["expected_entropy"].item() > 1e-3
+    np.testing.assert_allclose(predicted["entropy"], predict(theta, [[0.0, 65.0]])["entropy"])
+
+
+def test_the_band_of_the_log_density_holds_its_share_of_the_draws(pair_posterior):
+    result = pair_posterior[3]
+    rows = np.array([[-8.0, 50.0], [0.0, 65.0], [20.0, 90.0]])
+    draws = Draws.of(result).thinned(10**6)
+    densities = np.log([joint_density(rows, theta).sum(axis=1) for theta in draws])
+    found = log_density(result, rows, ci_prob=0.8)
+    lower, upper = np.quantile(densities, (0.1, 0.9), axis=0)
+    np.testing.assert_allclose(found["log_density_lower"], lower, rtol=1e-9)
+    np.testing.assert_allclose(found["log_density_upper"], upper, rtol=1e-9)
+    xr.testing.assert_identical(
+        found["log_density"].drop_attrs(), log_density(result, rows).drop_attrs()
+    )
+    np.testing.assert_allclose(found["log_density"], np.log(np.exp(densities).mean(axis=0)))
+
+
+def test_a_point_has_no_band(named_fit):
+    with pytest.raises(InputError, match=r"ci_prob needs a result of bg\.sample"):
+        log_density(named_fit, ci_prob=0.9)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        log_density(named_fit, ci_prob=90)
+
+
+def test_a_fit_of_too_many_rows_to_keep_predicts_rows_that_are_given(named_fit):
+    kept_nothing = named_fit.filter(lambda node: node.name != "observed_data")
+    assert "observed_data" not in kept_nothing.children
+    with pytest.raises(InputError, match="keeps no copy"):
+        predict(kept_nothing)
+    frame = pd.DataFrame({"waiting": [0.3], "eruptions": [1.0]})
+    xr.testing.assert_identical(predict(kept_nothing, frame), predict(named_fit, [[1.0, 0.3]]))
+
+
 def test_rows_of_separate_clusters_get_their_own_labels_back(pair_posterior):
     _, z, _, result = pair_posterior
     predicted = predict(result)
@@ -94,7 +172,7 @@ def test_rows_of_separate_clusters_get_their_own_labels_back(pair_posterior):
 def test_blocks_of_rows_change_nothing(pair_posterior, monkeypatch):
     result = pair_posterior[3]
     whole, density = predict(result), log_density(result)
-    monkeypatch.setattr(predictive, "BLOCK_NUMBERS", 400 * 2 * 2 * 7)
+    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 400 * 2 * 7)
     xr.testing.assert_allclose(predict(result), whole, rtol=1e-12)
     xr.testing.assert_allclose(log_density(result), density, rtol=1e-12)
 
@@ -113,7 +191,7 @@ def test_a_point_plugs_its_estimate_in(named_fit):
     predicted = predict(named_fit)
     shares = mixture.responsibilities(x, OVERLAPPING)
     np.testing.assert_allclose(predicted["responsibilities"], shares, rtol=1e-9)
-    assert set(predicted.data_vars) == {"responsibilities", "label", "uncertainty"}
+    assert set(predicted.data_vars) == {"responsibilities", "label", "uncertainty", "entropy"}
     assert predicted["responsibilities"].dims == ("obs_id", "cluster")
     np.testing.assert_allclose(
         log_density(named_fit), mixture.marginal_log_density(x, OVERLAPPING), rtol=1e-12

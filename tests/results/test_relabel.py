@@ -7,7 +7,7 @@ from scipy import integrate, stats
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.relabel import divergence, relabel
+from bayes_gmm.results.relabel.pivot import divergence, match
 from tests.helpers import random_covariances, random_parameters
 
 
@@ -51,7 +51,7 @@ def test_the_permutation_is_the_best_of_all(n_components, n_features):
     rng = np.random.default_rng([n_components, n_features])
     draws = random_draws(rng, n_components, n_features)
     pivot = random_parameters(rng, n_components, n_features, spread=1.0)
-    permutation = relabel(*draws, pivot)
+    permutation = match(*draws, pivot).permutation
     assert permutation.shape == draws.weights.shape
     chosen = set()
     for place in np.ndindex(draws.weights.shape[:2]):
@@ -84,16 +84,18 @@ def test_the_order_in_which_draws_come_makes_no_difference():
     rng = np.random.default_rng(1)
     draws = random_draws(rng, 4, 2)
     pivot = random_parameters(rng, 4, 2, spread=1.0)
-    relabelled = draws.reorder(relabel(*draws, pivot))
+    relabelled = draws.reorder(match(*draws, pivot).permutation)
     other = shuffled(rng, draws)
-    for ours, theirs in zip(relabelled, other.reorder(relabel(*other, pivot)), strict=True):
+    for ours, theirs in zip(
+        relabelled, other.reorder(match(*other, pivot).permutation), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_inverse_permutation_brings_the_draws_back():
     rng = np.random.default_rng(2)
     draws = random_draws(rng, 4, 2)
-    permutation = relabel(*draws, random_parameters(rng, 4, 2))
+    permutation = match(*draws, random_parameters(rng, 4, 2)).permutation
     assert (permutation != np.arange(4)).any()
     back = draws.reorder(permutation).reorder(np.argsort(permutation, axis=2))
     for ours, theirs in zip(draws, back, strict=True):
@@ -114,7 +116,7 @@ def test_draws_near_the_pivot_are_named_after_it_whatever_the_units():
         draws.weights, shift + scale * draws.means, draws.covariances * np.outer(scale, scale)
     )
     for given, named_after in ((draws, pivot), (moved, pivot.rescale(shift, scale))):
-        found = given.reorder(relabel(*given, named_after))
+        found = given.reorder(match(*given, named_after).permutation)
         np.testing.assert_allclose(
             found.weights, np.broadcast_to(pivot.weights, found.weights.shape)
         )
@@ -124,7 +126,7 @@ def test_overlapping_components_are_told_apart_by_weight_and_width():
     pivot = Parameters([0.9, 0.1], np.zeros((2, 1)), [[[1.0]], [[9.0]]])
     weights = np.array([[[0.15, 0.85], [0.88, 0.12]]])
     covariances = np.array([[[8.0, 1.1], [0.9, 11.0]]])[..., None, None]
-    assert relabel(weights, np.zeros((1, 2, 2, 1)), covariances, pivot).tolist() == [
+    assert match(weights, np.zeros((1, 2, 2, 1)), covariances, pivot).permutation.tolist() == [
         [[1, 0], [0, 1]]
     ]
 
@@ -133,7 +135,7 @@ def test_a_component_that_has_no_weight_left_is_no_obstacle():
     pivot = Parameters([0.6, 0.4, 0.0], [[0.0], [5.0], [9.0]], np.ones((3, 1, 1)))
     weights = np.array([[[0.0, 0.5, 0.5]]])
     means = np.array([[[100.0], [5.1], [0.1]]])[None]
-    permutation = relabel(weights, means, np.ones((1, 1, 3, 1, 1)), pivot)
+    permutation = match(weights, means, np.ones((1, 1, 3, 1, 1)), pivot).permutation
     assert permutation.tolist() == [[[2, 1, 0]]]
 
 
@@ -141,7 +143,7 @@ def test_blocks_of_draws_are_put_together_in_order(monkeypatch):
     rng = np.random.default_rng(4)
     draws = random_draws(rng, 3, 2)
     pivot = random_parameters(rng, 3, 2)
-    whole = relabel(*draws, pivot)
-    monkeypatch.setattr("bayes_gmm.results.relabel.BLOCK_NUMBERS", 7 * 3 * 2 * 3)
-    np.testing.assert_array_equal(relabel(*draws, pivot), whole)
+    whole = match(*draws, pivot).permutation
+    monkeypatch.setattr("bayes_gmm.results.relabel.pivot.BLOCK_NUMBERS", 7 * 3 * 2 * 3)
+    np.testing.assert_array_equal(match(*draws, pivot).permutation, whole)
     assert stats.entropy(np.unique(whole[..., 0], return_counts=True)[1]) > 0

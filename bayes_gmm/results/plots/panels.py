@@ -34,13 +34,13 @@ def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
         values = subject.rows[:, 0]
         axes.hist(
             values,
-            bins=_bin_edges(values),  # type: ignore[arg-type]
+            bins=bin_edges(values),  # type: ignore[arg-type]
             density=True,
             color="#dde3e9",
             edgecolor="white",
             linewidth=0.6,
         )
-    grid = _fine_grid(subject.point, low, high)
+    grid = fine_grid(subject.point, low, high)
     densities = subject.component_densities(grid[:, None])
     total = densities.sum(axis=2)
     if subject.draws:
@@ -152,7 +152,7 @@ def _regions(axes: Axes, subject: Subject, limits: np.ndarray) -> None:
     axes.contourf(x, y, density, levels=[*levels, peak], colors=SHADES)
 
 
-def _fine_grid(theta: Parameters, low: float, high: float) -> np.ndarray:
+def fine_grid(theta: Parameters, low: float, high: float) -> np.ndarray:
     """Points along the axis, close together where a component is narrow."""
     spread = np.linspace(-4, 4, 41)
     deviations = np.sqrt(theta.covariances[:, 0, 0])
@@ -161,7 +161,7 @@ def _fine_grid(theta: Parameters, low: float, high: float) -> np.ndarray:
     return np.unique(np.concatenate([np.linspace(low, high, 160), near]))
 
 
-def _bin_edges(values: np.ndarray) -> np.ndarray:
+def bin_edges(values: np.ndarray) -> np.ndarray:
     """Bins by the rule of Freedman and Diaconis, within limits that show something."""
     fewest = 20 if len(values) >= 50 else 8
     quartiles = np.quantile(values, [0.25, 0.75])

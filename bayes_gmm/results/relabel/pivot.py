@@ -1,4 +1,4 @@
-r"""Which component of a draw is which component of the point estimate.
+r"""Relabelling to a pivot: which component of a draw is which component of the point estimate.
 
 The likelihood does not change when components are renamed, so the names in a draw mean nothing by
 themselves. Each draw takes the names under which its joint distribution of row and label is
@@ -12,17 +12,38 @@ problem. It has no units, a component counts by its weight, and a component of t
 narrow, or far away, is judged by how badly it would explain what the pivot's component produces.
 """
 
+from typing import NamedTuple
+
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.relabel.assignment import best, runner_up
 
 BLOCK_NUMBERS = 1 << 20  # memory for the draws compared at a time
 
 
-def relabel(
+class Match(NamedTuple):
+    """How draws are named after a pivot.
+
+    Attributes
+    ----------
+    permutation : ndarray of int (chain, draw, K)
+        Component k of the relabelled draw is component permutation[k] of the draw as it came.
+    distance : ndarray (chain, draw)
+        Divergence of the relabelled draw from the pivot, in nats per row.
+    gaps : ndarray (chain, draw, K)
+        How much further from the pivot the draw is by the best permutation that gives a component
+        another name, in nats per row. The least of them is the gap to the second best permutation.
+    """
+
+    permutation: np.ndarray
+    distance: np.ndarray
+    gaps: np.ndarray
+
+
+def match(
     weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, pivot: Parameters
-) -> np.ndarray:
+) -> Match:
     """Find the permutation of every draw that brings it closest to the pivot.
 
     Parameters
@@ -35,12 +56,12 @@ def relabel(
 
     Returns
     -------
-    ndarray of int (chain, draw, K)
-        Component c of the relabelled draw is component permutation[c] of the draw as it came.
+    Match
 
     References
     ----------
-    Stephens (2000), J. R. Statist. Soc. B 62, sec. 4.
+    Stephens (2000), J. R. Statist. Soc. B 62, sec. 4; for pivots, Marin, Mengersen & Robert (2005),
+    Handbook of Statistics 25, sec. 3.
     """
     n_components, n_features = means.shape[-2:]
     # The divergence has no units, but an inverse keeps its digits only where features share theirs.
@@ -51,12 +72,20 @@ def relabel(
         for array in (weights, means / units, covariances / np.outer(units, units))
     )
     block = max(1, BLOCK_NUMBERS // (n_components * n_features * max(n_components, n_features)))
-    permutation = []
+    permutation = np.empty(phi.shape, dtype=np.int64)
+    distance, gaps = np.empty(len(phi)), np.empty(phi.shape)
     for start in range(0, len(phi), block):
         some = slice(start, start + block)
         costs = divergence(phi[some], mu[some], sigma[some], pivot)
-        permutation += [linear_sum_assignment(cost)[1] for cost in costs]
-    return np.array(permutation, dtype=np.int64).reshape(weights.shape)
+        permutation[some] = best(costs)
+        chosen = np.take_along_axis(costs, permutation[some][..., None], axis=2)
+        distance[some] = chosen.sum(axis=(1, 2))
+        gaps[some] = runner_up(costs, permutation[some])
+    return Match(
+        permutation.reshape(weights.shape),
+        distance.reshape(weights.shape[:2]),
+        gaps.reshape(weights.shape),
+    )
 
 
 def divergence(

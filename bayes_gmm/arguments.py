@@ -1,0 +1,131 @@
+"""What the verbs are given, checked: numbers, data and priors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    from bayes_gmm.data import Observations
+    from bayes_gmm.model.prior_family import PriorFamily
+    from bayes_gmm.model.priors import Prior
+
+    AnyPrior = Prior | PriorFamily | Callable[[], tuple]
+
+
+def require_tolerance(tol: Any) -> None:
+    """Check that a tolerance is a positive number."""
+    number = isinstance(tol, int | float) and not isinstance(tol, bool)
+    if not (number and 0 < tol < np.inf):
+        raise InputError(f"tol must be a positive number of nats; got {tol!r}")
+
+
+def require_seed(seed: Any) -> None:
+    """Check that a seed is a whole number that a generator takes, or None."""
+    if seed is None:
+        return
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
+
+
+def as_observations(X: Any) -> Observations:
+    """Check X at the border."""
+    from bayes_gmm.data import Observations
+
+    return Observations.of(X)
+
+
+def in_memory(observations: Observations, needed_by: str = "a posterior by PyMC") -> Observations:
+    """Check that the rows are in memory, for what needs them there."""
+    from bayes_gmm.streams import Stream
+
+    if isinstance(observations.values, Stream):
+        raise InputError(
+            f"X is read block by block, and {needed_by} needs all rows in memory: "
+            "give X as an array, or a random part of it"
+        )
+    return observations
+
+
+def as_prior(
+    prior: Prior | str | None, observations: Observations, n_components: int
+) -> Prior | None:
+    """Turn the argument `prior` into a Prior that fits the data, or None."""
+    from bayes_gmm.inference.point import default_prior
+    from bayes_gmm.model.priors import Prior
+
+    if prior is None:
+        return None
+    if isinstance(prior, str) and prior == "default":
+        return default_prior(observations, n_components)
+    if not isinstance(prior, Prior):
+        described = repr(prior) if isinstance(prior, str | int | float) else type(prior).__name__
+        raise InputError(
+            f'prior must be None, "default" or a conjugate Prior, which EM needs; got {described}'
+        )
+    require_sizes(prior, observations, n_components)
+    return prior
+
+
+def prior_of_posterior(
+    prior: AnyPrior | str, observations: Observations, n_components: int
+) -> AnyPrior:
+    """Turn the argument `prior` of a posterior into a proper prior that fits the data.
+
+    Parameters
+    ----------
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+    observations : Observations
+    n_components : int
+
+    Returns
+    -------
+    Prior, PriorFamily or callable
+
+    Raises
+    ------
+    InputError
+        If it is none of these, does not fit, or is improper.
+    """
+    from bayes_gmm.model.prior_family import PriorFamily
+
+    if isinstance(prior, PriorFamily):
+        require_sizes(prior, observations, n_components)
+        return prior
+    if callable(prior):
+        return prior
+    chosen = as_prior(prior, observations, n_components)
+    if chosen is None or not chosen.is_proper:
+        raise InputError(
+            'a posterior needs a proper prior: "default", or a Prior with mean_precision > 0, '
+            "degrees_of_freedom > D - 1 and a positive-definite scale"
+        )
+    return chosen
+
+
+def conjugate_to(prior: AnyPrior, observations: Observations, n_components: int) -> Prior:
+    """Return the prior itself if it is conjugate, and else the default one.
+
+    EM, the starts of chains and the names of draws need a conjugate prior.
+    """
+    from bayes_gmm.inference.point import default_prior
+    from bayes_gmm.model.priors import Prior
+
+    return prior if isinstance(prior, Prior) else default_prior(observations, n_components)
+
+
+def require_sizes(
+    prior: Prior | PriorFamily, observations: Observations, n_components: int
+) -> None:
+    """Check that a prior is for as many components and features as the fit."""
+    sizes = prior.n_components, prior.n_features
+    expected = n_components, observations.n_features
+    if sizes != expected:
+        raise InputError(
+            f"prior is for {sizes[0]} components and {sizes[1]} features, "
+            f"but the fit has {expected[0]} and {expected[1]}; build it for the same sizes"
+        )

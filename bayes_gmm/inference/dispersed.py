@@ -1,0 +1,86 @@
+r"""Where the chains of a sampler start: spread out, and in every mode that may matter.
+
+Chains that all start at one point agree for as long as they stay near it, whether or not there is
+more to see. So each chain starts from one of the optima of the posterior that hold an appreciable
+share of it, the largest first, then the next, and round again; at a draw from the conjugate
+posterior of the rows as that optimum labels them, `OVERDISPERSED` times as wide; with its
+components in random order, where their order means nothing. Optima whose estimated share is below
+`NEGLIGIBLE` of the largest are left out: a chain that stays in one would say nothing about the
+posterior.
+"""
+
+import numpy as np
+
+from bayes_gmm.inference.em import EMState
+from bayes_gmm.inference.point import PointEstimate
+from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import SufficientStatistics
+
+OVERDISPERSED = 2.0  # standard deviations of a start, in those of the posterior
+NEGLIGIBLE = 1e-2
+
+
+def starts(found: PointEstimate, prior: Prior, n_chains: int, seed: int | None) -> list[Parameters]:
+    """Choose a start for every chain.
+
+    Parameters
+    ----------
+    found : PointEstimate
+        With the optima of the posterior.
+    prior : Prior
+        Proper, in the user's units.
+    n_chains : int
+    seed : int or None
+
+    Returns
+    -------
+    list of Parameters
+        In the user's units.
+    """
+    standard = prior.rescale(-found.origin / found.scale, 1 / found.scale)
+    modes = appreciable(found.optima, standard)
+    children = np.random.SeedSequence(seed).spawn(n_chains)
+    return [
+        _start(
+            modes[chain % len(modes)].statistics, standard, np.random.default_rng(child)
+        ).rescale(found.origin, found.scale)
+        for chain, child in enumerate(children)
+    ]
+
+
+def appreciable(optima: list[EMState], prior: Prior) -> list[EMState]:
+    """Optima that hold an appreciable share of the posterior, the largest share first.
+
+    Parameters
+    ----------
+    optima : list of EMState
+    prior : Prior
+        Proper, in their coordinates.
+
+    Returns
+    -------
+    list of EMState
+    """
+    log_mass = np.array(
+        [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics) for o in optima]
+    )
+    order = np.argsort(-log_mass, kind="stable")
+    return [optima[i] for i in order if log_mass[i] >= log_mass.max() + np.log(NEGLIGIBLE)]
+
+
+def _start(statistics: SufficientStatistics, prior: Prior, rng: np.random.Generator) -> Parameters:
+    """Draw around a mode, as if there were fewer rows by the square of the dispersion."""
+    share = OVERDISPERSED**-2
+    fewer = SufficientStatistics(
+        0.0,
+        share * statistics.count,
+        share * statistics.first,
+        share * statistics.second,
+        statistics.center,
+    )
+    draw = prior.posterior(fewer).sample(rng)
+    if not prior.is_exchangeable:
+        return draw
+    return draw.reorder(rng.permutation(draw.n_components))

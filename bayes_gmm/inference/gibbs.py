@@ -1,0 +1,189 @@
+r"""The posterior under the conjugate prior by blocked Gibbs: one pass over the rows per draw.
+
+    z | theta, x      rows take labels by their responsibilities         one pass
+    theta | z, x      a draw of prior.posterior(statistics)              K small problems
+
+Both conditionals are drawn exactly and as a whole, so there is nothing to tune; the sweeps before
+the first draw only let the start be forgotten. A chain works in the coordinates
+(x - origin) / scale, and its draws depend on the seed and its place among the chains alone.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from os import cpu_count
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
+from bayes_gmm.kernels.cpu import FEW_FEATURES
+from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.progress import progress
+
+SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
+
+
+def sample(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    progressbar: bool,
+    thin: int = 1,
+) -> xr.DataTree:
+    """Draw from the posterior of a mixture with a conjugate prior.
+
+    Parameters
+    ----------
+    observations : Observations
+        In memory, mapped or streamed; blocks of rows are read again for every sweep.
+    prior : Prior
+        In the user's units; it must be proper.
+    starts : sequence of Parameters
+        Where each chain starts, in the user's units; a weight may be zero.
+    draws, tune : int
+        Draws kept per chain, and sweeps made before them.
+    cores : int or None
+        How many chains run at a time, by default one per core; it changes the time taken and
+        nothing else.
+    seed : int or None
+    progressbar : bool
+    thin : int
+        Sweeps per draw.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
+        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
+        log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
+        rows that took each label given the draw. All in the user's units, components named as
+        they came. Attribute partial is 1 if the run was interrupted: then all chains are cut to
+        the shortest.
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used.
+    KeyboardInterrupt
+        If the run was interrupted before every chain had a draw.
+
+    References
+    ----------
+    Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
+    """
+    _check(observations, prior, starts, draws, tune, cores, seed, thin)
+    n_components, n_features = prior.n_components, prior.n_features
+    origin, scale = observations.origin, observations.scale
+    inside = Conjugate.of(prior.rescale(-origin / scale, 1 / scale))
+    rows = Rows(observations)
+    records = Record.empty((len(starts), draws), n_components, n_features)
+    chains = [
+        Chain(
+            rows,
+            inside,
+            start.rescale(-origin / scale, 1 / scale),
+            Record(*(field[place] for field in records)),
+            tune,
+            thin,
+            child,
+        )
+        for place, (start, child) in enumerate(
+            zip(starts, np.random.SeedSequence(seed).spawn(len(starts)), strict=True)
+        )
+    ]
+    work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
+    slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
+    n_draws = len(chains) * (tune + draws)
+    one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
+    with one_blas_thread, progress(n_draws, "draws", shown=progressbar) as done:
+        interrupted = run(chains, slab, cores or cpu_count() or 1, done)
+    n_kept = min(chain.n_draws for chain in chains)
+    if n_kept == 0:
+        raise KeyboardInterrupt
+    kept = Record(*(field[:, :n_kept] for field in records))
+    return _tree(kept, observations, partial=interrupted)
+
+
+def _check(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    thin: int,
+) -> None:
+    require_whole("draws", draws, 1)
+    require_whole("tune", tune, 0)
+    require_whole("thin", thin, 1)
+    if cores is not None:
+        require_whole("cores", cores, 1)
+    if seed is not None:
+        require_whole("seed", seed, 0)
+    if observations.weights is not None:
+        raise InputError(
+            "X has row weights, and the Gibbs sampler gives each row one label and counts it once: "
+            "leave the weights out"
+        )
+    if not prior.is_proper:
+        raise InputError(
+            "prior is improper, and so might the posterior be: give mean_precision > 0, "
+            "degrees_of_freedom > D - 1 and a positive-definite scale"
+        )
+    if prior.n_features != observations.n_features:
+        raise InputError(
+            f"prior is for {prior.n_features} features, and X has {observations.n_features}"
+        )
+    if not starts:
+        raise InputError("starts is empty; give one start per chain")
+    for place, start in enumerate(starts):
+        if start.means.shape != prior.mean.shape:
+            raise InputError(
+                f"starts[{place}] has means of shape {start.means.shape}, and the prior is for "
+                f"{prior.mean.shape}; both must have the same components and features"
+            )
+
+
+def _tree(record: Record, observations: Observations, *, partial: bool) -> xr.DataTree:
+    """Label draws (chain, draw, ...) in the user's units."""
+    origin, scale = observations.origin, observations.scale
+    leading, features = ("chain", "draw"), list(observations.feature_names)
+    n_chains, n_draws, n_components = record.weights.shape
+    coords = {"chain": range(n_chains), "draw": range(n_draws), "cluster": range(n_components)}
+    posterior = xr.Dataset(
+        {
+            "weights": ((*leading, "cluster"), record.weights),
+            "means": ((*leading, "cluster", "feature"), origin + scale * record.means),
+            "covariances": (
+                (*leading, "cluster", "feature", "feature_bis"),
+                record.covariances * np.outer(scale, scale),
+            ),
+        },
+        coords={**coords, "feature": features, "feature_bis": features},
+    )
+    jacobian = observations.n_rows * np.log(scale).sum()
+    stats = xr.Dataset(
+        {
+            "log_likelihood": (leading, record.log_likelihood - jacobian),
+            "component_counts": ((*leading, "cluster"), record.counts),
+        },
+        coords=coords,
+    )
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"partial": int(partial)}),
+            "/posterior": posterior,
+            "/sample_stats": stats,
+        }
+    )

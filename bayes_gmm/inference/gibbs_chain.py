@@ -1,0 +1,193 @@
+"""Chains of the Gibbs sampler: what each remembers, and how several advance together.
+
+A chain is its parameters, a random generator and a key; `advance` runs some more sweeps from there.
+Rows that fit into one block are given to one compiled loop over sweeps. More are read again, block
+by block, for every sweep, and the draws are the same to the last bit.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
+import numpy as np
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
+from bayes_gmm.kernels.labels import sample_labels, sweep_key
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.streams import blocks
+
+BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
+
+
+class Rows:
+    """The data as the kernels take them, read once if they fit into one block."""
+
+    def __init__(self, observations: Observations):
+        self.origin, self.inverse_scale = observations.origin, 1 / observations.scale
+        self._values = observations.values
+        self.whole: np.ndarray | None = None
+        if observations.n_rows <= BLOCK_ROWS:
+            (self.whole,) = self.blocks()
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield blocks of rows, float64 and writable so that numba compiles one version."""
+        for block in blocks(self._values, BLOCK_ROWS):
+            yield np.require(block, np.float64, ["C", "W"])
+
+
+class Chain:
+    """One chain, which goes on where it stopped.
+
+    Parameters
+    ----------
+    rows : Rows
+    prior : Conjugate
+    start : Parameters
+        In the coordinates (x - origin) / scale, as the prior is.
+    record : Record
+        Takes the draws.
+    tune, thin : int
+    seed : numpy.random.SeedSequence
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        prior: Conjugate,
+        start: Parameters,
+        record: Record,
+        tune: int,
+        thin: int,
+        seed: np.random.SeedSequence,
+    ):
+        self._rows, self._prior = rows, prior
+        self._state, self._sums = State.of(start), Sums.zeros(*start.means.shape)
+        self._record, self._tune, self._thin = record, tune, thin
+        (self._key,) = seed.generate_state(1, np.uint64)
+        self._rng = np.random.Generator(np.random.PCG64(seed.spawn(1)[0]))
+        # A draw is recorded with the labels that it gives, so the last one needs a pass more.
+        self.n_sweeps = tune + thin * len(record.weights) + 1
+        self._sweep = 0
+
+    @property
+    def n_draws(self) -> int:
+        """Draws made so far."""
+        return max(self._sweep - 1 - self._tune, 0) // self._thin
+
+    @property
+    def n_made(self) -> int:
+        """Draws made so far, with those before the first that is kept."""
+        return min(self._sweep, self._tune) + self.n_draws
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every draw has been made."""
+        return self._sweep == self.n_sweeps
+
+    def advance(self, n_sweeps: int, stop: threading.Event) -> None:
+        """Run some more sweeps, or fewer if told to stop."""
+        n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
+        if self._rows.whole is not None:
+            lost = run_sweeps(
+                self._rows.whole,
+                self._rows.origin,
+                self._rows.inverse_scale,
+                self._key,
+                self._sweep,
+                n_sweeps,
+                *self._ending(),
+            )
+            _require_covariance(lost)
+            self._sweep += n_sweeps
+            return
+        for _ in range(n_sweeps):
+            if not self._sweep_over_blocks(stop):
+                return
+
+    def _sweep_over_blocks(self, stop: threading.Event) -> bool:
+        """Run one sweep block by block; False if it was told to stop, and must not go on."""
+        key = np.uint64(sweep_key(self._key, self._sweep))
+        not_kept = np.empty(0, np.int64)
+        start, log_normalizer = 0, 0.0
+        for block in self._rows.blocks():
+            if stop.is_set():
+                return False
+            log_normalizer = sample_labels(
+                block,
+                start,
+                key,
+                self._rows.origin,
+                self._rows.inverse_scale,
+                self._state.offset,
+                self._state.means,
+                self._state.whitener,
+                *self._sums,
+                not_kept,
+                log_normalizer,
+            )
+            start += len(block)
+        _require_covariance(end_sweep(self._sweep, log_normalizer, *self._ending()))
+        self._sweep += 1
+        return True
+
+    def _ending(self) -> tuple:
+        return (
+            self._tune,
+            self._thin,
+            self._rng,
+            self._prior,
+            self._state,
+            self._sums,
+            self._record,
+        )
+
+
+def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], None]) -> bool:
+    """Advance all chains evenly, some at a time, to their ends.
+
+    Parameters
+    ----------
+    chains : sequence of Chain
+    slab : int
+        Sweeps between two looks at the progress.
+    cores : int
+        Chains that run at a time.
+    done : callable
+        Called after each slab with the number of draws that it made.
+
+    Returns
+    -------
+    bool
+        Whether Ctrl-C stopped the chains before their ends.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(min(cores, len(chains)), thread_name_prefix="gibbs")
+    shown, interrupted = 0, False
+    try:
+        # The pool takes slabs in the order in which they come, so that chains take turns.
+        waiting = {pool.submit(chain.advance, slab, stop): chain for chain in chains}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                chain = waiting.pop(future)
+                future.result()
+                made = sum(chain.n_made for chain in chains)
+                done(made - shown)
+                shown = made
+                if not chain.is_done:
+                    waiting[pool.submit(chain.advance, slab, stop)] = chain
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    return interrupted
+
+
+def _require_covariance(lost: int) -> None:
+    if lost >= 0:
+        raise InputError(
+            f"the prior's scale is so small beside the data that rounding left component {lost} "
+            "without a covariance; give a larger scale"
+        )

@@ -1,0 +1,292 @@
+r"""A Gibbs sweep compiled: the pass with sampled labels, then a draw of the conjugate posterior.
+
+Small problems spend their time in the draw, so it and the loop around it are compiled too. The
+specification of the draw is `prior.posterior(statistics).sample(rng)`; here the triangle of
+Bartlett's decomposition is turned so that the whitener that the next pass needs is a product,
+
+    Psi = L L'     W = S L^-1     Sigma = W^-1 W^-T     mu = m + W^-1 e / sqrt(kappa)
+
+with S lower triangular, S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 1) below: W'W is
+Wishart, and no precision or covariance matrix is ever factored.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bayes_gmm.kernels.labels import sample_labels, sweep_key
+from bayes_gmm.model.normal import LOG_2PI
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+
+
+class Conjugate(NamedTuple):
+    """A `Prior` as numba takes it: arrays that are writable and in C order."""
+
+    concentration: np.ndarray
+    mean: np.ndarray
+    mean_precision: np.ndarray
+    degrees_of_freedom: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, prior: Prior) -> "Conjugate":
+        """Copy the fields of a prior."""
+        return cls(*(getattr(prior, name).copy() for name in cls._fields))
+
+
+class State(NamedTuple):
+    """Where a chain is: parameters, and their log-quadratic functions; overwritten by a sweep."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    offset: np.ndarray
+    whitener: np.ndarray
+
+    @classmethod
+    def of(cls, parameters: Parameters) -> "State":
+        """Set out from parameters in the coordinates of the pass."""
+        offset, means, whitener = parameters.log_quadratic()
+        fields = (parameters.weights, means, parameters.covariances, offset, whitener)
+        return cls(*(field.copy() for field in fields))
+
+
+class Sums(NamedTuple):
+    """Statistics of the sampled labels about the current means; overwritten by a sweep."""
+
+    counts: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_components: int, n_features: int) -> "Sums":
+        """No rows yet."""
+        shape = (n_components, n_features, n_features)
+        return cls(np.zeros(shape[:1]), np.zeros(shape[:2]), np.zeros(shape))
+
+
+class Record(NamedTuple):
+    """Draws (draw, ...) of a chain, in the coordinates of the pass."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    log_likelihood: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def empty(cls, leading: tuple[int, ...], n_components: int, n_features: int) -> "Record":
+        """Room for draws, arrays (*leading, K, ...)."""
+        shape = (*leading, n_components, n_features, n_features)
+        return cls(
+            np.empty(shape[:-2]),
+            np.empty(shape[:-1]),
+            np.empty(shape),
+            np.empty(leading),
+            np.empty(shape[:-2], np.int64),
+        )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def run_sweeps(
+    x,
+    origin,
+    inverse_scale,
+    key,
+    first_sweep,
+    n_sweeps,
+    tune,
+    thin,
+    rng,
+    prior,
+    state,
+    sums,
+    record,
+):  # pragma: no cover - compiled
+    """Run sweeps over rows that fit into one block.
+
+    Parameters
+    ----------
+    x : ndarray (N, D)
+        Rows in the user's units.
+    origin, inverse_scale : ndarray (D,)
+        The coordinates of the pass are (x - origin) * inverse_scale.
+    key : uint64
+        Fixes the labels, together with the parameters.
+    first_sweep, n_sweeps : int
+        Sweep 0 takes the labels at the start.
+    tune, thin : int
+        See `end_sweep`.
+    rng : numpy.random.Generator
+    prior : Conjugate
+    state : State
+    sums : Sums
+    record : Record
+
+    Returns
+    -------
+    int
+        The component that has lost its covariance to rounding, or -1.
+    """
+    not_kept = np.empty(0, np.int64)
+    for sweep in range(first_sweep, first_sweep + n_sweeps):
+        log_normalizer = sample_labels(
+            x,
+            0,
+            sweep_key(key, sweep),
+            origin,
+            inverse_scale,
+            state.offset,
+            state.means,
+            state.whitener,
+            sums.counts,
+            sums.first,
+            sums.second,
+            not_kept,
+            0.0,
+        )
+        lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
+        if lost >= 0:
+            return lost
+    return -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def end_sweep(
+    sweep, log_normalizer, tune, thin, rng, prior, state, sums, record
+):  # pragma: no cover - compiled
+    """Record the state with the labels it gave, then draw the next and empty the sums.
+
+    Draw i is the state after tune + (i + 1) thin updates.
+
+    Parameters
+    ----------
+    sweep : int
+    log_normalizer : float
+        Of the pass at the state.
+    tune, thin : int
+    rng : numpy.random.Generator
+    prior : Conjugate
+    state : State
+    sums : Sums
+        Of all rows.
+    record : Record
+
+    Returns
+    -------
+    int
+        The component that has lost its covariance to rounding, or -1.
+    """
+    n_components, n_features = state.means.shape
+    after = sweep - tune
+    if after > 0 and after % thin == 0:
+        place = after // thin - 1
+        record.log_likelihood[place] = log_normalizer
+        for k in range(n_components):
+            record.counts[place, k] = np.int64(sums.counts[k])
+            record.weights[place, k] = state.weights[k]
+            for i in range(n_features):
+                record.means[place, k, i] = state.means[k, i]
+                for j in range(n_features):
+                    record.covariances[place, k, i, j] = state.covariances[k, i, j]
+    lost = draw(rng, prior, state, sums)
+    sums.counts[:] = 0.0
+    sums.first[:] = 0.0
+    sums.second[:] = 0.0
+    return lost
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def draw(rng, prior, state, sums):  # pragma: no cover - compiled
+    """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Gives K gammas of the weights; then for each component the triangle row by row, each with
+        its diagonal last, and D normals of the mean.
+    prior : Conjugate
+    state : State
+        Its means are what the sums are about.
+    sums : Sums
+        Of `second` only the lower triangles are read.
+
+    Returns
+    -------
+    int
+        The component that has lost its covariance to rounding, or -1.
+    """
+    n_components, n_features = state.means.shape
+    factor = np.zeros((n_features, n_features))
+    triangle = np.zeros((n_features, n_features))
+    root = np.zeros((n_features, n_features))
+    shift, distance = np.empty(n_features), np.empty(n_features)
+    total = 0.0
+    for k in range(n_components):
+        state.weights[k] = rng.standard_gamma(prior.concentration[k] + sums.counts[k])
+        total += state.weights[k]
+    for k in range(n_components):
+        n = sums.counts[k]
+        own = 1.0 / n if n > 0 else 0.0
+        precision = prior.mean_precision[k] + n
+        degrees = prior.degrees_of_freedom[k] + n
+        pull = prior.mean_precision[k] * n / precision
+        for i in range(n_features):
+            shift[i] = sums.first[k, i] * own
+            distance[i] = state.means[k, i] + shift[i] - prior.mean[k, i]
+        # Cholesky factor of the posterior's scale, entry by entry.
+        for j in range(n_features):
+            for i in range(j, n_features):
+                entry = (
+                    prior.scale[k, i, j]
+                    + (sums.second[k, i, j] - n * shift[i] * shift[j])
+                    + pull * distance[i] * distance[j]
+                )
+                for m in range(j):
+                    entry -= factor[i, m] * factor[j, m]
+                if i > j:
+                    factor[i, j] = entry / factor[j, j]
+                elif entry > 0:
+                    factor[j, j] = np.sqrt(entry)
+                else:
+                    return k
+        log_det = 0.0
+        for i in range(n_features):
+            for j in range(i):
+                triangle[i, j] = rng.standard_normal()
+            half = 0.5 * (degrees - n_features + 1 + i)
+            triangle[i, i] = np.sqrt(2.0 * rng.standard_gamma(half))
+            log_det += np.log(triangle[i, i] / factor[i, i])
+        _right_divide(triangle, factor, state.whitener[k])
+        _right_divide(factor, triangle, root)
+        for i in range(n_features):
+            distance[i] *= n / precision
+        noise = shift
+        for i in range(n_features):
+            noise[i] = rng.standard_normal() / np.sqrt(precision)
+        for i in range(n_features):
+            moved = prior.mean[k, i] + distance[i]
+            for j in range(i + 1):
+                moved += root[i, j] * noise[j]
+                entry = 0.0
+                for m in range(j + 1):
+                    entry += root[i, m] * root[j, m]
+                state.covariances[k, i, j] = entry
+                state.covariances[k, j, i] = entry
+            state.means[k, i] = moved
+        state.weights[k] /= total
+        state.offset[k] = np.log(state.weights[k]) + log_det - 0.5 * n_features * LOG_2PI
+    return -1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _right_divide(numerator, denominator, quotient):  # pragma: no cover - compiled
+    """Solve quotient denominator = numerator, all lower triangular."""
+    for i in range(numerator.shape[0]):
+        for j in range(i, -1, -1):
+            entry = numerator[i, j]
+            for m in range(j + 1, i + 1):
+                entry -= quotient[i, m] * denominator[m, j]
+            quotient[i, j] = entry / denominator[j, j]

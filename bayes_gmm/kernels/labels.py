@@ -1,0 +1,281 @@
+r"""The pass with sampled labels: a Gibbs sampler's look at the rows.
+
+    z_n = k with probability rho_nk / sum_j rho_nj
+    count_k = #{n: z_n = k}     first_k = sum d     second_k = sum d d'
+
+over the rows with z_n = k, with d = x_n - center_k, and the log normalizer of the expected pass. Up
+to the probabilities it is the pass of EM; then each row is one component's alone, so that its
+products are made once and not K times: a chunk is sorted by label, and every component sums its own
+stretch of it.
+
+Row n of sweep s takes the label where the cumulative probability passes a uniform number that is a
+function of (key, s, n). So chunks, blocks and the order of the work change nothing.
+"""
+
+import numpy as np
+from numba import njit
+
+from bayes_gmm.kernels.cpu import (
+    CHUNK,
+    FEW_FEATURES,
+    PANEL,
+    REASSOCIATE,
+    _normalize,
+    _packed,
+    _subtract,
+)
+
+# SplitMix64 (Steele, Lea & Flood 2014, OOPSLA): the increment and the two multipliers of its hash.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
+SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
+S12, S27, S30, S31 = (np.uint64(shift) for shift in (12, 27, 30, 31))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _hash(z):  # pragma: no cover - compiled
+    z = (z ^ (z >> S30)) * FIRST_MULTIPLIER
+    z = (z ^ (z >> S27)) * SECOND_MULTIPLIER
+    return z ^ (z >> S31)
+
+
+@njit(nogil=True, cache=True)
+def sweep_key(key, sweep):  # pragma: no cover - compiled
+    """Key of one sweep, from the key of the chain.
+
+    Parameters
+    ----------
+    key : uint64
+    sweep : int
+
+    Returns
+    -------
+    uint64
+    """
+    return _hash(key + np.uint64(sweep + 1) * GOLDEN)
+
+
+@njit(nogil=True, cache=True)
+def uniforms(key, start, out):  # pragma: no cover - compiled
+    """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ...
+
+    Parameters
+    ----------
+    key : uint64
+        Of the sweep.
+    start : int
+    out : ndarray (n,)
+    """
+    bits = out.view(np.uint64)
+    place = key + np.uint64(start) * GOLDEN
+    for i in range(out.size):
+        # 52 random bits behind the exponent of 1.0 are a number in [1, 2).
+        bits[i] = (_hash(place + np.uint64(i + 1) * GOLDEN) >> S12) | ONE
+    for i in range(out.size):
+        out[i] -= 1.0
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+def _log_rho_few(rows, offset, shift, whitener, value, scratch, n):  # pragma: no cover - compiled
+    """Log rho of one component at a chunk on its side, |W x - W center|^2 written out."""
+    for i in range(n):
+        value[i] = offset
+    for j in range(rows.shape[0]):
+        column, a, b = rows[0], whitener[j, 0], shift[j]
+        for i in range(n):
+            scratch[i] = a * column[i] - b
+        for m in range(1, j + 1):
+            column, a = rows[m], whitener[j, m]
+            for i in range(n):
+                scratch[i] += a * column[i]
+        for i in range(n):
+            value[i] -= 0.5 * scratch[i] * scratch[i]
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+def _log_rho_many(rows, offset, center, packed, value, residual, panel):  # pragma: no cover
+    """Log rho of one component at a whole chunk, the products by BLAS as in `cpu.py`."""
+    n_features = center.size
+    value[:] = offset
+    _subtract(rows, center, residual)
+    place = 0
+    for low in range(0, n_features, PANEL):
+        high = min(low + PANEL, n_features)
+        size = (high - low) * high
+        block = packed[place : place + size].reshape((high - low, high))
+        np.dot(block, residual[:high], panel[: high - low])
+        for j in range(high - low):
+            whitened = panel[j]
+            for i in range(CHUNK):
+                value[i] -= 0.5 * whitened[i] * whitened[i]
+        place += size
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - compiled
+    """Take for each row the first component at which the cumulative share passes its number."""
+    for i in range(n):
+        cumulative[i] = 0.0
+        labels[i] = 0
+    for k in range(share.shape[0] - 1):
+        row = share[k]
+        for i in range(n):
+            cumulative[i] += row[i]
+            labels[i] += cumulative[i] <= uniform[i]
+
+
+@njit(nogil=True, cache=True)
+def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
+    """Order the rows of a chunk by label; component k gets places stretch[k] to stretch[k + 1]."""
+    stretch[:] = 0
+    for i in range(n):
+        stretch[labels[i] + 1] += 1
+    for k in range(1, stretch.size):
+        stretch[k] += stretch[k - 1]
+    for i in range(n):
+        k = labels[i]
+        order[stretch[k]] = i
+        stretch[k] += 1
+    # Every start has moved to its end, which is the start of the next.
+    for k in range(stretch.size - 1, 0, -1):
+        stretch[k] = stretch[k - 1]
+    stretch[0] = 0
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+def _add_few(rows, order, center, residual, first, second):  # pragma: no cover - compiled
+    """Add the moments of the rows in `order` to one component's, sums written out."""
+    n = order.size
+    for j in range(rows.shape[0]):
+        column, d, c = rows[j], residual[j], center[j]
+        for i in range(n):
+            d[i] = column[order[i]] - c
+        sum_first = 0.0
+        for i in range(n):
+            sum_first += d[i]
+        first[j] += sum_first
+        for m in range(j + 1):
+            other = residual[m]
+            sum_second = 0.0
+            for i in range(n):
+                sum_second += d[i] * other[i]
+            second[j, m] += sum_second
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+def _add_many(
+    x, order, origin, inverse_scale, center, residual, product, first, second
+):  # pragma: no cover - compiled
+    """Add the moments of the rows in `order` to one component's, the product by BLAS."""
+    n = order.size
+    own = residual[:n]
+    for i in range(n):
+        row, d = x[order[i]], own[i]
+        for j in range(center.size):
+            d[j] = (row[j] - origin[j]) * inverse_scale[j] - center[j]
+            first[j] += d[j]
+    np.dot(own.T, own, product)
+    for j in range(center.size):
+        for m in range(j + 1):
+            second[j, m] += product[j, m]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sample_labels(
+    x,
+    start,
+    key,
+    origin,
+    inverse_scale,
+    offset,
+    center,
+    whitener,
+    count,
+    first,
+    second,
+    kept,
+    log_normalizer,
+):  # pragma: no cover - compiled
+    """Run the pass over a block of rows; adds to count, first and second.
+
+    Parameters
+    ----------
+    x : ndarray (n, D)
+        Rows in the user's units.
+    start : int
+        The place of the first of them among all rows.
+    key : uint64
+        Of the sweep.
+    origin, inverse_scale : ndarray (D,)
+        The coordinates of the pass are (x - origin) * inverse_scale.
+    offset, center, whitener : ndarray (K,), (K, D), (K, D, D)
+        `LogQuadratic`, the whiteners lower triangular.
+    count, first, second : ndarray (K,), (K, D), (K, D, D)
+        Sums so far; of `second` only the lower triangle is made.
+    kept : ndarray of int (n,)
+        Takes the labels, unless it is empty.
+    log_normalizer : float
+        So far.
+
+    Returns
+    -------
+    float
+        The log normalizer with these rows.
+    """
+    n_rows, n_features = x.shape
+    n_components = offset.size
+    few = n_features <= FEW_FEATURES
+    rows = np.zeros((n_features, CHUNK))
+    residual = np.empty((n_features, CHUNK))
+    panel = np.empty((PANEL, CHUNK))
+    turned = residual.reshape((CHUNK, n_features))
+    square = np.empty((n_features, n_features))
+    log_rho = np.empty((n_components, CHUNK))
+    peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    product = np.empty(CHUNK // 32)
+    labels, order = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    stretch = np.empty(n_components + 1, np.int64)
+    packed = _packed(whitener)
+    unweighted = np.empty(0)
+    shift = np.zeros((n_components, n_features))
+    for k in range(n_components):
+        for j in range(n_features):
+            for m in range(j + 1):
+                shift[k, j] += whitener[k, j, m] * center[k, m]
+    for low in range(0, n_rows, CHUNK):
+        n = min(CHUNK, n_rows - low)
+        block = x[low : low + n]
+        for i in range(n):
+            for j in range(n_features):
+                rows[j, i] = (block[i, j] - origin[j]) * inverse_scale[j]
+        for k in range(n_components):
+            if few:
+                _log_rho_few(rows, offset[k], shift[k], whitener[k], log_rho[k], scratch, n)
+            else:
+                _log_rho_many(rows, offset[k], center[k], packed[k], log_rho[k], residual, panel)
+        log_normalizer += _normalize(log_rho, unweighted, peak, total, product, scratch, n)
+        uniforms(key, start + low, total[:n])
+        _draw_labels(log_rho, total, peak, labels, n)
+        _sort(labels, stretch, order, n)
+        for k in range(n_components):
+            own = order[stretch[k] : stretch[k + 1]]
+            count[k] += own.size
+            if few:
+                _add_few(rows, own, center[k], residual, first[k], second[k])
+            elif own.size:
+                _add_many(
+                    block,
+                    own,
+                    origin,
+                    inverse_scale,
+                    center[k],
+                    turned,
+                    square,
+                    first[k],
+                    second[k],
+                )
+        if kept.size:
+            for i in range(n):
+                kept[low + i] = labels[i]
+    return log_normalizer

@@ -1,0 +1,169 @@
+r"""What priors with independent means and covariances share.
+
+    phi ~ Dirichlet(alpha)        mu_kj ~ N(m_j, s_j^2)        Sigma_1..K ~ the family's own
+
+A family adds the density and draws of the covariances, and how they follow a change of units.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from scipy.special import gammaln
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.model.arrays import as_numbers, require_finite
+from bayes_gmm.model.normal import LOG_2PI
+from bayes_gmm.model.parameters import ArrayOrLike, Parameters
+
+
+@dataclass(frozen=True, eq=False)
+class PriorFamily:
+    """What the families share: Dirichlet weights and normal means.
+
+    Parameters
+    ----------
+    concentration : array_like (K,)
+        alpha, one per component; 1 is uniform over the weights.
+    mean : array_like (D,)
+        Center of the component means.
+    mean_sd : float or array_like (D,)
+        Standard deviation of the component means about it, per feature.
+    """
+
+    concentration: ArrayOrLike
+    mean: ArrayOrLike
+    mean_sd: ArrayOrLike
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = as_numbers(field.name, getattr(self, field.name))
+            require_finite(field.name, value)
+            object.__setattr__(self, field.name, value)
+        if self.mean.ndim != 1 or not self.mean.size:
+            raise InputError(f"mean must have shape (D,); got {self.mean.shape}")
+        if self.concentration.ndim != 1 or not self.concentration.size:
+            raise InputError(f"concentration must have shape (K,); got {self.concentration.shape}")
+        self.broadcast("mean_sd", (self.n_features,))
+        self.require("concentration", self.concentration > 0, "positive")
+        self.require("mean_sd", self.mean_sd > 0, "positive")
+        self.check()
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), np.ndarray):
+                value.setflags(write=False)
+
+    def broadcast(self, name: str, shape: tuple[int, ...]) -> None:
+        """Give a field its full shape, from one number if it is one."""
+        value = getattr(self, name)
+        if value.shape not in ((), shape):
+            raise InputError(f"{name} must be one number or have shape {shape}; got {value.shape}")
+        full = np.broadcast_to(value, shape).copy() if shape else float(value)
+        object.__setattr__(self, name, full)
+
+    def require(self, name: str, holds: Any, what: str) -> None:
+        """Raise unless a condition holds for every entry of a field."""
+        if not np.all(holds):
+            raise InputError(
+                f"{name} must be {what}; got {np.asarray(getattr(self, name)).tolist()}"
+            )
+
+    def check(self) -> None:
+        """Check the fields of the covariances."""
+        raise NotImplementedError
+
+    @property
+    def n_components(self) -> int:
+        """Number of components, K."""
+        return len(self.concentration)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, D."""
+        return len(self.mean)
+
+    @property
+    def is_proper(self) -> bool:
+        """Whether the prior integrates to one; these always do."""
+        return True
+
+    @property
+    def is_exchangeable(self) -> bool:
+        """Whether the prior says the same of every component, so that their order means nothing."""
+        return bool((self.concentration == self.concentration[0]).all())
+
+    @property
+    def typical_covariance(self) -> np.ndarray:
+        """A covariance (D, D) of the size that the prior expects, to set the coordinates by."""
+        raise NotImplementedError
+
+    def log_density_of_covariances(self, parameters: Parameters) -> float:
+        """Log density of all covariances."""
+        raise NotImplementedError
+
+    def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw the covariances (K, D, D)."""
+        raise NotImplementedError
+
+    def log_density(self, parameters: Parameters) -> float:
+        r"""Log prior density of (phi, mu, Sigma).
+
+        Parameters
+        ----------
+        parameters : Parameters
+
+        Returns
+        -------
+        float
+        """
+        alpha = self.concentration
+        excess = alpha - 1
+        with np.errstate(divide="ignore"):
+            log_weights = np.where(excess == 0, 0.0, np.log(parameters.weights))
+        log_dirichlet = excess @ log_weights + gammaln(alpha.sum()) - gammaln(alpha).sum()
+        standard = (parameters.means - self.mean) / self.mean_sd
+        log_normal = -0.5 * (standard**2 + LOG_2PI) - np.log(self.mean_sd)
+        return float(log_dirichlet + log_normal.sum() + self.log_density_of_covariances(parameters))
+
+    def sample(self, rng: np.random.Generator) -> Parameters:
+        """Return one draw of (phi, mu, Sigma).
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        theta : Parameters
+        """
+        weights = rng.dirichlet(self.concentration)
+        noise = rng.standard_normal((self.n_components, self.n_features))
+        means = self.mean + self.mean_sd * noise
+        return Parameters(weights, means, self.sample_covariances(rng))
+
+    def rescale(self, shift: np.ndarray, scale: np.ndarray) -> Self:
+        """Return the prior of the parameters of shift + scale * x.
+
+        Parameters
+        ----------
+        shift, scale : array_like (D,)
+            A change of origin and units per feature; scale must be positive.
+
+        Returns
+        -------
+        prior : of the same type
+        """
+        scale = np.asarray(scale, dtype=float)
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own |= {"mean": shift + scale * self.mean, "mean_sd": scale * self.mean_sd}
+        return type(self)(**own | self.rescaled(scale))
+
+    def rescaled(self, scale: np.ndarray) -> dict[str, np.ndarray]:
+        """Fields of the covariances in other units."""
+        raise NotImplementedError
+
+
+def rows_for(x: Any, n_components: int) -> np.ndarray:
+    """Check what a default prior is made from, and return the rows (N, D)."""
+    require_whole("n_components", n_components, 1)
+    return np.asarray(Observations.of(x, what="x").values, dtype=float)

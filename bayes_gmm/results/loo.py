@@ -1,0 +1,236 @@
+r"""Leave-one-out cross-validation of the mixture with the labels summed out, in bounded memory.
+
+    elpd = sum_n log p(x_n | x_-n),       p(x_n | x_-n) estimated by importance sampling from the
+                                          draws, whose weights 1 / p(x_n | theta_s) are smoothed
+
+Rows are taken in blocks: each needs its log-likelihood under every draw, and nothing needs those of
+all rows at once. The smoothing, the standard error and the result's type are ArviZ's own.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+from arviz_stats.utils import ELPDDataLOO
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.membership import Ensemble
+from bayes_gmm.results.blocks import GIB, THREADS, by_blocks, require_memory
+from bayes_gmm.results.draws import Draws, require_posterior
+from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.predictive import result_rows
+from bayes_gmm.results.tables import counted
+
+COPIES = 8  # arrays of the size of a block's log-likelihood that are alive at a time
+FEWEST_DRAWS = 100
+ROUNDING = 1e-13
+FEWEST_PER_CHAIN = 4  # of which an effective sample size can be estimated
+
+
+def loo(
+    posterior: xr.DataTree,
+    X: Any = None,
+    *,
+    reff: float | None = None,
+    memory: float = 0.25,
+) -> ELPDDataLOO:
+    r"""Estimate how well the mixture predicts a row that it has not seen (PSIS-LOO).
+
+    .. math:: \mathrm{elpd} = \sum_n \log \sum_s w_{ns} \, p(x_n \mid \theta_s), \qquad
+        w_{ns} \propto 1 / p(x_n \mid \theta_s) \text{, Pareto smoothed}
+
+    The log-likelihood is that of the mixture, with the label of the row summed out, so neither the
+    names of components nor label switching matter. The numbers are those of ``az.loo`` on the
+    array of all rows and draws, which is never made.
+
+    Parameters
+    ----------
+    posterior : DataTree
+        From `sample`.
+    X : table, optional
+        The rows that the posterior was computed from, if the result does not hold them.
+    reff : float, optional
+        Effective draws per draw, from which the length of the smoothed tail follows. By default it
+        is computed as ``az.loo`` does, from the parameters.
+    memory : float
+        How many GiB may be used at a time. It changes the speed and not the numbers.
+
+    Returns
+    -------
+    arviz_stats.utils.ELPDDataLOO
+        elpd and its standard error se, in nats relative to the user's units; p, the effective
+        number of parameters; and by row (obs_id) elpd_i, p_loo_i and pareto_k. ``az.compare`` takes
+        it, in place of a tree.
+
+    Raises
+    ------
+    InputError
+        If it is no posterior, or X holds another number of rows, or the chains are too short.
+
+    Warns
+    -----
+    UserWarning
+        If for some row the Pareto k is so large that its estimate cannot be relied on.
+
+    References
+    ----------
+    Vehtari, Gelman & Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao &
+    Gabry (2024), JMLR 25(72).
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> x = bg.datasets.load("faithful")
+    >>> two, three = (bg.sample(x, k, seed=1) for k in (2, 3))  # doctest: +SKIP
+    >>> az.compare({"K = 2": bg.loo(two), "K = 3": bg.loo(three)})  # doctest: +SKIP
+    """
+    draws = Draws.of(require_posterior(posterior))
+    rows, index = _fitted_rows(posterior, X)
+    shape = draws.n_chains, draws.n_draws
+    n_samples = shape[0] * shape[1]
+    if n_samples < FEWEST_DRAWS:
+        raise InputError(
+            f"posterior has {n_samples} draws, too few to smooth a tail: sample {FEWEST_DRAWS} "
+            "or more"
+        )
+    ensemble = Ensemble.of(draws.thinned(n_samples))
+    reff = _relative_efficiency(draws, n_samples) if reff is None else reff
+    require_memory(
+        8.0 * COPIES * n_samples,
+        memory,
+        f"the log-likelihood of a single row in {n_samples:,} draws",
+        "thin the posterior",
+    )
+
+    def evaluate(place: slice) -> np.ndarray:
+        log_likelihood = ensemble.log_density(rows[place]).reshape(-1, *shape)
+        return np.stack(array_stats.loo(log_likelihood, chain_axis=1, draw_axis=2, r_eff=reff))
+
+    # Of a row there are the log joint densities too, of K components.
+    numbers = (COPIES + ensemble.n_components) * n_samples
+    blocks = by_blocks(evaluate, len(rows), numbers, block_numbers=memory * GIB / 8 / THREADS)
+    elpd_i, pareto_k, p_loo_i = np.concatenate([part for _, part in blocks], axis=1)
+    elpd, se, p_loo, _ = array_stats.loo_summary(elpd_i, p_loo_i)
+    good = min(1 - 1 / np.log10(n_samples), 0.7)
+    _warn_of_large_k(pareto_k, good, index)
+
+    def of_rows(name: str, values: np.ndarray) -> xr.DataArray:
+        return xr.DataArray(values, dims="obs_id", coords={"obs_id": index}, name=name)
+
+    return ELPDDataLOO(
+        elpd=float(elpd),
+        se=float(se),
+        p=float(p_loo),
+        n_samples=n_samples,
+        n_data_points=len(rows),
+        scale="log",
+        warning=bool((pareto_k > good).any()),
+        good_k=good,
+        elpd_i=of_rows("elpd_i", elpd_i),
+        pareto_k=of_rows("pareto_k", pareto_k),
+        p_loo_i=of_rows("p_loo_i", p_loo_i),
+    )
+
+
+def add_log_likelihood(
+    posterior: xr.DataTree, X: Any = None, *, memory: float = 1.0
+) -> xr.DataTree:
+    r"""Give a posterior the group that ArviZ's functions of the log-likelihood look for.
+
+    .. math:: \log p(x_n \mid \theta_s) = \log \sum_k \phi_k^s N(x_n; \mu_k^s, \Sigma_k^s)
+
+    One number for each row and each draw is a large array, 3 GiB for 10^5 rows and 4000 draws. More
+    than `memory` is refused, with the size; `loo` needs no such array.
+
+    Parameters
+    ----------
+    posterior : DataTree
+        From `sample`; it is not changed.
+    X : table, optional
+        As in `loo`.
+    memory : float
+        How many GiB the group may take.
+
+    Returns
+    -------
+    xarray.DataTree
+        The same result with a group `log_likelihood`, which has x (chain, draw, obs_id).
+
+    Raises
+    ------
+    InputError
+        As in `loo`, or if the group would be larger than is allowed.
+
+    Examples
+    --------
+    >>> az.loo(bg.add_log_likelihood(posterior))  # doctest: +SKIP
+    """
+    draws = Draws.of(require_posterior(posterior))
+    rows, index = _fitted_rows(posterior, X)
+    shape = draws.n_chains, draws.n_draws
+    n_samples = shape[0] * shape[1]
+    require_memory(
+        8.0 * n_samples * len(rows),
+        memory,
+        f"the log-likelihood of {len(rows):,} rows in {n_samples:,} draws",
+        "use bg.loo, which does without the array",
+    )
+    ensemble = Ensemble.of(draws.thinned(n_samples))
+    pointwise = np.empty((n_samples, len(rows)))
+
+    def evaluate(place: slice) -> None:
+        pointwise[:, place] = ensemble.log_density(rows[place]).T
+
+    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
+        pass
+    leading = {dim: posterior["posterior"][dim] for dim in ("chain", "draw")}
+    group = labelled(
+        {"x": pointwise.reshape(*shape, -1)},
+        index=index,
+        dims={"x": ("chain", "draw", "obs_id")},
+    ).assign_coords(leading)
+    result = posterior.copy()
+    result["log_likelihood"] = xr.DataTree(group)
+    return result
+
+
+def _fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    rows, index = result_rows(posterior, X)
+    fitted = posterior.attrs.get("n_observations", len(rows))
+    if len(rows) != fitted:
+        raise InputError(
+            f"X has {len(rows):,} rows, but the posterior was computed from {fitted:,}: the row "
+            "that is left out is one of those, so give the same rows"
+        )
+    return rows, index
+
+
+def _relative_efficiency(draws: Draws, n_samples: int) -> float:
+    """Mean effective sample size of all parameters per draw, as ``az.loo`` takes it."""
+    if draws.n_chains == 1 or draws.n_draws < FEWEST_PER_CHAIN:
+        return 1.0
+    values = np.concatenate(
+        [array.reshape(draws.n_chains, draws.n_draws, -1) for array in draws], axis=2
+    )
+    # ArviZ takes a small spread for none, which it may be by its unit; but that of a weight which
+    # is always 1 is rounding.
+    spread, size = values.std(axis=(0, 1)), np.abs(values).max(axis=(0, 1))
+    unit = np.where(spread > ROUNDING * size, spread, np.where(size > 0, size, 1.0))
+    values = (values - values.mean(axis=(0, 1))) / unit
+    effective = array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean")
+    return float(effective.mean()) / n_samples
+
+
+def _warn_of_large_k(pareto_k: np.ndarray, good: float, index: np.ndarray) -> None:
+    bad = np.flatnonzero(pareto_k > good)
+    if bad.size:
+        worst = bad[np.argmax(pareto_k[bad])]
+        warnings.warn(
+            f"{counted(len(bad), 'row')} of {len(pareto_k):,} have a Pareto k above {good:.2f} "
+            f"(row {index[worst]}: {pareto_k[worst]:.2f}), so that their part of elpd cannot be "
+            "relied on: the posterior without such a row is another one. They are in pareto_k; "
+            "look at these rows, and refit without them if elpd decides something",
+            stacklevel=3,
+        )

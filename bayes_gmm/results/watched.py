@@ -1,0 +1,89 @@
+"""Which few rows of the data are watched while the parameters vary: chosen once, label-free.
+
+Five rows, from the edge of the data to their thick, where the density is watched. And pairs of rows
+of which it is asked whether they belong to the same component: rows about which the point estimate
+is of two minds, and rows well inside a component, each with the row at the core of its component.
+The choice depends on the values of the rows alone, not on their order or on names of components.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+from bayes_gmm.data import Observations
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.streams import blocks
+
+BLOCK_ROWS = 1 << 14
+DENSITY = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the density at the rows
+CERTAINTY = (0.0, 0.1, 0.5)  # quantiles of the probability of the rows' most probable component
+
+
+class Watched(NamedTuple):
+    """The rows.
+
+    Attributes
+    ----------
+    points : ndarray of int (P,)
+        Rows at which the density is watched, the least likely first.
+    pairs : ndarray of int (Q, 2)
+        Pairs of rows, those near a boundary between components first.
+    rows : ndarray (P + 2 Q, D)
+        The values of all these, standardized, pair after pair.
+    """
+
+    points: np.ndarray
+    pairs: np.ndarray
+    rows: np.ndarray
+
+
+def watch(observations: Observations, pivot: Parameters) -> Watched:
+    """Choose the rows.
+
+    Parameters
+    ----------
+    observations : Observations
+    pivot : Parameters
+        The point estimate, in standardized coordinates.
+
+    Returns
+    -------
+    Watched
+    """
+    log_quadratic = pivot.log_quadratic()
+    origin, scale = observations.origin, observations.scale
+    density, certainty, first, second = [], [], [], []
+    core, height = np.zeros(pivot.n_components, int), np.full(pivot.n_components, -np.inf)
+    start = 0
+    for block in blocks(observations.values, BLOCK_ROWS):
+        log_joint = log_quadratic((np.asarray(block) - origin) / scale)
+        total = logsumexp(log_joint, axis=1)
+        ranked = np.argsort(log_joint, axis=1, kind="stable")
+        best = log_joint.argmax(axis=0)
+        higher = log_joint.max(axis=0) > height
+        core = np.where(higher, start + best, core)
+        height = np.maximum(height, log_joint.max(axis=0))
+        density.append(total)
+        certainty.append(log_joint.max(axis=1) - total)
+        first.append(ranked[:, -1])
+        second.append(ranked[:, -2:][:, 0])
+        start += len(block)
+    points = _at_quantiles(np.concatenate(density), DENSITY)
+    doubtful = _at_quantiles(np.concatenate(certainty), CERTAINTY)
+    own, other = core[np.concatenate(first)[doubtful]], core[np.concatenate(second)[doubtful]]
+    pairs = [
+        (doubtful[0], own[0]),
+        (doubtful[0], other[0]),
+        *zip(doubtful[1:], own[1:], strict=True),
+        (own[0], other[0]),
+    ]
+    distinct = [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
+    chosen = np.array(distinct, dtype=int).reshape(-1, 2)
+    values = np.asarray(observations.values)[np.concatenate([points, chosen.ravel()])]
+    return Watched(points, chosen, (values - origin) / scale)
+
+
+def _at_quantiles(values: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:
+    order = np.argsort(values, kind="stable")
+    return order[np.unique(np.rint(np.multiply(quantiles, len(order) - 1)).astype(int))]

@@ -1,0 +1,79 @@
+"""Chains start in every mode that may matter, apart from each other, in any order of labels."""
+
+import numpy as np
+import pytest
+
+import bayes_gmm as bg
+from bayes_gmm.data import Observations
+from bayes_gmm.inference import dispersed, point
+from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.results.relabel.pivot import match
+
+
+def found_in(frame, n_components):
+    observations = Observations.of(frame)
+    prior = point.default_prior(observations, n_components)
+    found = point.estimate(observations, n_components, prior, UNCONSTRAINED, seed=1)
+    return found, prior
+
+
+@pytest.fixture(scope="module")
+def faithful():
+    return found_in(bg.datasets.load("faithful"), 2)
+
+
+def stacked(starts):
+    return [
+        np.array([getattr(start, name) for start in starts])
+        for name in ("weights", "means", "covariances")
+    ]
+
+
+def test_starts_spread_about_the_estimate_as_wide_as_they_say(faithful):
+    """Their weights spread as those of a Dirichlet with a quarter of the rows."""
+    found, prior = faithful
+    starts = dispersed.starts(found, prior, 400, seed=3)
+    weights, means, covariances = stacked(starts)
+    order = match(weights[None], means[None], covariances[None], found.parameters).permutation[0]
+    named = np.take_along_axis(weights, order, axis=1)[:, 0]
+    share = found.parameters.weights[0]
+    rows = 272 * dispersed.OVERDISPERSED**-2
+    sd = np.sqrt(share * (1 - share) / (rows + 3))
+    assert abs(named.mean() - share) < 5 * sd / np.sqrt(400)
+    assert named.std() == pytest.approx(sd, rel=5 / np.sqrt(2 * 400))
+
+
+def test_labels_come_in_every_order_unless_their_order_means_something(faithful):
+    found, prior = faithful
+    first = [start.means[0, 0] < 3 for start in dispersed.starts(found, prior, 40, seed=1)]
+    assert 8 < sum(first) < 32
+    fixed = bg.Prior(
+        [1.0, 2.0], prior.mean, prior.mean_precision, prior.degrees_of_freedom, prior.scale
+    )
+    kept = [start.means[0, 0] < 3 for start in dispersed.starts(found, fixed, 40, seed=1)]
+    assert all(kept)
+
+
+def test_a_chain_keeps_its_start_when_there_are_more_of_them(faithful):
+    found, prior = faithful
+    few, many = (dispersed.starts(found, prior, n, seed=5) for n in (2, 6))
+    for one, other in zip(few, many[:2], strict=True):
+        np.testing.assert_array_equal(one.means, other.means)
+    again = dispersed.starts(found, prior, 2, seed=6)
+    assert (again[0].means != few[0].means).all()
+
+
+def test_chains_take_turns_in_the_modes_that_hold_an_appreciable_share(monkeypatch):
+    found, prior = found_in(bg.datasets.load("faithful"), 3)
+    standard = prior.rescale(-found.origin / found.scale, 1 / found.scale)
+    modes = dispersed.appreciable(found.optima, standard)
+    assert len(modes) == 2 < len(found.optima)
+    used = []
+    draw = dispersed._start
+    monkeypatch.setattr(
+        dispersed,
+        "_start",
+        lambda statistics, *more: used.append(statistics) or draw(statistics, *more),
+    )
+    dispersed.starts(found, prior, 5, seed=2)
+    assert [modes[0].statistics, modes[1].statistics] * 2 + [modes[0].statistics] == used
