@@ -21,9 +21,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em, initialize, point, search, spurious
+from bayes_gmm.inference import climber, em, initialize, point, spurious
+from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.climb import ClimbAll, climber
+from bayes_gmm.kernels.climb import ClimbAll
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import Structure
 
@@ -41,7 +42,7 @@ class Setting(NamedTuple):
     data: initialize.Sketch
     rule: Rule
     climb_all: ClimbAll
-    climber: search.Climber
+    climber: climber.Climber
 
     @classmethod
     def of(cls, problem: Problem) -> "Setting":
@@ -56,8 +57,8 @@ class Setting(NamedTuple):
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         worth = spurious.penalized(covariance, data.counts.sum())
-        climb_all = climber(rule, *data)
-        own = search.Climber(expectation(sample), rule, climb_all, worth, 3000)
+        climb_all = compiled.climber(rule, *data)
+        own = climber.Climber(expectation(sample), rule, climb_all, worth, 3000)
         return cls(data, rule, climb_all, own)
 
     def end(self, labels: Labels) -> em.EMResult | None:
@@ -136,7 +137,7 @@ def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[em.EMResul
     best = max(alive, key=setting.climber.value)
     for _ in range(n - 5):
         (run,) = setting.climber.look(
-            [search.swapped(best.state, setting.data, setting.rule, rng)], search.SWAP_LOOK
+            [climber.swapped(best.state, setting.data, setting.rule, rng)], climber.SWAP_LOOK
         )
         run = setting.climber.follow(run) if run.collapsed is None else run
         end = run if run.collapsed is None else None
