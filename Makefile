@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 $(shell test -x $(BIN)/python || rm -f $(LOCKED) $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test validate lint bench-em bench-starts docs lock wheel check-wheel clean
+.PHONY: help setup demo test validate lint bench-em bench-starts bench-posterior docs lock wheel check-wheel clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(READY) ## set up .venv (the other targets do it themselves)
 
@@ -48,6 +48,9 @@ bench-em: $(READY) ## time an iteration of EM, ours against scikit-learn's
 
 bench-starts: $(READY) ## count how often a default fit finds the best optimum, ours and theirs
 	$(BIN)/python benchmarks/starts.py
+
+bench-posterior: $(READY) ## time our engines against a PyMC program written by hand
+	$(BIN)/python benchmarks/posterior.py
 
 docs: $(READY) ## build the documentation, notebooks executed, into docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html

@@ -1,4 +1,4 @@
-"""Bayesian Gaussian mixtures: the model, EM, the posterior by PyMC, and a comparison of them.
+"""Bayesian Gaussian mixtures: the model, EM, the posterior, and a comparison of them.
 
     z ~ Categorical(phi)        x | z = k ~ N(mu_k, Sigma_k)
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         simulate,
         standard_errors,
     )
+    from bayes_gmm.inference.gibbs_step import GibbsStep
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
@@ -51,6 +52,7 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
+    "GibbsStep",
     "HierarchicalPrior",
     "IdentificationWarning",
     "IndependentPrior",
@@ -89,6 +91,7 @@ _LATER = {
         "bayes_gmm.api",
     ),
     **dict.fromkeys(("HierarchicalPrior", "IndependentPrior"), "bayes_gmm.model.prior_families"),
+    "GibbsStep": "bayes_gmm.inference.gibbs_step",
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
     "add_log_likelihood": "bayes_gmm.results.loo",

@@ -39,7 +39,7 @@ def as_observations(X: Any) -> Observations:
     return Observations.of(X)
 
 
-def in_memory(observations: Observations, needed_by: str = "a posterior by PyMC") -> Observations:
+def in_memory(observations: Observations, needed_by: str = "a posterior") -> Observations:
     """Check that the rows are in memory, for what needs them there."""
     from bayes_gmm.streams import Stream
 
@@ -99,11 +99,9 @@ def prior_of_posterior(
     if callable(prior):
         return prior
     chosen = as_prior(prior, observations, n_components)
-    if chosen is None or not chosen.is_proper:
-        raise InputError(
-            'a posterior needs a proper prior: "default", or a Prior with mean_precision > 0, '
-            "degrees_of_freedom > D - 1 and a positive-definite scale"
-        )
+    if chosen is None:
+        raise InputError('prior is None, and a posterior needs one: give "default", or a Prior')
+    chosen.require_proper()
     return chosen
 
 

@@ -4,6 +4,7 @@ Only typer is loaded here; each command loads what it needs, so that ``--help`` 
 """
 
 import csv
+import shlex
 import sys
 import textwrap
 import time
@@ -11,13 +12,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bayes_gmm.errors import CollapseError, InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
+Engine = Literal["auto", "gibbs", "nuts", "pymc"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +59,7 @@ def options(
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
-    """Gaussian mixtures: EM, the posterior by PyMC, and an honest comparison of the two."""
+    """Gaussian mixtures: EM, the posterior, and an honest comparison of the two."""
 
 
 @app.command(short_help="Fit, sample, compare, check and report.")
@@ -80,14 +82,31 @@ def analyze(
     cores: Annotated[
         int | None, typer.Option(help="Chains to run at a time; all that fit by default.")
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Sampler; auto is gibbs, or nuts where components nearly coincide."),
+    ] = "auto",
+    relabel: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="How components are named: pivot, ecr, ecr-iterative, stephens, data, or what to "
+            "order them by, as ordering:weights or ordering:means[COLUMN].",
+        ),
+    ] = "pivot",
     prior: Annotated[str, typer.Option(help="Prior of the MAP and the posterior.")] = "default",
     ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Fit a mixture by EM, sample its posterior, compare the two, check the fit, write a report.
 
-    Writes analysis.nc, report.html and pictures/*.png into the folder, each as soon as it is known;
-    other files there are left alone.
+    Writes analysis.nc, clusters.csv, report.html and pictures/*.png into the folder, each as soon
+    as it is known; other files there are left alone.
+
+    Ctrl-C while sampling ends the sampling: the analysis goes on with the draws made by then, says
+    so in the report, and exits with code 130. A second Ctrl-C, or one at any other time, stops at
+    once with code 130; what was written by then is complete. Input that can't be used exits with
+    code 2.
     """
     from rich.console import Console
 
@@ -100,17 +119,19 @@ def analyze(
     if n_dropped:
         title += f", {n_dropped} incomplete row{'s' * (n_dropped != 1)} left out"
     pipeline = Pipeline(
-        frame,
-        k,
-        out,
-        title,
-        prior,
-        seed,
-        draws,
-        tune,
-        chains,
-        cores,
-        ci_prob,
+        X=frame,
+        n_components=k,
+        folder=out,
+        title=title,
+        prior=prior,
+        engine=engine,
+        relabel=relabel,
+        seed=seed,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        ci_prob=ci_prob,
         progressbar=console.is_terminal and not quiet,
     )
     dropped = f", {n_dropped} incomplete rows left out" if n_dropped else ""
@@ -125,6 +146,9 @@ def analyze(
         found = pipeline.results
         typer.echo(f"\n{found['comparison']}\n\n{_verdicts(found)}\n")
         typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
+    if pipeline.interrupted:
+        typer.echo(f"Interrupted: {pipeline.interrupted}; everything rests on those.", err=quiet)
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command(name="select", short_help="Compare structures and numbers of components.")
@@ -197,10 +221,15 @@ def datasets(
         typer.echo(f"Written: {out}")
 
 
-@app.command(short_help="Make data from a random mixture.")
+@app.command(short_help="Make data from a random mixture, or from a saved result.")
 def simulate(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
     n: Annotated[int, typer.Option("-n", "--rows", help="Number of rows.")] = 500,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE.nc", help="Take the point estimate of these results."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")] = 3,
     d: Annotated[int, typer.Option("-d", "--features", help="Number of features.")] = 2,
     separation: Annotated[
@@ -208,27 +237,27 @@ def simulate(
     ] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
 ) -> None:
-    """Make data from a random mixture.
+    """Make data from a random mixture, or from the point estimate of a saved result.
 
-    The parameters come from a conjugate prior whose components have standard deviations of about 1,
-    drawn again until all means are as far apart as asked. The columns are x0, x1, ... and the label
-    z of each row, which is text (a, b, ...) so that it can't be taken for a measurement.
+    At random, the parameters come from a conjugate prior whose components have standard deviations
+    of about 1, drawn again until all means are as far apart as asked; the columns are x0, x1, ...
+    A saved result is what analyze or bg.save wrote; the columns are its own. A label z is added to
+    each row, which is text (a, b, ...) so that it can't be taken for a measurement.
     """
-    import bayes_gmm as bg
-    from bayes_gmm.random_mixture import random_mixture
+    from bayes_gmm.simulation import Mixture
 
-    parameters = random_mixture(k, d, separation, seed)
-    simulated = bg.simulate(parameters, n, seed=seed)
-    frame = simulated["x"].to_pandas()
-    features = list(frame.columns)
-    frame["z"] = [_letters(label) for label in simulated["z"].to_numpy()]
-    frame.to_csv(out, index=False)
-    lines = [("cluster", "weight", *(f"mean {name}" for name in features))]
-    for label, weight, mean in zip(range(k), parameters.weights, parameters.means, strict=True):
-        lines.append((_letters(label), f"{weight:.3f}", *(f"{value:.3f}" for value in mean)))
-    typer.echo(f"{_aligned(lines)}\n\nWritten: {out} ({n} rows)")
-    chosen = ",".join(features)
-    typer.echo(f"Next: bayes-gmm analyze {out} -k {k} --columns {chosen} --out {out.stem}")
+    if source is not None:
+        for name in ("k", "d", "separation"):
+            if str(context.get_parameter_source(name)) != "ParameterSource.DEFAULT":
+                raise InputError(f"--from takes the mixture from {source}: leave {name} out")
+        mixture = Mixture.saved(source)
+    else:
+        mixture = Mixture.random(k, d, separation, seed)
+    mixture.rows(n, seed).to_csv(out, index=False)
+    typer.echo(f"{_aligned(mixture.table())}\n\nWritten: {out} ({n} rows)")
+    size = mixture.parameters.n_components
+    chosen = shlex.quote(",".join(mixture.features))
+    typer.echo(f"Next: bayes-gmm analyze {out} -k {size} --columns {chosen} --out {out.stem}")
 
 
 def _read(data: str, columns: str | None, drop_missing: bool) -> tuple[Any, int]:
@@ -248,18 +277,13 @@ def _read(data: str, columns: str | None, drop_missing: bool) -> tuple[Any, int]
     return read_csv(data, chosen, drop_missing)
 
 
-def _letters(label: int) -> str:
-    """Name clusters a, b, ..., z, aa, ab, ..."""
-    label, letter = divmod(int(label), 26)
-    return (_letters(label - 1) if label else "") + chr(ord("a") + letter)
-
-
 def _verdicts(found: dict[str, Any]) -> str:
     """Say whether to trust the draws and the model, and what to do if not."""
     diagnosis = found["diagnosis"]
     advice = [f"  {reason.statement} {reason.advice}" for reason in diagnosis.reasons]
     sampling = "\n".join([f"Sampling: {diagnosis.verdict}", *advice])
-    return f"{sampling}\nFit: {found['checks'].verdict}"
+    prior = [f"Prior: {found['sensitivity'].verdict}"] if "sensitivity" in found else []
+    return "\n".join([sampling, f"Fit: {found['checks'].verdict}", *prior])
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -1,18 +1,24 @@
 """The whole analysis, stage by stage; what a stage has found is on disk before the next begins.
 
-A run that is stopped loses the stage that it was in, and nothing else.
+A run that is stopped loses the stage that it was in, and nothing else. A sampler that is
+interrupted hands over the draws that it has, and the analysis goes on with those.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayes_gmm as bg
 from bayes_gmm.errors import CollapseError, InputError
+from bayes_gmm.results.analysis import too_long_for_loo
+from bayes_gmm.results.archive import replace
+from bayes_gmm.results.relabel.ordering import read_key
+from bayes_gmm.results.relabel.verb import METHODS
+from bayes_gmm.simulation import free_name
+
+UNSURE = 0.9
+MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten seconds
 
 
 class Stage(NamedTuple):
@@ -23,7 +29,7 @@ class Stage(NamedTuple):
     shows_progress: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Pipeline:
     """An analysis on its way.
 
@@ -35,8 +41,11 @@ class Pipeline:
         Where files go; made if it is missing.
     title : str
         Of the report.
-    prior, seed, draws, tune, chains, cores, ci_prob
+    prior, engine, seed, draws, tune, chains, cores, ci_prob
         As in the verbs.
+    relabel : str
+        How the components are named: a method of `bg.relabel`; after "ordering" a colon and what
+        to order by, such as "ordering:weights".
     progressbar : bool
         Whether the sampler shows how far it is.
     results : dict
@@ -50,6 +59,8 @@ class Pipeline:
     folder: Path
     title: str
     prior: str = "default"
+    engine: str = "auto"
+    relabel: str = "pivot"
     seed: int | None = None
     draws: int = 1000
     tune: int = 1000
@@ -61,6 +72,7 @@ class Pipeline:
     written: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))
         for folder in (self.folder, self.folder / "pictures"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -76,10 +88,26 @@ class Pipeline:
             Stage("maximum likelihood", self.maximum_likelihood),
             Stage("maximum a posteriori", self.maximum_a_posteriori),
             Stage("posterior", self.posterior, shows_progress=True),
+            Stage("diagnosis", self.diagnosis),
             Stage("comparison", self.comparison),
+            Stage("clusters", self.clusters),
             Stage("predictive checks", self.checks),
+            Stage("prior sensitivity", self.sensitivity),
+            Stage("leave-one-out", self.leave_one_out),
             Stage("report", self.report),
         ]
+
+    @property
+    def interrupted(self) -> str:
+        """What an interrupt left of the posterior, in a sentence; or nothing."""
+        posterior = self.results.get("posterior")
+        if posterior is None or not posterior.attrs.get("partial", 0):
+            return ""
+        sizes = posterior["posterior"].sizes
+        chains = "each chain"
+        if sizes["chain"] < self.chains:
+            chains = f"{sizes['chain']} of {self.chains} chains"
+        return f"the posterior holds {sizes['draw']} of {self.draws} draws of {chains}"
 
     def maximum_likelihood(self) -> str:
         """EM without a prior; a likelihood without a peak is reported, and is no obstacle."""
@@ -101,25 +129,36 @@ class Pipeline:
         return _of_search(point)
 
     def posterior(self) -> str:
-        """Draws, and whether they can be trusted."""
-        with _stop_means_stop():
-            posterior = bg.sample(
-                self.X,
-                self.n_components,
-                prior=self.prior,
-                draws=self.draws,
-                tune=self.tune,
-                chains=self.chains,
-                cores=self.cores,
-                seed=self.seed,
-                progressbar=self.progressbar,
-            )
+        """Draws, of which an interrupt leaves some."""
+        posterior = bg.sample(
+            self.X,
+            self.n_components,
+            prior=self.prior,
+            engine=self.engine,
+            draws=self.draws,
+            tune=self.tune,
+            chains=self.chains,
+            cores=self.cores,
+            seed=self.seed,
+            progressbar=self.progressbar,
+        )
         self.results["posterior"] = posterior
         self._save()
+        if self.relabel != "pivot":
+            self.results["posterior"] = bg.relabel(posterior, **self._method)
+            self._save()
+        if self.interrupted:
+            return f"interrupted: {self.interrupted}; Ctrl-C again stops the analysis"
+        engine = posterior.attrs.get("engine", "")
+        return f"{self.chains} chains of {self.draws} draws{f' by {engine}' * bool(engine)}"
+
+    def diagnosis(self) -> str:
+        """Whether the draws can be trusted."""
+        posterior = self.results["posterior"]
         self.results["diagnosis"] = bg.diagnose(posterior)
         self._draw("mixture", bg.plots.mixture(posterior))
         self._draw("ranks", bg.plots.ranks(posterior))
-        return f"{self.chains} chains of {self.draws} draws"
+        return str(self.results["diagnosis"].verdict)
 
     def comparison(self) -> str:
         """Each estimate among the draws."""
@@ -135,12 +174,53 @@ class Pipeline:
         self._draw("comparison", figure)
         return f"{' and '.join(points)} against the posterior"
 
+    def clusters(self) -> str:
+        """Which cluster each row belongs to, averaged over the draws."""
+        found = bg.predict(self._thinned(), ci_prob=self.ci_prob)
+        label = found["label"]
+        of_rows = {
+            "cluster": label.to_numpy(),
+            "probability": found["responsibilities"].isel(cluster=label).to_numpy().round(6),
+            "lower": found["responsibilities_lower"].isel(cluster=label).to_numpy().round(6),
+            "upper": found["responsibilities_upper"].isel(cluster=label).to_numpy().round(6),
+            "entropy": found["entropy"].to_numpy().round(6),
+        }
+        table = self.X.set_axis(list(map(str, self.X.columns)), axis=1)
+        for name, values in of_rows.items():
+            table[free_name(name, table.columns)] = values
+        row = free_name("row", table.columns)
+        path = self.folder / "clusters.csv"
+        self._note(replace(path, lambda part: table.to_csv(part, index_label=row)))
+        unsure = int((of_rows["probability"] < UNSURE).sum())
+        return f"{len(table)} rows, {unsure} of them with a probability under {UNSURE}"
+
     def checks(self) -> str:
         """Replicated data against the data."""
         self.results["checks"] = bg.check(self.results["posterior"], seed=self.seed)
         self._save()
         self._draw("checks", bg.plots.checks(self.results["checks"]))
         return f"{self.results['checks'].tree.attrs['n_replicates']} replicated data sets"
+
+    def sensitivity(self) -> str:
+        """What depends on the prior; few draws cannot say."""
+        try:
+            self.results["sensitivity"] = bg.sensitivity(self.results["posterior"])
+        except InputError as error:
+            return f"left out: {error}"
+        self._save()
+        return str(self.results["sensitivity"].verdict.partition(". ")[0])
+
+    def leave_one_out(self) -> str:
+        """How well a row is predicted from the others, where that is quick."""
+        reason = too_long_for_loo(self.results["posterior"])
+        if reason:
+            return reason
+        try:
+            self.results["loo"] = bg.loo(self.results["posterior"])
+        except InputError as error:
+            return f"left out: {error}"
+        self._save()
+        return f"elpd {self.results['loo'].elpd:.1f}, standard error {self.results['loo'].se:.1f}"
 
     def report(self) -> str:
         """Everything on one page."""
@@ -149,42 +229,38 @@ class Pipeline:
         self._note(path)
         return "one page"
 
+    def _thinned(self) -> Any:
+        """Leave out draws where intervals for all rows would take long."""
+        posterior = self.results["posterior"]
+        sizes = posterior["posterior"].sizes
+        n_draws = max(100, MOST_INTERVALS // (len(self.X) * self.n_components))
+        step = -(-sizes["chain"] * sizes["draw"] // n_draws)
+        return posterior.isel(draw=slice(None, None, step), missing_dims="ignore")
+
     def _save(self) -> None:
         self._note(bg.save(self.results, self.folder / "analysis.nc"))
 
     def _draw(self, name: str, figure: Any) -> None:
         path = self.folder / "pictures" / f"{name}.png"
-        part = path.with_name(f".{name}.png")
-        figure.savefig(part, format="png")
-        self._note(part.replace(path))
+        self._note(replace(path, lambda part: figure.savefig(part, format="png")))
 
     def _note(self, path: Path) -> None:
         if path not in self.written:
             self.written.append(path)
 
 
-@contextmanager
-def _stop_means_stop() -> Iterator[None]:
-    """End in KeyboardInterrupt if the user asks for it, which samplers take for "few draws do"."""
-    asked = []
-
-    def ask(*_: Any) -> None:
-        asked.append(True)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # signals go to that one only
-        yield
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    except Exception:
-        if not asked:
-            raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
+def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:
+    """Read how components are to be named, before anything is computed."""
+    method, _, by = text.partition(":")
+    if method not in METHODS or (method == "ordering") != bool(by):
+        raise InputError(
+            f"relabel is {text!r}; choose one of {', '.join(METHODS[:-1])}, or what to order by: "
+            f"ordering:weights, ordering:means[{features[0]}]"
+        )
+    if not by:
+        return {"method": method}
+    read_key(by, features)
+    return {"method": method, "by": by}
 
 
 def _of_search(point: Any) -> str:

@@ -100,7 +100,10 @@ def main(n_seeds: int) -> None:
     print("    at a small tolerance, over the problems that it has a covariance type for")
     print(f"  time of a whole default fit, ours / scikit-learn's, geometric mean: {ratio:.2f}")
     print(f"  time to the same optimum, the best known, theirs at a small tolerance: {same:.2f}")
-    print(f"    over {reached.sum()} problems; scikit-learn never found it in {(both & ~reached).sum()}")
+    print(
+        f"    over {reached.sum()} problems; "
+        f"scikit-learn never found it in {(both & ~reached).sum()}"
+    )
 
 
 if __name__ == "__main__":

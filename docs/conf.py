@@ -80,6 +80,7 @@ html_sidebars = {
     for page in (
         "index",
         "quickstart",
+        "posterior",
         "equations",
         "comparison",
         "architecture",
@@ -96,7 +97,7 @@ html_theme_options = {
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "show_nav_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

@@ -5,14 +5,15 @@ import pytest
 import bayes_gmm as bg
 
 
-def sample_faithful(seed):
+def sample_faithful(seed, engine="auto"):
+    """Four chains of a thousand draws, two components."""
     data = bg.datasets.load("faithful")
-    return bg.sample(data, 2, draws=1000, chains=4, cores=2, seed=seed, progressbar=False)
+    return bg.sample(data, 2, engine=engine, cores=2, seed=seed, progressbar=False)
 
 
 @pytest.fixture(scope="session")
 def faithful_posterior():
-    """Four chains of a thousand draws, two components."""
+    """By the engine that is chosen when none is named: Gibbs."""
     return sample_faithful(seed=1)
 
 
@@ -20,3 +21,15 @@ def faithful_posterior():
 def faithful_posterior_other_seed():
     """The same from other random numbers."""
     return sample_faithful(seed=2)
+
+
+@pytest.fixture(scope="session")
+def faithful_by_nuts():
+    """By NUTS on the gradient written by hand, whose statistics some tests need."""
+    return sample_faithful(seed=3, engine="nuts")
+
+
+@pytest.fixture(scope="session")
+def faithful_by_pymc():
+    """By NUTS on the PyMC model, which has to be compiled."""
+    return sample_faithful(seed=4, engine="pymc")

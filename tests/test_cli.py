@@ -2,8 +2,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+import warnings
 from types import SimpleNamespace
+from typing import get_args
 
 import arviz as az
 import numpy as np
@@ -14,8 +15,10 @@ from results.synthetic import two_components
 from typer.testing import CliRunner
 
 import bayes_gmm as bg
-from bayes_gmm import cli, datasets
-from bayes_gmm.errors import CollapseError
+from bayes_gmm import cli, datasets, simulation
+from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError
+from bayes_gmm.inference.engines import ENGINES
+from bayes_gmm.pipeline import Pipeline
 
 NAMES = ["eruptions", "waiting"]
 PICTURES = {"em-mle", "em-map", "mixture", "ranks", "comparison", "checks"}
@@ -61,8 +64,8 @@ def sampled(world, monkeypatch):
 
 
 @pytest.fixture
-def quick(sampled, monkeypatch):
-    """Also leave out what takes time: the pictures and the report are empty."""
+def unpictured(monkeypatch):
+    """Leave the pictures empty."""
     drawn = SimpleNamespace(
         **{
             name: lambda *_, **__: Figure(figsize=(1, 1))
@@ -70,6 +73,17 @@ def quick(sampled, monkeypatch):
         }
     )
     monkeypatch.setattr(bg, "plots", drawn)
+
+
+@pytest.fixture
+def quick(sampled, unpictured, monkeypatch):
+    """Also leave out what takes time and is optional; the report is empty."""
+
+    def refuse(posterior):
+        raise InputError("posterior is not looked at")
+
+    for name in ("sensitivity", "loo"):
+        monkeypatch.setattr(bg, name, refuse)
     monkeypatch.setattr(bg, "report", lambda results, path, title: path.write_text(title))
     return sampled
 
@@ -101,12 +115,12 @@ def test_analyze_does_everything_and_says_what_it_wrote(sampled, tmp_path):
     path, posterior, asked = sampled
     out = tmp_path / "new" / "out"
     done = run("analyze", path, "-k", 2, "--out", out, "--seed", 3, "--draws", 60, "--ci-prob", 0.9)
-    files = [out / "analysis.nc", out / "report.html"]
+    files = [out / "analysis.nc", out / "clusters.csv", out / "report.html"]
     files += [out / "pictures" / f"{name}.png" for name in PICTURES]
     assert all(file.stat().st_size > 1000 for file in files)
     assert all(str(file) in done.stdout for file in files)
     assert {file for file in out.rglob("*") if file.is_file()} == set(files)
-    for said in ("mean[0, eruptions]", "Sampling: ", "Fit: "):
+    for said in ("mean[0, eruptions]", "Sampling: ", "Fit: ", "Prior: "):
         assert said in done.stdout
     assert "\x1b" not in done.output
     X, n_components, options = asked[0]
@@ -115,14 +129,9 @@ def test_analyze_does_everything_and_says_what_it_wrote(sampled, tmp_path):
     tree = az.from_netcdf(out / "analysis.nc").load()
     tree.close()
     np.testing.assert_array_equal(tree["posterior/means"], posterior["posterior/means"])
-    assert {"mle", "map", "comparison", "checks"} <= set(tree.children)
+    assert {"mle", "map", "comparison", "checks", "sensitivity", "loo"} <= set(tree.children)
     assert tree["comparison"].attrs["ci_prob"] == 0.9
     assert "geyser.csv: 2 Gaussian components" in (out / "report.html").read_text("utf-8")
-
-
-def test_analyze_is_silent_if_asked(quick, tmp_path):
-    path, _, _ = quick
-    assert run("analyze", path, "-k", 2, "--out", tmp_path, "--quiet").output == ""
 
 
 def test_analyze_leaves_other_files_alone(quick, tmp_path):
@@ -153,25 +162,155 @@ def test_what_was_finished_before_a_stop_is_kept(world, tmp_path, monkeypatch):
     assert {file.stem for file in (tmp_path / "pictures").iterdir()} == {"em-mle", "em-map"}
 
 
-def test_a_sampler_that_makes_do_with_few_draws_does_not_outlive_a_stop(
-    world, tmp_path, monkeypatch
-):
+@pytest.fixture
+def stopped(world, unpictured, monkeypatch):
+    """Let `sample` return what an interrupt left of the exact sample: a few draws, and a warning.
+
+    Returns a function that sets how many draws are left.
+    """
     path, posterior = world
 
-    def make_do(*_, **__):
-        with suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        return posterior
+    def leave(n_draws):
+        left = posterior.isel(draw=slice(n_draws), missing_dims="ignore")
+        left.attrs["partial"] = 1
 
-    monkeypatch.setattr(bg, "sample", make_do)
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["analyze", str(path), "-k", "2", "--out", str(tmp_path), "--quiet"])
-    assert stopped.value.code == 130
-    assert signal.getsignal(signal.SIGINT) is before
+        def sample(*_, **__):
+            warnings.warn("the run was interrupted", ConvergenceWarning, stacklevel=2)
+            return left
+
+        monkeypatch.setattr(bg, "sample", sample)
+        return path
+
+    return leave
+
+
+@pytest.mark.filterwarnings("default::bayes_gmm.errors.ConvergenceWarning")
+def test_an_interrupted_posterior_is_taken_to_the_report_and_marked(stopped, tmp_path):
+    n_draws = 3
+    path = stopped(n_draws)
+    done = run("analyze", path, "-k", 2, "--out", tmp_path, "--draws", 60)
+    assert done.exit_code == cli.INTERRUPTED == 130
+    left = f"the posterior holds {n_draws} of 60 draws of each chain"
+    assert f"Interrupted: {left}" in done.stdout
+    assert f"posterior:             interrupted: {left}" in done.stderr
+    assert "warning: the run was interrupted" in done.stderr
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert f"{n_draws} draws of each of 4 chains made by then" in page
+    assert page.index("Interrupted") < page.index("Sampling") < page.index("<main>")
     tree = az.from_netcdf(tmp_path / "analysis.nc").load()
     tree.close()
-    assert "posterior" not in tree.children
+    assert (tree.attrs["partial"], tree["posterior"].sizes["draw"]) == (1, n_draws)
+    assert "left out: posterior has" in done.stderr
+
+
+@pytest.mark.validate
+def test_ctrl_c_keeps_what_was_drawn(tmp_path):
+    path = tmp_path / "large.csv"
+    run("simulate", "-n", 200_000, "-k", 3, "-d", 3, "--separation", 2, "--out", path)
+    # A shell may have its background jobs ignore Ctrl-C.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from bayes_gmm.cli import main; main()"
+    command = [sys.executable, "-c", code, "analyze", path, "--columns", "x0,x1,x2"]
+    command += ["-k", "3", "--out", tmp_path / "out", "--tune", "5", "--draws", "100000"]
+    errors = tmp_path / "errors.txt"
+    with errors.open("w") as log:
+        running = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=log)
+        saved = tmp_path / "out" / "pictures" / "em-map.png"
+        while not saved.exists() and running.poll() is None:
+            time.sleep(0.1)
+        time.sleep(20)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=400)[0].decode()
+    print(errors.read_text(), said)
+    assert running.returncode == cli.INTERRUPTED
+    assert "Interrupted: the posterior holds" in said
+    tree = az.from_netcdf(tmp_path / "out" / "analysis.nc").load()
+    tree.close()
+    assert tree.attrs["partial"] == 1
+    assert tree["posterior"].sizes["draw"] > 0
+    assert "Interrupted" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert len(pd.read_csv(tmp_path / "out" / "clusters.csv")) == 200_000
+
+
+def test_analyze_is_silent_if_asked_and_writes_clusters_with_the_rows(quick, tmp_path):
+    path, posterior, _ = quick
+    done = run("analyze", path, "-k", 2, "--out", tmp_path, "--ci-prob", 0.8, "--quiet")
+    assert done.output == ""
+    table = pd.read_csv(tmp_path / "clusters.csv", index_col="row")
+    pd.testing.assert_frame_equal(table[NAMES], pd.read_csv(path), check_names=False)
+    assert list(table.columns) == [
+        *NAMES,
+        *("cluster", "probability", "lower", "upper", "entropy"),
+    ]
+    expected = bg.predict(posterior, ci_prob=0.8)
+    np.testing.assert_array_equal(table["cluster"], expected["label"])
+    of_label = {
+        "probability": "responsibilities",
+        "lower": "responsibilities_lower",
+        "upper": "responsibilities_upper",
+    }
+    for name, source in of_label.items():
+        values = expected[source].to_numpy()[np.arange(100), table["cluster"]]
+        np.testing.assert_allclose(table[name], values, atol=1e-6)
+    np.testing.assert_allclose(table["entropy"], expected["entropy"], atol=1e-6)
+
+
+def test_columns_and_rows_of_the_user_keep_their_names(world, tmp_path):
+    _, posterior = world
+    rows = posterior["observed_data/x"].to_numpy()
+    taken = pd.DataFrame(rows, columns=["cluster", "row"], index=[f"r{n}" for n in range(100)])
+    pipeline = Pipeline(X=taken, n_components=2, folder=tmp_path, title="")
+    pipeline.results["posterior"] = posterior
+    pipeline.clusters()
+    table = pd.read_csv(tmp_path / "clusters.csv")
+    assert list(table.columns[:4]) == ["row_", "cluster", "row", "cluster_"]
+    assert list(table["row_"]) == list(taken.index)
+    np.testing.assert_allclose(table["cluster"], taken["cluster"])
+
+
+def test_with_many_rows_draws_are_left_out_of_the_intervals(world, tmp_path, monkeypatch):
+    _, posterior = world
+    frame = pd.DataFrame(posterior["observed_data/x"].to_numpy(), columns=NAMES)
+    pipeline = Pipeline(X=frame, n_components=2, folder=tmp_path, title="")
+    pipeline.results["posterior"] = posterior
+    assert pipeline._thinned()["posterior"].sizes["draw"] == 60
+    monkeypatch.setattr("bayes_gmm.pipeline.MOST_INTERVALS", 120 * 200)
+    thinned = pipeline._thinned()
+    assert (thinned["posterior"].sizes["draw"], thinned["observed_data"].sizes["obs_id"]) == (
+        30,
+        100,
+    )
+
+
+def test_columns_engine_and_names_of_components_are_as_asked(quick, tmp_path):
+    path, _, asked = quick
+    wide = tmp_path / "wide.csv"
+    pd.read_csv(path).assign(who="me", **{"a, b": 1.0}).to_csv(wide, index=False)
+    options = ["--columns", "eruptions, waiting", "--engine", "nuts"]
+    options += ["--relabel", "ordering:means[waiting]", "--quiet"]
+    run("analyze", wide, "-k", 2, "--out", tmp_path, *options)
+    assert list(asked[0][0].columns) == NAMES
+    assert asked[0][2]["engine"] == "nuts"
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    assert tree.attrs["relabelling"] == "ordering by means[waiting]"
+    means = tree["posterior/means"].sel(feature="waiting")
+    assert (means.diff("cluster") > 0).all()
+
+
+@pytest.mark.parametrize("wrong", ["names", "ordering", "ecr:weights", "ordering:means[wating]"])
+def test_names_that_cannot_be_given_are_refused_at_once(quick, capsys, tmp_path, wrong):
+    path, _, asked = quick
+    said = fail(capsys, "analyze", path, "-k", 2, "--out", tmp_path / "o", "--relabel", wrong)
+    assert "ordering:weights, ordering:means[eruptions]" in said or "no feature" in said
+    assert not asked
+    assert not (tmp_path / "o").exists()
+
+
+def test_every_engine_can_be_asked_for():
+    assert get_args(cli.Engine) == ("auto", "gibbs", "nuts", "pymc")
+    assert set(get_args(cli.Engine)) == set(ENGINES)
+    assert run("analyze", "faithful", "-k", 2, "--out", "o", "--engine", "em").exit_code == 2
 
 
 def test_a_likelihood_without_a_peak_leaves_the_rest(quick, tmp_path, monkeypatch):
@@ -204,14 +343,6 @@ def test_rows_left_out_are_counted(quick, tmp_path, capsys):
         cli.main(["analyze", str(gaps), "-k", "2", "--out", str(tmp_path), "--drop-missing"])
     assert "2 incomplete rows left out" in capsys.readouterr().err
     assert len(asked[0][0]) == 98
-
-
-def test_columns_are_chosen_in_the_order_asked(quick, tmp_path):
-    path, _, asked = quick
-    wide = tmp_path / "wide.csv"
-    pd.read_csv(path).assign(who="me", **{"a, b": 1.0}).to_csv(wide, index=False)
-    run("analyze", wide, "-k", 2, "--out", tmp_path, "--columns", "eruptions, waiting", "--quiet")
-    assert list(asked[0][0].columns) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -290,6 +421,27 @@ def test_simulated_data_have_labels_that_are_no_measurements(tmp_path, capsys):
     assert again.read_bytes() == path.read_bytes()
 
 
+def test_data_are_simulated_from_a_saved_result(world, tmp_path, capsys):
+    path, posterior = world
+    file, made = bg.save(posterior, tmp_path / "posterior.nc"), tmp_path / "made.csv"
+    done = run("simulate", "--from", file, "-n", 300, "--seed", 5, "--out", made)
+    expected = bg.simulate(bg.parameters(posterior), 300, seed=5)
+    frame = pd.read_csv(made)
+    assert list(frame.columns) == [*NAMES, "z"]
+    np.testing.assert_allclose(frame[NAMES], expected["x"])
+    assert list(frame["z"]) == ["ab"[z] for z in expected["z"].to_numpy()]
+    assert f"bayes-gmm analyze {made} -k 2 --columns eruptions,waiting" in done.stdout
+    mle = bg.fit(pd.read_csv(path), 2, n_starts=3, seed=0)
+    again = bg.save({"mle": mle}, tmp_path / "mle.nc")
+    run("simulate", "--from", again, "-n", 10, "--out", made)
+    np.testing.assert_allclose(
+        pd.read_csv(made)[NAMES], bg.simulate(bg.parameters(mle), 10, seed=0)["x"]
+    )
+    assert "leave k out" in fail(capsys, "simulate", "--from", file, "-k", 2, "--out", made)
+    assert "no such file" in fail(capsys, "simulate", "--from", "no.nc", "--out", made)
+    assert "no NetCDF file" in fail(capsys, "simulate", "--from", path, "--out", made)
+
+
 def test_em_finds_what_was_simulated(tmp_path):
     path = tmp_path / "made.csv"
     run("simulate", "-n", 600, "-k", 2, "-d", 2, "--separation", 8, "--out", path)
@@ -300,7 +452,13 @@ def test_em_finds_what_was_simulated(tmp_path):
 
 
 def test_more_clusters_than_letters_are_named():
-    assert [cli._letters(label) for label in (0, 25, 26, 51, 52)] == ["a", "z", "aa", "az", "ba"]
+    assert [simulation.letters(label) for label in (0, 25, 26, 51, 52)] == [
+        "a",
+        "z",
+        "aa",
+        "az",
+        "ba",
+    ]
 
 
 def test_a_place_that_cannot_be_written_is_named(capsys, tmp_path):

@@ -119,7 +119,7 @@ def swapped(state: em.EMState, data: Sketch, rule: Rule, rng: np.random.Generato
 
     References
     ----------
-    Zhao, Hautamaki & Franti (2012), Pattern Recognition Letters 33, random swap EM.
+    Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, random swap EM.
     """
     statistics = state.statistics
     out = int(rng.integers(len(statistics.count)))

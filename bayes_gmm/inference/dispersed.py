@@ -13,6 +13,7 @@ import numpy as np
 
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.point import PointEstimate
+from bayes_gmm.inference.settings import sequences_of_starts, standardized
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -39,14 +40,13 @@ def starts(found: PointEstimate, prior: Prior, n_chains: int, seed: int | None) 
     list of Parameters
         In the user's units.
     """
-    standard = prior.rescale(-found.origin / found.scale, 1 / found.scale)
+    standard = standardized(prior, found)
     modes = appreciable(found.optima, standard)
-    children = np.random.SeedSequence(seed).spawn(n_chains)
     return [
         _start(
             modes[chain % len(modes)].statistics, standard, np.random.default_rng(child)
         ).rescale(found.origin, found.scale)
-        for chain, child in enumerate(children)
+        for chain, child in enumerate(sequences_of_starts(seed, n_chains))
     ]
 
 

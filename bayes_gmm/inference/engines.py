@@ -12,7 +12,9 @@ measurements over N = 272 to 100,000, D = 1 to 8 and K = 2 to 5 Gibbs gave more 
 second up to tau of about 100, and where several modes overlap it moved between them more freely;
 beyond, components are all but indistinguishable, and NUTS, which follows the ridge, was ahead.
 So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
-tau is beyond `MOST_SWEEPS`; and PyMC where the prior is not conjugate.
+tau is beyond `MOST_SWEEPS`; and PyMC where the prior is not conjugate. Where there are few rows
+sweeps cost next to nothing, and each draw has more of them: the posterior of few rows often has
+modes side by side, and the rate near one says nothing of the way to the next.
 """
 
 from collections.abc import Sequence
@@ -34,6 +36,7 @@ from bayes_gmm.model.uncertainty import Uncertainty
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
 MOST_SWEEPS = 100
+CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate
 PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
 
 
@@ -94,7 +97,8 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     sweeps = sweeps_per_draw(observations, at, prior)
     if engine == "auto" and sweeps > MOST_SWEEPS:
         return Choice("nuts")
-    return Choice("gibbs", int(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW)))
+    needed = int(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW))
+    return Choice("gibbs", max(needed, CHEAP_ROWS // observations.n_rows))
 
 
 def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) -> float:

@@ -30,7 +30,7 @@ from pytensor.link.numba.dispatch.basic import (
 from pytensor.tensor.rewriting.basic import register_specialize
 from pytensor.tensor.variable import TensorVariable
 
-from bayes_gmm.kernels.pointwise import log_density, log_density_and_gradient
+from bayes_gmm.kernels.pointwise import load_first, log_density, log_density_and_gradient
 
 # Part of the key under which PyTensor keeps compiled code: raise it when a kernel changes.
 KERNEL_VERSION = 1
@@ -157,6 +157,8 @@ def formula(
 
 @register_funcify_default_op_cache_key(MixtureLogDensity)
 def _value_by_numba(op: Op, **options: Any) -> tuple:
+    load_first()
+
     @numba_njit
     def value(x, offset, center, whitener):
         return log_density(x, offset, center, whitener)
@@ -166,6 +168,8 @@ def _value_by_numba(op: Op, **options: Any) -> tuple:
 
 @register_funcify_default_op_cache_key(MixtureGradient)
 def _gradient_by_numba(op: Op, **options: Any) -> tuple:
+    load_first()
+
     @numba_njit
     def gradient(x, offset, center, whitener, cotangent):
         results = log_density_and_gradient(x, offset, center, whitener, cotangent)
@@ -176,6 +180,8 @@ def _gradient_by_numba(op: Op, **options: Any) -> tuple:
 
 @register_funcify_default_op_cache_key(MixtureLogDensityAndGradient)
 def _both_by_numba(op: Op, **options: Any) -> tuple:
+    load_first()
+
     @numba_njit
     def value_and_gradient(x, offset, center, whitener, cotangent):
         return log_density_and_gradient(x, offset, center, whitener, cotangent)

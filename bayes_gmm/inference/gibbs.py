@@ -18,9 +18,10 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
+from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
-from bayes_gmm.kernels.cpu import FEW_FEATURES
 from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress
@@ -83,22 +84,21 @@ def sample(
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features
-    origin, scale = observations.origin, observations.scale
-    inside = Conjugate.of(prior.rescale(-origin / scale, 1 / scale))
+    inside = Conjugate.of(standardized(prior, observations))
     rows = Rows(observations)
     records = Record.empty((len(starts), draws), n_components, n_features)
     chains = [
         Chain(
             rows,
             inside,
-            start.rescale(-origin / scale, 1 / scale),
+            standardized(start, observations),
             Record(*(field[place] for field in records)),
             tune,
             thin,
             child,
         )
         for place, (start, child) in enumerate(
-            zip(starts, np.random.SeedSequence(seed).spawn(len(starts)), strict=True)
+            zip(starts, sequences_of_chains(seed, len(starts)), strict=True)
         )
     ]
     work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
@@ -124,29 +124,18 @@ def _check(
     seed: int | None,
     thin: int,
 ) -> None:
-    require_whole("draws", draws, 1)
-    require_whole("tune", tune, 0)
+    require_settings(draws, tune, len(starts), cores, seed, least_tune=0)
     require_whole("thin", thin, 1)
-    if cores is not None:
-        require_whole("cores", cores, 1)
-    if seed is not None:
-        require_whole("seed", seed, 0)
     if observations.weights is not None:
         raise InputError(
             "X has row weights, and the Gibbs sampler gives each row one label and counts it once: "
             "leave the weights out"
         )
-    if not prior.is_proper:
-        raise InputError(
-            "prior is improper, and so might the posterior be: give mean_precision > 0, "
-            "degrees_of_freedom > D - 1 and a positive-definite scale"
-        )
+    prior.require_proper()
     if prior.n_features != observations.n_features:
         raise InputError(
             f"prior is for {prior.n_features} features, and X has {observations.n_features}"
         )
-    if not starts:
-        raise InputError("starts is empty; give one start per chain")
     for place, start in enumerate(starts):
         if start.means.shape != prior.mean.shape:
             raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.labels import sample_labels, sweep_key
+from bayes_gmm.kernels.labels import load_first, sample_labels, sweep_key
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.streams import blocks
 
@@ -25,6 +25,7 @@ class Rows:
     """The data as the kernels take them, read once if they fit into one block."""
 
     def __init__(self, observations: Observations):
+        load_first()
         self.origin, self.inverse_scale = observations.origin, 1 / observations.scale
         self._values = observations.values
         self.whole: np.ndarray | None = None

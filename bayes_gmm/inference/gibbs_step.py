@@ -22,6 +22,7 @@ from pytensor.tensor.variable import TensorVariable
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_priors import MixtureVariables
+from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.kernels.labels import sample_labels
 from bayes_gmm.model.parameters import Parameters
@@ -87,7 +88,7 @@ class GibbsStep(BlockedStep):
         self.rng = get_random_generator(rng)
         observations = Observations.of(rows, what="the observed rows")
         self._rows = np.require(observations.values, np.float64, ["C", "W"])
-        self._origin, self._scale = observations.origin, observations.scale
+        self._observations = observations
         self._to_parameters, self._to_values = _coordinates(model, theta, self.vars)
         prior = model.replace_rvs_by_values(_prior_parameters(theta))
         self._is_fixed = set(model.value_vars).isdisjoint(ancestors(prior))
@@ -109,7 +110,7 @@ class GibbsStep(BlockedStep):
         stats : list of one dict
             n_occupied, how many components held rows.
         """
-        origin, scale = self._origin, self._scale
+        origin, scale = self._observations.origin, self._observations.scale
         units = np.outer(scale, scale)
         weights, means, covariances = self.parameters(point)
         state = State.of(Parameters.trusted(weights, (means - origin) / scale, covariances / units))
@@ -154,9 +155,8 @@ class GibbsStep(BlockedStep):
         """Prior in the coordinates of the sweep, given the other variables."""
         if self._prior is None or not self._is_fixed:
             prior = Prior(*self._prior_at(point))
-            if not prior.is_proper:
-                raise InputError("prior is improper; the Gibbs step needs a proper one")
-            self._prior = Conjugate.of(prior.rescale(-self._origin / self._scale, 1 / self._scale))
+            prior.require_proper()
+            self._prior = Conjugate.of(standardized(prior, self._observations))
         return self._prior
 
 

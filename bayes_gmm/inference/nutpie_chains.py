@@ -174,7 +174,8 @@ def run(
                 shown = sum(made)
         except KeyboardInterrupt:
             partial = True
-            results |= {chain: sampler.abort() for chain, sampler in running.items()}
+            stopped = ((chain, own) for chain, own in running.items() if chain not in results)
+            results |= {chain: own.abort() for chain, own in stopped}
         except BaseException:
             for sampler in running.values():
                 sampler.cancel()

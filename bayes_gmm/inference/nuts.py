@@ -13,7 +13,13 @@ from nutpie.compile_pymc import CompiledPyMCModel
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.nutpie_chains import Column, run
-from bayes_gmm.inference.settings import nudged, require_settings, seeds_of_chains, with_weights
+from bayes_gmm.inference.settings import (
+    nudged,
+    require_settings,
+    seeds_of_chains,
+    standardized,
+    with_weights,
+)
 from bayes_gmm.kernels.log_posterior import LogPosterior, no_expansion
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.parameters import Parameters
@@ -109,25 +115,6 @@ def sample(
         feature=observations.feature_names,
         feature_bis=observations.feature_names,
     )
-
-
-def standardized[T: (Prior, Parameters)](located: T, observations: Observations) -> T:
-    """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.
-
-    The origin goes first: far from zero, the difference is exact where a ratio is not.
-
-    Parameters
-    ----------
-    located : Prior or Parameters
-    observations : Observations
-
-    Returns
-    -------
-    Prior or Parameters
-    """
-    scale = observations.scale
-    at_origin = located.rescale(-observations.origin, np.ones_like(scale))
-    return at_origin.rescale(np.zeros_like(scale), 1 / scale)
 
 
 def compiled_model(density: LogPosterior, start: np.ndarray) -> CompiledPyMCModel:

@@ -91,11 +91,7 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
 
 @variables.register
 def _conjugate(prior: Prior, observations: Observations, n_components: int) -> MixtureVariables:
-    if not prior.is_proper:
-        raise InputError(
-            "prior is improper, and so might the posterior be: give mean_precision > 0, "
-            "degrees_of_freedom > D - 1 and a positive-definite scale"
-        )
+    prior.require_proper()
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
     covariances = pm.CustomDist(
         "covariances",

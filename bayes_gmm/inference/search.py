@@ -99,7 +99,7 @@ def search(
     References
     ----------
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
-    Zhao, Hautamaki & Franti (2012), Pattern Recognition Letters 33, on random swaps.
+    Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
     climber = Climber(expect, rule, climb_all, worth, max_iter)
     runs = climber.look([rule.maximize(seed, seed.second) for seed in seeds], FIRST_LOOK)

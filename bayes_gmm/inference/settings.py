@@ -1,19 +1,25 @@
 """What engines that run chains share: settings, seeds, starts, and what an interrupt leaves."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayes_gmm.errors import require_whole
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
 
-SAMPLER = "nutpie"
+if TYPE_CHECKING:
+    from bayes_gmm.data import Observations
+    from bayes_gmm.inference.point import PointEstimate
+
 SMALLEST_WEIGHT = 1e-6
 NUDGE = 1e-4
+OF_STARTS = 2**32 - 1  # in a spawn key where the number of a chain would be
 
 
 def require_settings(
-    draws: int, tune: int, chains: int, cores: int | None, seed: int | None
+    draws: int, tune: int, chains: int, cores: int | None, seed: int | None, *, least_tune: int = 1
 ) -> None:
     """Check the numbers that an engine takes, so that a caller can do so before any work.
 
@@ -21,6 +27,8 @@ def require_settings(
     ----------
     draws, tune, chains : int
     cores, seed : int or None
+    least_tune : int
+        0 for a sampler that has nothing to adapt.
 
     Raises
     ------
@@ -28,7 +36,7 @@ def require_settings(
         If one is out of its range.
     """
     require_whole("draws", draws, 1)
-    require_whole("tune", tune, 1)
+    require_whole("tune", tune, least_tune)
     require_whole("chains", chains, 1)
     if cores is not None:
         require_whole("cores", cores, 1)
@@ -36,8 +44,38 @@ def require_settings(
         require_whole("seed", seed, 0)
 
 
+def sequences_of_chains(seed: int | None, n_chains: int) -> list[np.random.SeedSequence]:
+    """Give each chain randomness that depends on its place alone, not on how many chains there are.
+
+    Parameters
+    ----------
+    seed : int or None
+    n_chains : int
+
+    Returns
+    -------
+    list of numpy.random.SeedSequence
+    """
+    return np.random.SeedSequence(seed).spawn(n_chains)
+
+
+def sequences_of_starts(seed: int | None, n_chains: int) -> list[np.random.SeedSequence]:
+    """Give the start of each chain randomness of its own, which no chain uses again.
+
+    Parameters
+    ----------
+    seed : int or None
+    n_chains : int
+
+    Returns
+    -------
+    list of numpy.random.SeedSequence
+    """
+    return np.random.SeedSequence(seed, spawn_key=(OF_STARTS,)).spawn(n_chains)
+
+
 def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
-    """Give each chain a seed that depends on its place alone, not on how many chains there are.
+    """Turn the randomness of each chain into a number, for a sampler that takes one.
 
     Parameters
     ----------
@@ -48,8 +86,27 @@ def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
     -------
     list of int
     """
-    children = np.random.SeedSequence(seed).spawn(n_chains)
-    return [int(child.generate_state(1, np.uint64)[0]) for child in children]
+    sequences = sequences_of_chains(seed, n_chains)
+    return [int(sequence.generate_state(1, np.uint64)[0]) for sequence in sequences]
+
+
+def standardized[T: (Prior, Parameters)](located: T, view: "Observations | PointEstimate") -> T:
+    """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.
+
+    The origin goes first: far from zero, the difference is exact where a ratio is not.
+
+    Parameters
+    ----------
+    located : Prior or Parameters
+    view : Observations or PointEstimate
+        Whose origin and scale they are.
+
+    Returns
+    -------
+    Prior or Parameters
+    """
+    at_origin = located.rescale(-view.origin, np.ones_like(view.scale))
+    return at_origin.rescale(np.zeros_like(view.scale), 1 / view.scale)
 
 
 def with_weights(start: Parameters) -> Parameters:

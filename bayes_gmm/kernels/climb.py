@@ -8,18 +8,19 @@ knows the pass and the M-step by their addresses, so that one compilation serves
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
 
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.chunks import in_parts
+from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR
 from bayes_gmm.kernels.rule import Candidate, Rule, factored, pooled
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-VECTOR, MATRIX, STACK, STACKS = (types.Array(types.float64, n, "C") for n in (1, 2, 3, 4))
+STACKS = types.Array(types.float64, 4, "C")
 NUMBERS = types.Array(types.int64, 1, "C")
 REAL, WHOLE, FLAG = types.float64, types.int64, types.boolean
 PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)
@@ -89,7 +90,7 @@ def climber(
     times = cpu.UNWEIGHTED if (weights == 1).all() else np.ascontiguousarray(weights)
     zeros = np.zeros(n_features)
     data = (rows, times, zeros, np.ones(n_features), zeros if blur is None else blur)
-    parts = (cpu.loop(n_features), pooled, rule.project, factored)
+    parts: tuple[Any, ...] = (cpu.loop(n_features), pooled, rule.project, factored)
     for part, signature in zip(parts, PARTS, strict=True):
         part.compile(signature)
     compiled = _compiled()

@@ -131,10 +131,11 @@ def run_sweeps(
         The component that has lost its covariance to rounding, or -1.
     """
     not_kept = np.empty(0, np.int64)
+    start = np.int64(0)  # a literal 0 would have the pass compiled once more, for itself
     for sweep in range(first_sweep, first_sweep + n_sweeps):
         log_normalizer = sample_labels(
             x,
-            0,
+            start,
             sweep_key(key, sweep),
             origin,
             inverse_scale,

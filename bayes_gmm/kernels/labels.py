@@ -13,16 +13,19 @@ function of (key, s, n). So chunks, blocks and the order of the work change noth
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
-from bayes_gmm.kernels.cpu import (
+from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
+from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
     PANEL,
     REASSOCIATE,
-    _normalize,
-    _packed,
-    _subtract,
+    log_rho_few,
+    log_rho_many,
+    normalize,
+    packed,
+    turn,
 )
 
 # SplitMix64 (Steele, Lea & Flood 2014, OOPSLA): the increment and the two multipliers of its hash.
@@ -76,43 +79,7 @@ def uniforms(key, start, out):  # pragma: no cover - compiled
         out[i] -= 1.0
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _log_rho_few(rows, offset, shift, whitener, value, scratch, n):  # pragma: no cover - compiled
-    """Log rho of one component at a chunk on its side, |W x - W center|^2 written out."""
-    for i in range(n):
-        value[i] = offset
-    for j in range(rows.shape[0]):
-        column, a, b = rows[0], whitener[j, 0], shift[j]
-        for i in range(n):
-            scratch[i] = a * column[i] - b
-        for m in range(1, j + 1):
-            column, a = rows[m], whitener[j, m]
-            for i in range(n):
-                scratch[i] += a * column[i]
-        for i in range(n):
-            value[i] -= 0.5 * scratch[i] * scratch[i]
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _log_rho_many(rows, offset, center, packed, value, residual, panel):  # pragma: no cover
-    """Log rho of one component at a whole chunk, the products by BLAS as in `cpu.py`."""
-    n_features = center.size
-    value[:] = offset
-    _subtract(rows, center, residual)
-    place = 0
-    for low in range(0, n_features, PANEL):
-        high = min(low + PANEL, n_features)
-        size = (high - low) * high
-        block = packed[place : place + size].reshape((high - low, high))
-        np.dot(block, residual[:high], panel[: high - low])
-        for j in range(high - low):
-            whitened = panel[j]
-            for i in range(CHUNK):
-                value[i] -= 0.5 * whitened[i] * whitened[i]
-        place += size
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+@njit(inline="always")
 def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - compiled
     """Take for each row the first component at which the cumulative share passes its number."""
     for i in range(n):
@@ -125,7 +92,7 @@ def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - c
             labels[i] += cumulative[i] <= uniform[i]
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
     """Order the rows of a chunk by label; component k gets places stretch[k] to stretch[k + 1]."""
     stretch[:] = 0
@@ -143,7 +110,7 @@ def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
     stretch[0] = 0
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+@njit(inline="always")
 def _add_few(rows, order, center, residual, first, second):  # pragma: no cover - compiled
     """Add the moments of the rows in `order` to one component's, sums written out."""
     n = order.size
@@ -163,7 +130,7 @@ def _add_few(rows, order, center, residual, first, second):  # pragma: no cover 
             second[j, m] += sum_second
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE)
+@njit(inline="always")
 def _add_many(
     x, order, origin, inverse_scale, center, residual, product, first, second
 ):  # pragma: no cover - compiled
@@ -181,7 +148,7 @@ def _add_many(
             second[j, m] += product[j, m]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
 def sample_labels(
     x,
     start,
@@ -236,25 +203,19 @@ def sample_labels(
     product = np.empty(CHUNK // 32)
     labels, order = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     stretch = np.empty(n_components + 1, np.int64)
-    packed = _packed(whitener)
+    panels = packed(whitener)
     unweighted = np.empty(0)
-    shift = np.zeros((n_components, n_features))
-    for k in range(n_components):
-        for j in range(n_features):
-            for m in range(j + 1):
-                shift[k, j] += whitener[k, j, m] * center[k, m]
     for low in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - low)
         block = x[low : low + n]
-        for i in range(n):
-            for j in range(n_features):
-                rows[j, i] = (block[i, j] - origin[j]) * inverse_scale[j]
+        turn(block, origin, inverse_scale, rows)
         for k in range(n_components):
+            value = log_rho[k]
             if few:
-                _log_rho_few(rows, offset[k], shift[k], whitener[k], log_rho[k], scratch, n)
+                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
             else:
-                _log_rho_many(rows, offset[k], center[k], packed[k], log_rho[k], residual, panel)
-        log_normalizer += _normalize(log_rho, unweighted, peak, total, product, scratch, n)
+                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
+        log_normalizer += normalize(log_rho, unweighted, peak, total, product, scratch, n)
         uniforms(key, start + low, total[:n])
         _draw_labels(log_rho, total, peak, labels, n)
         _sort(labels, stretch, order, n)
@@ -279,3 +240,17 @@ def sample_labels(
             for i in range(n):
                 kept[low + i] = labels[i]
     return log_normalizer
+
+
+def load_first() -> None:
+    """Load the pass, which must be done before what calls it is loaded; see `linking`."""
+    sums = VECTOR, MATRIX, STACK
+    labels = types.Array(types.int64, 1, "C")
+    load(
+        sample_labels,
+        *(MATRIX, types.int64, types.uint64, VECTOR, VECTOR),
+        *sums,
+        *sums,
+        labels,
+        types.float64,
+    )

@@ -14,7 +14,9 @@ import numpy as np
 from numba import carray, cfunc, njit, types
 
 from bayes_gmm.data import Observations
-from bayes_gmm.kernels.cpu import FEW_FEATURES, _few_features, _many_features, accumulate
+from bayes_gmm.kernels.cpu import few_features, loop, many_features
+from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
+from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.normal import LOG_2PI
 
@@ -57,11 +59,9 @@ class LogPosterior:
             rows.ravel(),
         )
         self.block = np.concatenate(parts)
-        # Machine code is linked to the pass that is loaded already, or else to a copy of its own
-        # that may round differently. Load it first, so that a warm cache gives what a cold one did.
-        origin, unit = np.zeros(prior.n_features), np.ones(prior.n_features)
-        accumulate(rows[:1], origin, unit, coordinates.log_quadratic(np.zeros(coordinates.size)))
-        few = observations.n_features <= FEW_FEATURES
+        sums = VECTOR, MATRIX, STACK
+        load(loop(prior.n_features), MATRIX, VECTOR, VECTOR, VECTOR, *sums, *sums)
+        few = prior.n_features <= FEW_FEATURES
         self.function = _compiled(_with_few_features if few else _with_many_features)
 
     def __call__(self, free: np.ndarray) -> tuple[float, np.ndarray]:
@@ -116,7 +116,7 @@ def _with_few_features(size, free, gradient, value, block):  # pragma: no cover 
     point, log_quadratic = _enter(carray(free, size), prior)
     (offset, center, whitener), (count, first, second) = log_quadratic, _zeros(prior)
     origin, unit = np.zeros(center.shape[1]), np.ones(center.shape[1])
-    log_likelihood = _few_features(
+    log_likelihood = few_features(
         rows, weights, origin, unit, offset, center, whitener, count, first, second
     )
     sums = count, first, second
@@ -130,7 +130,7 @@ def _with_many_features(size, free, gradient, value, block):  # pragma: no cover
     point, log_quadratic = _enter(carray(free, size), prior)
     (offset, center, whitener), (count, first, second) = log_quadratic, _zeros(prior)
     origin, unit = np.zeros(center.shape[1]), np.ones(center.shape[1])
-    log_likelihood = _many_features(
+    log_likelihood = many_features(
         rows, weights, origin, unit, offset, center, whitener, count, first, second
     )
     sums = count, first, second

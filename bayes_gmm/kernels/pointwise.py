@@ -8,16 +8,27 @@ sum_n g_n log sum_k rho_nk has the gradient
     d/d whitener_k = -tril(W_k sum_n g_n r_nk d_nk d_nk')
 
 (Fisher's identity, row by row). So the gradient needs the sums that EM needs, with weights g that
-may have any sign, and its cost is that of the pass. The loops are those of `cpu.py`: chunks of rows
-on their side for few features, BLAS for many. They are serial and release the GIL, since samplers
-call them from threads and forked processes of their own.
+may have any sign, and its cost is that of the pass. The loops are serial and release the GIL, since
+samplers call them from threads and forked processes of their own.
 """
 
 import numpy as np
 from numba import njit
 
-from bayes_gmm.kernels.cpu import CHUNK, FEW_FEATURES, REASSOCIATE
-from bayes_gmm.kernels.fast_exp import exp_in_place
+from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
+from bayes_gmm.kernels.log_rho import (
+    CHUNK,
+    FEW_FEATURES,
+    PANEL,
+    REASSOCIATE,
+    exponentiate,
+    log_rho_few,
+    log_rho_many,
+    packed,
+    scale_rows,
+    turn,
+)
+from bayes_gmm.kernels.weighted_sums import add_few, add_many
 
 LN2 = 0.6931471805599453
 ROOT_HALF = 0x3FE6A09E667F3BCD  # 1/sqrt(2) as the bits of a double
@@ -85,6 +96,11 @@ def log_density_and_gradient(x, offset, center, whitener, cotangent):  # pragma:
     return values, count, d_center, d_whitener
 
 
+def load_first() -> None:
+    """Load the loop over rows, which must be done before what calls it is loaded; see `linking`."""
+    load(_sweep, MATRIX, VECTOR, MATRIX, STACK, VECTOR)
+
+
 @njit(nogil=True, cache=True)
 def _are_numbers(offset, center, whitener):  # pragma: no cover - compiled
     """Whether the parameters can be computed with; a weight of zero, offset -inf, can."""
@@ -106,112 +122,45 @@ def _sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compil
     n_rows, n_features = x.shape
     n_components = offset.size
     few = n_features <= FEW_FEATURES
-    shape = (n_features, CHUNK) if few else (CHUNK, n_features)
-    rows, residual, other = np.empty(shape), np.empty(shape), np.empty(shape)
-    log_rho = np.empty((n_components, CHUNK))
+    width = min(CHUNK, n_rows)  # BLAS works on whole chunks, however few rows there are
+    rows, residual = np.zeros((n_features, width)), np.empty((n_features, width))
+    panel, square = np.empty((PANEL, width)), np.empty(PANEL * n_features)
+    log_rho = np.empty((n_components, width))
     total, scratch = np.empty(CHUNK), np.empty(CHUNK)
     values = np.empty(n_rows)
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    transposed = np.zeros((n_components, n_features, n_features))
-    for k in range(n_components):
-        for i in range(n_features):
-            for j in range(i + 1):
-                transposed[k, j, i] = whitener[k, i, j]
+    origin, unit = np.zeros(n_features), np.ones(n_features)
+    panels = packed(whitener)
     for start in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - start)
-        block = x[start : start + n]
-        for i in range(n):
-            for j in range(n_features):
-                if few:
-                    rows[j, i] = block[i, j]
-                else:
-                    rows[i, j] = block[i, j]
+        turn(x[start : start + n], origin, unit, rows)
         for k in range(n_components):
+            value = log_rho[k]
             if few:
-                _log_rho_few(
-                    rows, residual, scratch, offset[k], center[k], transposed[k], log_rho[k], n
-                )
+                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
             else:
-                _log_rho_many(
-                    rows, residual, other, offset[k], center[k], transposed[k], log_rho[k], n
-                )
-        _sum_components(log_rho, values[start : start + n], total, scratch, n)
+                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
+        own = values[start : start + n]
+        exponentiate(log_rho, own, total, scratch, n)
+        add_log(own, total[:n], scratch)
         if cotangent.size:
             g = cotangent[start : start + n]
             for i in range(n):
                 total[i] = g[i] / total[i]
+            scale_rows(log_rho, total, n)
             for k in range(n_components):
-                share = log_rho[k]
-                for i in range(n):
-                    share[i] *= total[i]
+                share, f, s = log_rho[k], first[k], second[k]
                 if few:
-                    count[k] += _moments_few(
-                        rows, residual, scratch, share, center[k], first[k], second[k], n
-                    )
+                    count[k] += add_few(rows, residual, scratch, share, center[k], f, s, n)
                 else:
-                    count[k] += _moments_many(
-                        rows, residual, other, share, center[k], first[k], second[k], n
-                    )
+                    count[k] += add_many(rows, residual, panel, square, share, center[k], f, s, n)
     # The fast exp makes a number of nan, so that the sums would not show it.
     if not _are_numbers(offset, center, whitener):
         for sums in (values, count, first.ravel(), second.ravel()):
             sums[:] = np.nan
     return values, count, first, second
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _log_rho_few(rows, residual, scratch, offset, center, upper, value, n):  # pragma: no cover
-    """Log rho of one component at a chunk on its side, sums over rows written out."""
-    for i in range(n):
-        value[i] = offset
-    for j in range(rows.shape[0]):
-        column, d, c = rows[j], residual[j], center[j]
-        for i in range(n):
-            d[i] = column[i] - c
-            scratch[i] = 0.0
-        for m in range(j + 1):
-            d, a = residual[m], upper[m, j]
-            for i in range(n):
-                scratch[i] += a * d[i]
-        for i in range(n):
-            value[i] -= 0.5 * scratch[i] * scratch[i]
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _log_rho_many(rows, residual, whitened, offset, center, upper, value, n):  # pragma: no cover
-    """Log rho of one component at a chunk, the product of matrices by BLAS."""
-    for i in range(n):
-        for j in range(center.size):
-            residual[i, j] = rows[i, j] - center[j]
-    np.dot(residual[:n], upper, whitened[:n])
-    for i in range(n):
-        squared = 0.0
-        for j in range(center.size):
-            squared += whitened[i, j] * whitened[i, j]
-        value[i] = offset - 0.5 * squared
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _sum_components(log_rho, values, total, scratch, n):  # pragma: no cover - compiled
-    """Log of each row's sum over components; log_rho becomes rho / max rho, and total its sum."""
-    n_components = log_rho.shape[0]
-    for i in range(n):
-        values[i] = log_rho[0, i]
-        total[i] = 0.0
-    for k in range(1, n_components):
-        row = log_rho[k]
-        for i in range(n):
-            values[i] = max(values[i], row[i])
-    for k in range(n_components):
-        row = log_rho[k]
-        for i in range(n):
-            row[i] -= values[i]
-        exp_in_place(row[:n], scratch)
-        for i in range(n):
-            total[i] += row[i]
-    add_log(values, total[:n], scratch)
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"}, inline="never")
@@ -233,40 +182,3 @@ def add_log(values, t, scratch):  # pragma: no cover - compiled
         p = 1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z * (1 / 21))))
         p = 1 / 5 + z * (1 / 7 + z * (1 / 9 + z * (1 / 11 + z * p)))
         values[i] += 2.0 * s * (1.0 + z * (1 / 3 + z * p))
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _moments_few(rows, residual, scratch, share, center, first, second, n):  # pragma: no cover
-    """Add one component's sums over a chunk on its side; the sum of shares is returned."""
-    for j in range(rows.shape[0]):
-        column, d, c = rows[j], residual[j], center[j]
-        sum_first = 0.0
-        for i in range(n):
-            d[i] = column[i] - c
-            scratch[i] = share[i] * d[i]
-            sum_first += scratch[i]
-        first[j] += sum_first
-        for m in range(j + 1):
-            d = residual[m]
-            sum_second = 0.0
-            for i in range(n):
-                sum_second += scratch[i] * d[i]
-            second[j, m] += sum_second
-    count = 0.0
-    for i in range(n):
-        count += share[i]
-    return count
-
-
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _moments_many(rows, residual, weighted, share, center, first, second, n):  # pragma: no cover
-    """Add one component's sums over a chunk, the product of matrices by BLAS."""
-    count = 0.0
-    for i in range(n):
-        count += share[i]
-        for j in range(center.size):
-            residual[i, j] = rows[i, j] - center[j]
-            weighted[i, j] = share[i] * residual[i, j]
-            first[j] += weighted[i, j]
-    second += np.dot(weighted[:n].T, residual[:n])
-    return count

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from bayes_gmm.errors import InputError
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
@@ -77,11 +76,7 @@ class FreeCoordinates:
     """
 
     def __init__(self, prior: Prior):
-        if not prior.is_proper:
-            raise InputError(
-                "prior is improper, and has no coordinates to sample in: give mean_precision > 0, "
-                "degrees_of_freedom > D - 1 and a positive-definite scale"
-            )
+        prior.require_proper()
         n_components, n_features = prior.mean.shape
         self.prior = prior
         self.scale_whitener = inverse_factors(cholesky(prior.scale, "scale"))

@@ -7,6 +7,7 @@ Taking the responsibilities r at an optimum for the labels, and adding the entro
 leave open, gives the share of one mode and one order of the labels (Cheeseman & Stutz).
 """
 
+from bayes_gmm.errors import InputError
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.priors import Prior
@@ -29,11 +30,22 @@ def complete_data(prior: Prior, statistics: SufficientStatistics) -> float:
     -------
     float
 
+    Raises
+    ------
+    InputError
+        If the prior is improper, or its scale is lost to rounding.
+
     References
     ----------
     Murphy (2012), eq. 4.221 for one component; Dirichlet-multinomial for the weights.
     """
+    prior.require_proper()
     posterior = prior.posterior(statistics)
+    if not posterior.is_proper:
+        raise InputError(
+            "the prior's scale is so small beside the data that rounding left a component without "
+            "a covariance; give a larger scale"
+        )
     n_features = statistics.center.shape[1]
     constant = 0.5 * statistics.count.sum() * n_features * LOG_2PI
     return prior.log_normalizer - posterior.log_normalizer - float(constant)

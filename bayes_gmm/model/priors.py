@@ -233,6 +233,20 @@ class Prior:
             return False
         return True
 
+    def require_proper(self) -> None:
+        """Check that the prior is proper, which sampling and a sampled posterior need.
+
+        Raises
+        ------
+        InputError
+            If not.
+        """
+        if not self.is_proper:
+            raise InputError(
+                "prior is improper, and so might the posterior be: give mean_precision > 0, "
+                "degrees_of_freedom > D - 1 and a positive-definite scale"
+            )
+
     def _scale_factors(self) -> np.ndarray:
         return cholesky(self.scale, "scale")
 
@@ -330,22 +344,43 @@ class Prior:
             Normalized when the prior is proper; with c = 0 when it is not, so that the flat prior
             has log density zero everywhere.
         """
+        theta = parameters
+        return float(self.log_densities(theta.weights, theta.means, theta.choleskys))
+
+    def log_densities(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> np.ndarray:
+        """Log prior densities of many mixtures at once; see `log_density`.
+
+        Parameters
+        ----------
+        weights : ndarray (..., K)
+        means : ndarray (..., K, D)
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
+
+        Returns
+        -------
+        ndarray (...)
+        """
         n_features = self.n_features
-        whitener = inverse_factors(parameters.choleskys)
-        log_det = 2 * np.log(np.einsum("kii->ki", parameters.choleskys)).sum(axis=1)
-        trace = np.einsum("kij,kjl,kil->k", whitener, self.scale, whitener)
-        distance = np.einsum("kij,kj->ki", whitener, parameters.means - self.mean)
+        flat = factors.reshape(-1, n_features, n_features)
+        whitener = inverse_factors(flat).reshape(factors.shape)
+        log_det = 2 * np.log(np.einsum("...ii->...i", factors)).sum(axis=-1)
+        whitened_scale = np.matmul(whitener, self.scale)
+        trace = np.einsum("...ij,...ij->...", whitened_scale, whitener)
+        distance = np.einsum("...ij,...j->...i", whitener, means - self.mean)
         log_kernel = -0.5 * (
             (self.degrees_of_freedom + n_features + 2) * log_det
             + trace
-            + self.mean_precision * (distance**2).sum(axis=1)
+            + self.mean_precision * (distance**2).sum(axis=-1)
         )
         # alpha = 1 makes no statement about the weights, not even about one that is zero.
         excess = self.concentration - 1
         with np.errstate(divide="ignore"):
-            log_weights = np.where(excess == 0, 0.0, np.log(parameters.weights))
-        log_dirichlet = (excess * log_weights).sum()
-        return float(log_dirichlet + log_kernel.sum() + self.log_normalizer)
+            log_weights = np.where(excess == 0, 0.0, np.log(weights))
+        log_dirichlet = (excess * log_weights).sum(axis=-1)
+        return log_dirichlet + log_kernel.sum(axis=-1) + self.log_normalizer
 
     @cached_property
     def log_normalizer(self) -> float:
@@ -385,11 +420,7 @@ class Prior:
         ----------
         Bartlett (1933); Smith & Hocking (1972), Algorithm AS 53.
         """
-        if not self.is_proper:
-            raise InputError(
-                "an improper prior cannot be sampled; it needs mean_precision > 0, "
-                "degrees_of_freedom > D - 1 and a positive-definite scale"
-            )
+        self.require_proper()
         n_components, n_features = self.mean.shape
         whitener_of_scale = inverse_factors(self._scale_factors())
         means = np.empty((n_components, n_features))

@@ -8,12 +8,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import xarray as xr
+from arviz_stats.utils import ELPDDataLOO
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.check_result import Check
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.diagnosis import Diagnosis
-from bayes_gmm.results.draws import is_point, is_posterior
+from bayes_gmm.results.draws import is_point, is_posterior, observed_rows
+from bayes_gmm.results.sensitivity import Sensitivity
+
+MOST_POINTWISE = 20_000_000  # rows x draws of leave-one-out, some ten seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,8 @@ class Analysis:
     comparison : Comparison
     diagnosis : Diagnosis
     checks : Check
+    sensitivity : Sensitivity
+    loo : ELPDDataLOO
     """
 
     mle: xr.DataTree | None = None
@@ -37,6 +43,8 @@ class Analysis:
     comparison: Comparison | None = None
     diagnosis: Diagnosis | None = None
     checks: Check | None = None
+    sensitivity: Sensitivity | None = None
+    loo: ELPDDataLOO | None = None
 
     @classmethod
     def of(cls, results: Any) -> "Analysis":
@@ -88,8 +96,37 @@ EXPECTED = {
     "comparison": "not a result of bg.compare",
     "diagnosis": "not a result of bg.diagnose",
     "checks": "not a result of bg.check",
+    "sensitivity": "not a result of bg.sensitivity",
+    "loo": "not a result of bg.loo",
 }
-CLASSES = {"comparison": Comparison, "diagnosis": Diagnosis, "checks": Check}
+CLASSES = {
+    "comparison": Comparison,
+    "diagnosis": Diagnosis,
+    "checks": Check,
+    "sensitivity": Sensitivity,
+    "loo": ELPDDataLOO,
+}
+
+
+def too_long_for_loo(posterior: xr.DataTree) -> str:
+    """Say why leave-one-out is left out of an analysis, or nothing if it is quick.
+
+    Parameters
+    ----------
+    posterior : DataTree
+
+    Returns
+    -------
+    str
+    """
+    sizes = posterior["posterior"].sizes
+    n_rows, n_draws = len(observed_rows(posterior)), sizes["chain"] * sizes["draw"]
+    if n_rows * n_draws <= MOST_POINTWISE:
+        return ""
+    return (
+        f"Left out, because {n_rows:,} rows x {n_draws:,} draws take long; bg.loo(posterior) does "
+        "it in bounded memory."
+    )
 
 
 def _fits(name: str, part: Any) -> bool:

@@ -1,7 +1,8 @@
 """One file for a whole analysis: NetCDF that ArviZ opens, with the draws where it looks for them.
 
 The posterior's own groups are at the top, so that ``az.summary(az.from_netcdf(path))`` works; the
-point estimates are `/mle` and `/map`, the comparison and the checks `/comparison` and `/checks`.
+point estimates are `/mle` and `/map`; the comparison, the checks, the sensitivity to the prior and
+leave-one-out cross-validation are `/comparison`, `/checks`, `/sensitivity` and `/loo`.
 """
 
 import os
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from arviz_stats.utils import ELPDDataLOO
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.analysis import Analysis
+from bayes_gmm.results.tree import point_parameters
 
 
 def save(results: Any, path: str | Path) -> Path:
@@ -21,7 +25,7 @@ def save(results: Any, path: str | Path) -> Path:
     Parameters
     ----------
     results : mapping or object
-        With any of mle, map, posterior, comparison, checks; or one result alone.
+        With any of mle, map, posterior, comparison, checks, sensitivity, loo; or one result alone.
     path : str or Path
 
     Returns
@@ -44,6 +48,10 @@ def save(results: Any, path: str | Path) -> Path:
         groups["/comparison"] = _plain(analysis.comparison.dataset)
     if analysis.checks is not None:
         groups["/checks"] = analysis.checks.tree
+    if analysis.sensitivity is not None:
+        groups["/sensitivity"] = _numbered(analysis.sensitivity.table.reset_index().to_xarray())
+    if analysis.loo is not None:
+        groups["/loo"] = _of_loo(analysis.loo)
     if not groups:
         raise InputError("results holds nothing to save: give a result of bg.fit or bg.sample")
     tree = xr.DataTree.from_dict(groups)
@@ -75,6 +83,52 @@ def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def read_point(path: str | Path) -> tuple[Parameters, list[str]]:
+    """Read the point estimate that a file of results holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        Written by `save`.
+
+    Returns
+    -------
+    theta : Parameters
+        That of the posterior, which names its components, or else the MAP estimate or the MLE.
+    features : list of str
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no point estimate in it.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        tree = xr.open_datatree(path).load()
+    except (OSError, ValueError):
+        raise InputError(f"{path} is no NetCDF file: give one that bg.save wrote") from None
+    tree.close()
+    for place in (".", "map", "mle"):
+        result = tree if place == "." else tree.children.get(place)
+        if result is not None and "point_estimate" in result.children:
+            names = result["point_estimate"]["feature"].to_numpy()
+            return point_parameters(result), [str(name) for name in names]
+    raise InputError(f"{path} holds no point estimate: give a file that bg.save wrote")
+
+
+def _of_loo(loo: ELPDDataLOO) -> xr.Dataset:
+    """Lay out what each row adds, and the sums as attributes."""
+    by_row = {name: loo[name] for name in ("elpd_i", "p_loo_i", "pareto_k")}
+    numbers = ("elpd", "se", "p", "good_k", "n_samples")
+    return xr.Dataset(by_row, attrs={name: float(loo[name]) for name in numbers})
+
+
+def _numbered(dataset: xr.Dataset) -> xr.Dataset:
+    """Name the rows of a table by their place alone."""
+    return dataset.rename(index="row").drop_vars("row")
 
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:

@@ -68,7 +68,7 @@ def modes(values: np.ndarray) -> list[list[int]]:
     list of list of int
         Chains of each mode; chains that have not settled are in none.
     """
-    sizes = np.stack([convergence(chain[None]).ess_bulk for chain in values])
+    sizes = np.stack([convergence(chain[None], ["ess_bulk"]).ess_bulk for chain in values])
     means, errors = values.mean(axis=1), values.std(axis=1) / np.sqrt(sizes)
     groups: list[list[int]] = []
     for chain in np.flatnonzero(settled(sizes)).tolist():

@@ -100,8 +100,8 @@ def check(
     Examples
     --------
     >>> import bayes_gmm as bg
-    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1)  # doctest: +SKIP
-    >>> print(bg.check(posterior, seed=1))  # doctest: +SKIP
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
+    >>> checked = bg.check(posterior, seed=1)
     """
     functions = _functions(statistics)
     if draws < 1:

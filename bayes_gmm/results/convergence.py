@@ -7,6 +7,7 @@ ArviZ on values that are first standardized: ArviZ takes a spread below 1e-15 fo
 which the covariance of a small unit is not.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ TAILS = (0.05, 0.95)
 
 
 class Convergence(NamedTuple):
-    """Diagnostics of P scalars; nan for a scalar that is constant, and for too few draws.
+    """Diagnostics of P scalars; nan for a scalar that is constant, for too few draws, or unasked.
 
     Attributes
     ----------
@@ -30,13 +31,15 @@ class Convergence(NamedTuple):
     ess_tail: np.ndarray
 
 
-def convergence(values: np.ndarray) -> Convergence:
+def convergence(values: np.ndarray, measures: Collection[str] = Convergence._fields) -> Convergence:
     """Compute R-hat and effective sample sizes of draws.
 
     Parameters
     ----------
     values : ndarray (chain, draw, P)
         One chain is compared with itself, first half against second half.
+    measures : collection of str
+        Which of them are needed; the others are left out, which saves their time.
 
     Returns
     -------
@@ -55,9 +58,12 @@ def convergence(values: np.ndarray) -> Convergence:
     axes = {"chain_axis": 1, "draw_axis": 2}
     # Chains that each stand still at another value have W = 0, and R-hat is rightly infinite.
     with np.errstate(divide="ignore", invalid="ignore"):
-        result.rhat[usable] = array_stats.rhat(chains, **axes)
-        result.ess_bulk[usable] = array_stats.ess(draws, method="bulk", **axes)
-        result.ess_tail[usable] = array_stats.ess(draws, method="tail", prob=TAILS, **axes)
+        if "rhat" in measures:
+            result.rhat[usable] = array_stats.rhat(chains, **axes)
+        if "ess_bulk" in measures:
+            result.ess_bulk[usable] = array_stats.ess(draws, method="bulk", **axes)
+        if "ess_tail" in measures:
+            result.ess_tail[usable] = array_stats.ess(draws, method="tail", prob=TAILS, **axes)
     return result
 
 

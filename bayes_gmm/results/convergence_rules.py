@@ -120,7 +120,8 @@ def divergences(evidence: Evidence) -> list[Finding]:
             f"{evidence.diverging.sum()} draws diverged, {share:.1%}: a region was not explored.",
             float(share),
             DIVERGENT,
-            "Raise target_accept, or use a prior that keeps components from shrinking.",
+            "If the prior is conjugate use engine='gibbs', which has none; else use a prior that "
+            "keeps components from shrinking.",
         )
     ]
 
@@ -188,7 +189,7 @@ def few_divergences(evidence: Evidence) -> list[Finding]:
             f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
             float(share),
             DIVERGENT,
-            "So few are mostly harmless; a larger target_accept should remove them.",
+            "So few are mostly harmless; engine='gibbs' has none, if the prior is conjugate.",
         )
     ]
 

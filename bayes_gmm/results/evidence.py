@@ -193,7 +193,7 @@ def label_report(evidence: Evidence) -> LabelReport:
         renamed=float(chains.other_labels(evidence.permutation).mean()),
         switches=pd.Series(within, pd.RangeIndex(len(within), name="chain"), name="switches"),
         chains_differ=between,
-        rhat_raw=largest(convergence(flatten(*raw)[..., kept]).rhat),
+        rhat_raw=largest(convergence(flatten(*raw)[..., kept], ["rhat"]).rhat),
         rhat_relabelled=largest(evidence.parameters.rhat),
         rhat_label_free=largest(evidence.label_free.rhat),
         ambiguous=found.ambiguous_draws,

@@ -14,7 +14,9 @@ from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.watched import Watched, watch
@@ -141,6 +143,10 @@ def _passes(
 
 
 def _log_prior(draws: Draws, prior: Any) -> np.ndarray:
+    if isinstance(prior, Prior):
+        return prior.log_densities(
+            draws.weights, draws.means, cholesky(draws.covariances, "covariances")
+        )
     shape = draws.weights.shape[:2]
     return np.array(
         [

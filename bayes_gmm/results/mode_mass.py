@@ -45,7 +45,7 @@ def log_mass(draws: Draws, log_posterior: np.ndarray) -> float:
     pivot = Parameters(*(array[best] for array in draws))
     free = unconstrained(draws.reorder(match(*draws, pivot).permutation))
     size = free.shape[-1]
-    effective = min(float(np.median(convergence(free).ess_bulk)), height.size)
+    effective = min(float(np.median(convergence(free, ["ess_bulk"]).ess_bulk)), height.size)
     if not effective > DRAWS_PER_COORDINATE * size:
         return float("nan")
     flat = free.reshape(-1, size)

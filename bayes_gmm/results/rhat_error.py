@@ -41,7 +41,7 @@ def rhat_limit(values: np.ndarray, n_looked_at: int) -> np.ndarray:
     ----------
     Vehtari et al. (2021), Bayesian Analysis 16, sec. 4; Gelman & Rubin (1992), Statist. Sci. 7.
     """
-    within = np.stack([convergence(chain[None]).ess_bulk for chain in values])
+    within = np.stack([convergence(chain[None], ["ess_bulk"]).ess_bulk for chain in values])
     effective = np.nansum(within, axis=0)
     n_halves = max(2 * len(values), 4)  # one chain is cut into two, and these into halves
     quantile = chi2.isf(FALSE_ALARMS / (2 * n_looked_at), n_halves - 1)

@@ -26,6 +26,9 @@ THRESHOLD = 0.05
 CONFLICT = "prior-data conflict"
 STRONG_PRIOR = "strong prior or weak likelihood"
 SCALED = ("log_likelihood", "log_posterior")
+# A covariance says what the sds and the correlation say, pairs of rows are watched for convergence
+# alone, and the two logs are what is scaled.
+LEFT_OUT = ("covariance", "co_clustering", *SCALED)
 ROUNDING = 1e-12
 
 
@@ -115,8 +118,10 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     Examples
     --------
     >>> import bayes_gmm as bg
-    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1)  # doctest: +SKIP
-    >>> print(bg.sensitivity(posterior))  # doctest: +SKIP
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
+    >>> table = bg.sensitivity(posterior).table
+    >>> bool(table.loc[("relabelled parameters", "weight[0]"), "prior"] < 0.05)
+    True
     """
     if not threshold > 0:
         raise InputError(f"threshold must be a positive number; got {threshold!r}")
@@ -127,7 +132,10 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
         )
     missing = [name for name in SCALED if name not in names]
     if missing:
-        raise InputError(f"posterior's invariants lack {missing[0]!r}: use a result of bg.sample")
+        raise InputError(
+            f"posterior's invariants lack {missing[0]!r}: use a result of bg.sample under a prior "
+            "with a log_density, which a function as prior is not"
+        )
     log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
     draws = Draws.of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
@@ -143,9 +151,8 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
         log_posterior - log_likelihood,
         log_likelihood,
     )
-    # A covariance says what the sds and the correlation say; the two logs are what is scaled.
     kinds = [name.partition("[")[0] for name in table.index.get_level_values("quantity")]
-    table = table[[kind not in ("covariance", *SCALED) for kind in kinds]]
+    table = table[[kind not in LEFT_OUT for kind in kinds]]
     table["diagnosis"] = [
         _diagnosis(prior, likelihood, threshold)
         for prior, likelihood in zip(table["prior"], table["likelihood"], strict=True)

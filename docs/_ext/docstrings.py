@@ -10,6 +10,7 @@ import inspect
 import re
 
 BAR = re.compile(r"(?<![\\`\w])\|(?=[^\s|])")
+STAR = re.compile(r"(?<=\()\*(?=\w)")  # of a shape such as (*leading, K)
 
 
 def setup(app):
@@ -25,7 +26,7 @@ def rewrite(app, what, name, obj, options, lines):
         docstring = ast.get_docstring(ast.parse(inspect.getsource(obj)), clean=False)
         lines[:] = [*plain_formulas(docstring.splitlines()), ""]
     else:
-        lines[:] = escaped_bars(lines)
+        lines[:] = escaped(lines)
 
 
 def plain_formulas(lines):
@@ -40,8 +41,8 @@ def plain_formulas(lines):
     return written
 
 
-def escaped_bars(lines):
-    """Escape bars outside formulas and literal blocks."""
+def escaped(lines):
+    """Escape bars and the stars of shapes outside formulas and literal blocks."""
     written, inside = [], False
     for line in lines:
         if line.lstrip().startswith(".. ") or line.rstrip().endswith("::"):
@@ -49,5 +50,5 @@ def escaped_bars(lines):
         elif line.strip() and not line.startswith(" "):
             inside = False
         literal = inside or line.lstrip().startswith((">>>", "..."))
-        written.append(line if literal else BAR.sub(r"\\|", line))
+        written.append(line if literal else STAR.sub(r"\\*", BAR.sub(r"\\|", line)))
     return written

@@ -5,7 +5,7 @@ import pytest
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import dispersed, point
+from bayes_gmm.inference import dispersed, point, settings
 from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.results.relabel.pivot import match
 
@@ -61,6 +61,28 @@ def test_a_chain_keeps_its_start_when_there_are_more_of_them(faithful):
         np.testing.assert_array_equal(one.means, other.means)
     again = dispersed.starts(found, prior, 2, seed=6)
     assert (again[0].means != few[0].means).all()
+
+
+def test_no_chain_draws_the_numbers_that_a_start_was_made_of():
+    used = {
+        tuple(sequence.generate_state(4))
+        for sequences in (settings.sequences_of_starts(7, 5), settings.sequences_of_chains(7, 5))
+        for chain in sequences
+        for sequence in (chain, *chain.spawn(2))
+    }
+    assert len(used) == 2 * 5 * 3
+
+
+def test_the_randomness_of_starts_is_their_own(faithful, monkeypatch):
+    found, prior = faithful
+    generators = []
+    monkeypatch.setattr(
+        dispersed, "_start", lambda mode, prior, rng: generators.append(rng) or found.parameters
+    )
+    dispersed.starts(found, prior, 2, seed=5)
+    numbers = [rng.standard_normal() for rng in generators]
+    chains = map(np.random.default_rng, settings.sequences_of_chains(5, 2))
+    assert not set(numbers) & {rng.standard_normal() for rng in chains}
 
 
 def test_chains_take_turns_in_the_modes_that_hold_an_appreciable_share(monkeypatch):

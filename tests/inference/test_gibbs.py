@@ -13,6 +13,9 @@ from helpers import z_scores as independent_z_scores
 from bayes_gmm.data import Observations
 from bayes_gmm.inference import gibbs, gibbs_chain
 from bayes_gmm.inference.gibbs import sample
+from bayes_gmm.inference.gibbs_chain import Chain, Rows
+from bayes_gmm.inference.settings import sequences_of_chains, standardized
+from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -168,6 +171,19 @@ def test_seeds_and_chains_differ(case):
     assert (means[0] != means[1]).all()
 
 
+def test_chains_differ_in_their_labels_and_not_only_in_their_generators(case):
+    observations, record = Observations.of(case.x), Record.empty((2, 1), 3, 2)
+    prior = Conjugate.of(standardized(case.prior, observations))
+    start = standardized(case.starts[0], observations)
+    for place, sequence in enumerate(sequences_of_chains(3, 2)):
+        own = Record(*(field[place] for field in record))
+        chain = Chain(Rows(observations), prior, start, own, 0, 1, sequence)
+        chain._rng = np.random.default_rng(0)
+        chain.advance(2, threading.Event())
+        assert chain.is_done
+    assert (record.means[0] != record.means[1]).any()
+
+
 def test_blocks_maps_and_streams_change_no_draw(monkeypatch, tmp_path):
     case = Case(n_rows=1500)
     expected = case.sample()
@@ -242,7 +258,7 @@ def test_progress_is_shown_when_asked_for(case, capfd):
     case.sample(progressbar=True)
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert "2/2" in shown.err
+    assert "50/50" in shown.err
     case.sample()
     assert capfd.readouterr() == ("", "")
 
@@ -252,7 +268,7 @@ def interrupting(after):
     """A progress bar at whose step the user presses Ctrl-C."""
     steps = []
 
-    def done():
+    def done(_):
         steps.append(1)
         if len(steps) == after:
             raise KeyboardInterrupt
@@ -324,7 +340,7 @@ def test_what_cannot_be_sampled_is_refused(case):
     with refuses("starts[1]", "(2, 2)"):
         small = random_prior(rng, 2, 2).sample(rng)
         sample(observations, case.prior, [case.starts[0], small], **OPTIONS)
-    with refuses("starts"):
+    with refuses("chains", "0"):
         sample(observations, case.prior, [], **OPTIONS)
 
 

@@ -272,10 +272,10 @@ def interrupting(after):
     def progress(total, what, *, shown):
         made = 0
 
-        def advance():
+        def advance(steps):
             nonlocal made
-            made += 1
-            if made == after:
+            made += steps
+            if made >= after:
                 raise KeyboardInterrupt
 
         yield advance

@@ -18,7 +18,7 @@ from bayes_gmm.inference.sampling import initial_values, sample
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
 from tests.helpers import random_parameters, refuses
-from tests.inference.conjugate import SCALE, SHIFT, Conjugate, standard_error_of_mean
+from tests.inference.conjugate import SCALE, SHIFT, Conjugate
 
 OPTIONS = {"draws": 500, "tune": 300, "cores": 2, "seed": 3, "progressbar": False}
 
@@ -166,38 +166,27 @@ def test_no_start_is_refused(model):
         sample(model, [], **OPTIONS)
 
 
-def test_faithful_converges(faithful_posterior):
+def test_faithful_converges(faithful_by_pymc):
     for group in ("posterior", "invariants"):
-        rhat = az.rhat(faithful_posterior[group].to_dataset())
+        rhat = az.rhat(faithful_by_pymc[group].to_dataset())
         for name, values in rhat.items():
-            assert (values < 1.01).all(), f"{name}: {values.to_numpy()}"
-    assert not faithful_posterior["sample_stats"]["diverging"].any()
+            # the number of occupied components never changes, and R-hat of a constant is none
+            constant = name == "occupied_components"
+            assert (constant | (values < 1.01)).all(), f"{name}: {values.to_numpy()}"
+    assert not faithful_by_pymc["sample_stats"]["diverging"].any()
 
 
-def test_chains_from_one_point_agree_on_the_names(faithful_posterior):
-    permutation = faithful_posterior["sample_stats"]["permutation"].to_numpy()
+def test_chains_start_with_their_components_in_random_order_and_keep_it(faithful_by_pymc):
+    permutation = faithful_by_pymc["sample_stats"]["permutation"].to_numpy()
     assert permutation.shape == (4, 1000, 2)
-    assert (permutation == np.arange(2)).all()
+    assert (permutation == permutation[:, :1]).all()
+    assert (permutation[0, 0] != permutation[:, 0]).any()
 
 
-def test_the_maximum_likelihood_estimate_of_faithful_is_in_every_interval(faithful_posterior):
+def test_the_maximum_likelihood_estimate_of_faithful_is_in_every_interval(faithful_by_pymc):
     point = bg.parameters(bg.fit(bg.datasets.load("faithful"), 2, seed=1))
-    draws = Draws.of(faithful_posterior)
+    draws = Draws.of(faithful_by_pymc)
     for name, values in draws._asdict().items():
         low, high = np.quantile(values, [0.005, 0.995], axis=(0, 1))
         assert (low < getattr(point, name)).all(), name
         assert (getattr(point, name) < high).all(), name
-
-
-def test_two_seeds_agree_within_monte_carlo_error(
-    faithful_posterior, faithful_posterior_other_seed
-):
-    both = faithful_posterior, faithful_posterior_other_seed
-    for group in ("posterior", "invariants"):
-        one, other = (tree[group].to_dataset() for tree in both)
-        for name in one.data_vars:
-            ours, theirs = one[name].to_numpy(), other[name].to_numpy()
-            assert (ours != theirs).any()
-            error = np.hypot(standard_error_of_mean(ours), standard_error_of_mean(theirs))
-            z = (ours.mean(axis=(0, 1)) - theirs.mean(axis=(0, 1))) / error
-            assert (np.abs(z) < 5).all(), (name, z)

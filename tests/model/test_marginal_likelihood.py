@@ -4,6 +4,7 @@ from math import factorial
 
 import numpy as np
 import pytest
+from helpers import refuses
 
 import bayes_gmm as bg
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz, complete_data
@@ -47,3 +48,12 @@ def test_doubt_about_the_labels_adds_their_entropy():
     share /= share.sum(axis=1, keepdims=True)
     expected = complete_data(prior, statistics) - (share * np.log(share)).sum()
     assert cheeseman_stutz(prior, functions, statistics) == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_improper_prior_and_one_that_rounding_makes_so_are_refused():
+    x = np.outer(np.linspace(-1, 1, 20), [1.0, 1.0])  # on a line
+    with refuses("prior", "improper"):
+        complete_data(bg.Prior.flat(1, 2), labelled(x, [0] * 20, 1))
+    with refuses("scale", "rounding"):
+        tiny = bg.Prior([1.0], [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
+        complete_data(tiny, labelled(x, [0] * 20, 1))

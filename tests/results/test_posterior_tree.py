@@ -83,7 +83,7 @@ def pieces():
 @pytest.fixture(params=["from its pieces", "of Old Faithful"])
 def tree(request):
     if request.param == "of Old Faithful":
-        return request.getfixturevalue("faithful_posterior")
+        return request.getfixturevalue("faithful_by_pymc")
     return request.getfixturevalue("pieces")[0]
 
 

@@ -1,3 +1,4 @@
+import copy
 import re
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -6,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from results.synthetic import two_components
 
 import bayes_gmm as bg
@@ -16,8 +18,15 @@ from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.report import page, write_report
-from bayes_gmm.results.report.words import prior_sentences
+from bayes_gmm.results.loo import loo
+from bayes_gmm.results.relabel.verb import METHODS, relabel
+from bayes_gmm.results.report import draws, page, write_report
+from bayes_gmm.results.report.words import (
+    engine_sentence,
+    prior_sentences,
+    relabelling_sentence,
+)
+from bayes_gmm.results.sensitivity import sensitivity
 from bayes_gmm.results.tree import prior_dataset
 
 NAMES = ["<b>eruptions</b>", "waiting & more"]
@@ -66,6 +75,8 @@ def results():
         "comparison": compare([fits["mle"], fits["map"]], posterior),
         "diagnosis": diagnose(posterior),
         "checks": check(posterior, draws=40, seed=0),
+        "sensitivity": sensitivity(posterior),
+        "loo": loo(posterior),
     }
 
 
@@ -82,7 +93,10 @@ def test_the_page_is_well_formed_and_has_every_section(written):
         "em",
         "comparison",
         "sampling",
+        "labels",
+        "clusters",
         "fit",
+        "prediction",
         "prior",
         "reproduction",
     ]
@@ -90,7 +104,7 @@ def test_the_page_is_well_formed_and_has_every_section(written):
 
 def test_every_picture_is_inside_the_page_and_described(written):
     images = Page(written).images
-    assert len(images) == 6
+    assert len(images) == 7
     for attrs in images:
         assert attrs["alt"]
         kind, _, data = attrs["src"].partition(",")
@@ -122,6 +136,8 @@ def test_verdicts_and_numbers_are_on_the_page(results, written):
     assert "120 rows, 2 features" in text
     assert results["diagnosis"].verdict in text
     assert results["checks"].verdict in text
+    assert results["sensitivity"].verdict in text
+    assert f"{results['loo'].elpd:.1f}" in text
     for sentence in results["comparison"].sentences:
         assert sentence in text
     log_likelihood = float(results["mle"]["optimizer_result"]["log_likelihood"])
@@ -134,10 +150,12 @@ def test_verdicts_and_numbers_are_on_the_page(results, written):
     [
         (["mle"], ["mixture", "em", "reproduction"]),
         (["map"], ["mixture", "em", "prior", "reproduction"]),
-        (["posterior"], ["mixture", "sampling", "reproduction"]),
+        (["posterior"], ["mixture", "sampling", "clusters", "reproduction"]),
         (["comparison"], ["comparison"]),
-        (["diagnosis"], ["sampling"]),
+        (["diagnosis"], ["sampling", "labels"]),
         (["checks"], ["fit"]),
+        (["loo"], ["prediction"]),
+        (["sensitivity"], ["prior"]),
     ],
 )
 def test_sections_without_results_are_left_out(results, tmp_path, names, sections):
@@ -167,6 +185,7 @@ def test_what_cannot_be_reported_is_named(results, tmp_path):
         ({"mle": results["map"]}, r"results\['mle'\] is DataTree, not a result of bg.fit without"),
         ({"posterior": results["mle"]}, "not a result of bg.sample"),
         ({"checks": 3}, "is int, not a result of bg.check"),
+        ({"loo": 3}, "is int, not a result of bg.loo"),
     ]:
         with pytest.raises(InputError, match=message):
             write_report(wrong, path)
@@ -211,3 +230,95 @@ def test_a_prior_that_differs_between_components_is_said_to():
     said = " ".join(prior_sentences(prior_dataset(prior, ("x",))))
     assert "concentration 1, 2." in said
     assert "differs between components" in said
+
+
+def of_engine(posterior, **attrs):
+    changed = posterior.copy()
+    changed.attrs |= attrs
+    return changed
+
+
+def test_the_sampler_is_described_in_plain_words(results):
+    plain = engine_sentence(results["posterior"])
+    assert plain == "4 chains of 100 draws."
+    gibbs = of_engine(results["posterior"], engine="gibbs", thin=3, tune=2000)
+    assert "4 chains of 100 draws by Gibbs sampling" in engine_sentence(gibbs)
+    assert "one sweep in 3 is kept as a draw, after 2,000 sweeps" in engine_sentence(gibbs)
+    every = of_engine(results["posterior"], engine="gibbs", thin=1, tune=10)
+    assert "every sweep is a draw" in engine_sentence(every)
+    for engine in ("nuts", "pymc"):
+        nuts = of_engine(results["posterior"], engine=engine, thin=1, tune=500)
+        assert "500 steps to tune" in engine_sentence(nuts)
+        assert "NUTS" in engine_sentence(nuts)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_relabelling_is_described(results, method):
+    by = {"by": f"means[{NAMES[1]}]"} if method == "ordering" else {}
+    said = relabelling_sentence(relabel(results["posterior"], method, **by))
+    assert (by["by"] if by else f"({method})") in said
+
+
+def test_what_an_interrupt_left_is_said_first(results, tmp_path):
+    partial = {"posterior": of_engine(results["posterior"], partial=1)}
+    text = write_report(partial, tmp_path / "report.html").read_text("utf-8")
+    assert text.index("Interrupted") < text.index("<nav")
+    assert "100 draws of each of 4 chains made by then" in text
+    assert "Interrupted" not in write_report(
+        {"posterior": results["posterior"]}, tmp_path / "report.html"
+    ).read_text("utf-8")
+
+
+def test_labels_are_reported_from_raw_to_label_free(results, written):
+    report = results["diagnosis"].labels
+    text = Page(written).text
+    assert "What are the components called?" in text
+    for value in (report.rhat_raw, report.rhat_relabelled, report.rhat_label_free):
+        assert f"{value:.3f}" in text
+    assert "No chain changed the order of its components." in text
+    assert "Without an identity" not in text
+
+
+def test_components_without_identity_are_named_and_left_blank(tmp_path):
+    # The same component twice: no draw can say which is which.
+    x, _, _, one = two_components(5, n=120, n_draws=100, names=NAMES)
+    rng = np.random.default_rng(0)
+    twice = one.copy()
+    drawn = one["posterior"].to_dataset()
+    first = drawn.isel(cluster=[0, 0]).assign_coords(cluster=[0, 1])
+    noise = rng.normal(size=first["means"].shape)
+    halves = first.assign(weights=0 * first["weights"] + 0.5, means=first["means"] + noise)
+    twice["posterior"] = xr.DataTree(halves)
+    diagnosis = diagnose(twice)
+    assert diagnosis.labels.unidentified == [0, 1]
+    table = pd.DataFrame(x, columns=NAMES)
+    fits = {"map": bg.fit(table, 2, prior="default", n_starts=3, seed=0)}
+    everything = {**fits, "posterior": twice, "diagnosis": diagnosis}
+    everything["comparison"] = compare(fits["map"], twice)
+    written = write_report(everything, tmp_path / "report.html").read_text("utf-8")
+    text = Page(written).text
+    why = diagnosis.labels.table["why_not"]
+    assert f"Without an identity of its own: components 0 ({why[0]}), 1 ({why[1]})" in text
+    assert "No component has an identity" in text
+    assert '<th scope="row">weight[1]</th><td>-</td><td>-</td>' in written
+    assert '<tr class="flagged"><th scope="row">1</th><td>-</td>' in written
+
+
+def test_of_many_rows_some_are_drawn_together(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(draws, "MOST_ROWS", 50)
+    path = write_report({"posterior": results["posterior"]}, tmp_path / "report.html")
+    assert "Shown are 50 of 120 rows, evenly spaced." in Page(path.read_text("utf-8")).text
+
+
+def test_leave_one_out_that_takes_long_is_said_to_be_left_out(results, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayes_gmm.results.analysis.MOST_POINTWISE", 120 * 400 - 1)
+    path = write_report({"posterior": results["posterior"]}, tmp_path / "report.html")
+    text = Page(path.read_text("utf-8")).text
+    assert "Left out, because 120 rows x 400 draws take long" in text
+
+
+def test_rows_that_leave_one_out_cannot_judge_are_named(results, tmp_path):
+    bad = copy.deepcopy(results["loo"])
+    bad.pareto_k[7] = 0.9
+    text = Page(write_report({"loo": bad}, tmp_path / "report.html").read_text("utf-8")).text
+    assert "1 row of 120 have a Pareto k above 0.62, the largest in row 7" in text

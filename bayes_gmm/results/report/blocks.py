@@ -12,6 +12,9 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bayes_gmm.results.check_result import Check
+from bayes_gmm.results.diagnosis import Diagnosis
+
 
 class Paragraph(NamedTuple):
     """A paragraph of text: what it is about, and whether it is good news."""
@@ -67,6 +70,21 @@ class Section(NamedTuple):
     title: str
     reading: str
     blocks: Sequence[Block]
+
+
+def judged(judgement: Diagnosis | Check, topic: str = "") -> Paragraph:
+    """Say a verdict, as good or bad news.
+
+    Parameters
+    ----------
+    judgement : Diagnosis or Check
+    topic : str
+
+    Returns
+    -------
+    Paragraph
+    """
+    return Paragraph(judgement.verdict, "good" if judgement.ok else "bad", topic)
 
 
 def image(figure: Figure, description: str) -> Image:

@@ -18,8 +18,9 @@ def write_report(results: Any, path: str | Path, *, title: str = TITLE) -> Path:
     Parameters
     ----------
     results : mapping or object
-        With any of mle, map (from `fit`), posterior (from `sample`), comparison, diagnosis and
-        checks; or one result of `fit` or `sample`. Sections without results are left out.
+        With any of mle, map (from `fit`), posterior (from `sample`), comparison, diagnosis,
+        checks, sensitivity and loo; or one result of `fit` or `sample`. Sections without results
+        are left out.
     path : str or Path
         File to write; it is replaced only when the new one is complete.
     title : str

@@ -1,4 +1,7 @@
-"""The sections of a report, each from the results that it needs; what is missing is left out."""
+"""A report from its top to its end, and the sections about estimates.
+
+Each section is made from the results that it needs; what is missing is left out.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -7,11 +10,19 @@ import xarray as xr
 
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.check_result import LEVEL, Check
-from bayes_gmm.results.diagnosis import Diagnosis
 from bayes_gmm.results.draws import observed_rows
-from bayes_gmm.results.report.blocks import Block, Paragraph, Points, Section, image, table
-from bayes_gmm.results.report.words import prior_sentences, provenance, versions
+from bayes_gmm.results.report.blocks import (
+    Block,
+    Paragraph,
+    Points,
+    Section,
+    image,
+    judged,
+    table,
+)
+from bayes_gmm.results.report.draws import clusters, labels, sampling
+from bayes_gmm.results.report.model import fit, prediction, prior
+from bayes_gmm.results.report.words import after_interrupt, provenance, versions
 from bayes_gmm.results.tables import number
 
 BuildSection = Callable[[Analysis], Section | None]
@@ -22,12 +33,16 @@ def summary(analysis: Analysis) -> list[Paragraph]:
     said = []
     if analysis.trees:
         said.append(Paragraph(_data(next(iter(analysis.trees.values())))))
+    if analysis.posterior is not None and analysis.posterior.attrs.get("partial", 0):
+        said.append(Paragraph(after_interrupt(analysis.posterior), "bad", "Interrupted"))
     if analysis.diagnosis is not None:
-        said.append(_judged(analysis.diagnosis, "Sampling"))
+        said.append(judged(analysis.diagnosis, "Sampling"))
     if analysis.comparison is not None:
         said.append(_agreement(analysis))
     if analysis.checks is not None:
-        said.append(_judged(analysis.checks, "Fit"))
+        said.append(judged(analysis.checks, "Fit"))
+    if analysis.sensitivity is not None:
+        said.append(Paragraph(analysis.sensitivity.verdict, "note", "Prior"))
     return said
 
 
@@ -37,9 +52,12 @@ def sections(analysis: Analysis) -> Iterator[Section]:
         _mixture,
         _estimates,
         _comparison,
-        _diagnosis,
-        _checks,
-        _prior,
+        sampling,
+        labels,
+        clusters,
+        fit,
+        prediction,
+        prior,
         _reproduction,
     ):
         section = build(analysis)
@@ -59,14 +77,13 @@ def _data(tree: xr.DataTree) -> str:
     )
 
 
-def _judged(judgement: Diagnosis | Check, topic: str = "") -> Paragraph:
-    return Paragraph(judgement.verdict, "good" if judgement.ok else "bad", topic)
-
-
 def _agreement(analysis: Analysis) -> Paragraph:
     assert analysis.comparison is not None
     data = analysis.comparison.dataset
-    covered = data["covered"][:, data["kind"].to_numpy() != "covariance"]
+    covered = data["covered"][:, (data["kind"] != "covariance") & (data["why_not"] == "")]
+    if not covered.size:
+        text = "No component has an identity, so no parameter can be compared."
+        return Paragraph(text, "note", "EM against the posterior")
     counts = [
         f"{int(covered.sel(estimator=name).sum())} of {covered.sizes['parameter']} parameters of "
         f"the {name}"
@@ -124,7 +141,8 @@ def _comparison(analysis: Analysis) -> Section | None:
     if analysis.comparison is not None:
         data, frame = analysis.comparison.dataset, _written(analysis)
         kinds = data["kind"].to_numpy()
-        outside = ~data["covered"].to_numpy().all(axis=0)
+        known = data["why_not"].to_numpy() == ""
+        outside = known & ~data["covered"].to_numpy().all(axis=0)
         for title, chosen, folded in (
             ("", kinds != "covariance", False),
             ("Covariances", kinds == "covariance", True),
@@ -146,7 +164,10 @@ def _comparison(analysis: Analysis) -> Section | None:
 
 
 def _written(analysis: Analysis) -> pd.DataFrame:
-    """Round the numbers of the comparison to what the posterior sd leaves of them."""
+    """Round the numbers of the comparison to what the posterior sd leaves of them.
+
+    Of a component without identity there is nothing to compare.
+    """
     assert analysis.comparison is not None
     frame = analysis.comparison.table
     sds = frame["sd"].to_numpy()
@@ -156,76 +177,8 @@ def _written(analysis: Analysis) -> pd.DataFrame:
             written[name] = [f"{value:+z.2f}" for value in frame[name]]
         elif not name.startswith(("quantile ", "covered ")):
             written[name] = [number(v, sd) for v, sd in zip(frame[name], sds, strict=True)]
+    written[analysis.comparison.dataset["why_not"].to_numpy() != ""] = "-"
     return written
-
-
-def _diagnosis(analysis: Analysis) -> Section | None:
-    blocks: list[Block] = []
-    if analysis.diagnosis is not None:
-        diagnosis = analysis.diagnosis
-        blocks.append(_judged(diagnosis))
-        if diagnosis.reasons:
-            blocks.append(
-                Points([f"{reason.statement} {reason.advice}" for reason in diagnosis.reasons])
-            )
-        worst = diagnosis.table.groupby(level="group", sort=False)
-        frame = pd.DataFrame(
-            {
-                "largest R-hat": [f"{value:.3f}" for value in worst["rhat"].max()],
-                "smallest ESS bulk": [f"{value:.0f}" for value in worst["ess_bulk"].min()],
-                "smallest ESS tail": [f"{value:.0f}" for value in worst["ess_tail"].min()],
-            },
-            index=pd.Index(list(worst.groups), name="quantities"),
-        )
-        blocks.append(table(frame))
-    if analysis.posterior is not None:
-        figure = plots.ranks(analysis.posterior)
-        blocks.append(image(figure, "Traces and rank plots of the chains"))
-    if not blocks:
-        return None
-    reading = (
-        "Chains that agree have an R-hat near 1, traces that can't be told apart, and rank lines "
-        "inside the gray band. Quantities that don't depend on the numbering of the components are "
-        "judged first, because the numbering is arbitrary."
-    )
-    return Section("sampling", "Can the draws be trusted?", reading, blocks)
-
-
-def _checks(analysis: Analysis) -> Section | None:
-    if analysis.checks is None:
-        return None
-    checks = analysis.checks
-    frame = checks.table
-    written = pd.DataFrame(index=frame.index)
-    for name in ("observed", "mean", "lower", "upper"):
-        pairs = zip(frame[name], frame["sd"], strict=True)
-        written[name] = [number(value, sd) for value, sd in pairs]
-    written["p"] = [f"{p:.3f}" for p in frame["p_value"]]
-    written["joint p"] = [f"{p:.3f}" for p in frame["adjusted_p_value"]]
-    surprising = [bool(p < LEVEL) for p in frame["adjusted_p_value"]]
-    blocks: list[Block] = [
-        _judged(checks),
-        image(plots.checks(checks), "Densities and statistics of the data against replicates"),
-        table(written, surprising, f"All {len(frame)} statistics", folded=True),
-    ]
-    reading = (
-        "If the model were true, data like these would be ordinary draws from it. Replicated data "
-        "sets show what is ordinary: the gray band, and a p-value for each statistic. With many "
-        "statistics some p-value is small by chance; joint p allows for that."
-    )
-    return Section("fit", "Does the model make such data?", reading, blocks)
-
-
-def _prior(analysis: Analysis) -> Section | None:
-    for tree in analysis.trees.values():
-        if "prior_parameters" in tree.children:
-            sentences = prior_sentences(tree["prior_parameters"].to_dataset())
-            reading = (
-                "What was believed before the data were seen, in the units of the data. The MAP "
-                "and the posterior use it; the MLE does not."
-            )
-            return Section("prior", "The prior in words", reading, [Points(sentences)])
-    return None
 
 
 def _reproduction(analysis: Analysis) -> Section | None:

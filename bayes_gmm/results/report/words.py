@@ -1,4 +1,4 @@
-"""What can be said in words: the prior, and how the results were made."""
+"""What can be said in words: the prior, the sampler, and how the results were made."""
 
 import json
 import platform
@@ -8,8 +8,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import number
+from bayes_gmm.results.tables import counted, number
 
+ENGINES = {
+    "gibbs": "Gibbs sampling (rows draw their components given the parameters, then the parameters "
+    "are drawn given the components of the rows)",
+    "nuts": "NUTS, which follows the gradient of the posterior, the components of the rows summed "
+    "out",
+    "pymc": "NUTS on a PyMC model, which follows the gradient of the posterior, the components of "
+    "the rows summed out",
+}
+RELABELLINGS = {
+    "pivot": "the divergence from the MAP estimate is smallest",
+    "ecr": "the fewest rows are allocated otherwise than by the MAP estimate",
+    "ecr-iterative": "the fewest rows are allocated otherwise than in most draws",
+    "stephens": "membership probabilities diverge least from their average",
+    "data": "the groups of rows are closest to the average groups",
+}
 LIBRARIES = ("numpy", "scipy", "numba", "pymc", "nutpie", "arviz", "xarray")
 
 
@@ -69,6 +84,67 @@ def _short(values: np.ndarray) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
+def engine_sentence(posterior: xr.DataTree) -> str:
+    """Say how the draws were made.
+
+    Parameters
+    ----------
+    posterior : DataTree
+
+    Returns
+    -------
+    str
+    """
+    attrs, sizes = posterior.attrs, posterior["posterior"].sizes
+    drawn = f"{counted(sizes['chain'], 'chain')} of {sizes['draw']:,} draws"
+    if attrs.get("engine") not in ENGINES:
+        return f"{drawn}."
+    thin, tune = int(attrs.get("thin", 1)), int(attrs["tune"])
+    if attrs["engine"] == "gibbs":
+        kept = "every sweep is a draw" if thin == 1 else f"one sweep in {thin} is kept as a draw"
+        before = f"{kept}, after {tune:,} sweeps in which the start is forgotten"
+    else:
+        before = f"every step is a draw, after {tune:,} steps to tune the sampler"
+    return f"{drawn} by {ENGINES[attrs['engine']]}; {before}."
+
+
+def relabelling_sentence(posterior: xr.DataTree) -> str:
+    """Say how the components of every draw got their names.
+
+    Parameters
+    ----------
+    posterior : DataTree
+
+    Returns
+    -------
+    str
+    """
+    how = str(posterior.attrs.get("relabelling", "pivot"))
+    method, _, by = how.partition(" by ")
+    if by:
+        return f"Components are named in ascending order of {by}, in each draw anew."
+    return f"Components of each draw take the names under which {RELABELLINGS[method]} ({method})."
+
+
+def after_interrupt(posterior: xr.DataTree) -> str:
+    """Say what an interrupted run left.
+
+    Parameters
+    ----------
+    posterior : DataTree
+
+    Returns
+    -------
+    str
+    """
+    sizes = posterior["posterior"].sizes
+    return (
+        f"The sampler was stopped before its end. The posterior on this page rests on the "
+        f"{sizes['draw']:,} draws of each of {counted(sizes['chain'], 'chain')} made by then; with "
+        "the same seed a full run begins with the same draws."
+    )
+
+
 def provenance(trees: dict[str, xr.DataTree]) -> pd.DataFrame:
     """Tabulate what it takes to make the results again.
 
@@ -80,16 +156,19 @@ def provenance(trees: dict[str, xr.DataTree]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per result.
+        One row per setting, one column per result.
     """
-    settings = {name: _settings(tree) for name, tree in trees.items()}
-    columns = list(dict.fromkeys(key for entry in settings.values() for key in entry))
-    rows = [[entry.get(column, "") for column in columns] for entry in settings.values()]
-    return pd.DataFrame(rows, index=pd.Index(list(settings), name="result"), columns=columns)
+    made = {name: _settings(tree) for name, tree in trees.items()}
+    settings = list(dict.fromkeys(key for entry in made.values() for key in entry))
+    columns = {name: [entry.get(key, "") for key in settings] for name, entry in made.items()}
+    return pd.DataFrame(columns, index=pd.Index(settings, name="setting"))
 
 
 def _settings(tree: xr.DataTree) -> dict[str, str]:
-    names = ("seed", "engine", "sampler", "covariance", "draws", "tune", "chains", "created_at")
+    names = (
+        *("seed", "engine", "sampler", "covariance"),
+        *("draws", "tune", "thin", "chains", "relabelling", "created_at"),
+    )
     entry = {
         name.replace("_", " "): _value(tree.attrs[name]) for name in names if name in tree.attrs
     }
