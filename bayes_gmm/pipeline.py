@@ -269,5 +269,5 @@ def _of_search(point: Any) -> str:
     n_starts, reached = search.sizes["start"], int(search["optimum_starts"][0])
     return (
         f"log-likelihood {float(search['log_likelihood']):.5f}, "
-        f"{reached} of {n_starts} start{'s' * (n_starts != 1)} reached the optimum"
+        f"{reached} of {n_starts} start{'s' * (n_starts != 1)} followed to the optimum"
     )

@@ -149,7 +149,7 @@ def _verdict(search: xr.Dataset) -> str:
     """Say how many starts agree."""
     n_starts = search.sizes["start"]
     plural = "s" * (n_starts != 1)
-    said = f"{int(search['optimum_starts'][0])} of {n_starts} start{plural} reached the optimum"
+    said = f"{int(search['optimum_starts'][0])} of {n_starts} start{plural} followed to the optimum"
     spurious = int(search["optimum_spurious"].sum())
     others = search.sizes["optimum"] - 1 - spurious
     said += f", {others} lower optim{'um' if others == 1 else 'a'}" if others else ""
