@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.plots import panels, style
 from bayes_gmm.results.plots.subject import Subject
@@ -47,7 +46,7 @@ def mixture(
         If X does not fit the result, or a feature has another name.
     """
     subject = Subject.of(result, X)
-    columns, note = _choose(subject, features)
+    columns, note = subject.chosen(features, MOST_FEATURES)
     subject = subject.marginal(columns)
     n_features = len(columns)
     if n_features == 1:
@@ -58,20 +57,6 @@ def mixture(
         figure = _grid(subject)
     style.headline(figure, _title(subject), note)
     return figure
-
-
-def _choose(subject: Subject, features: Sequence[str] | None) -> tuple[list[int], str]:
-    if features is not None:
-        names = [features] if isinstance(features, str) else list(features)
-        if not names:
-            raise InputError("features is empty: name at least one")
-        return subject.columns(names), ""
-    n_features = len(subject.features)
-    if n_features <= MOST_FEATURES:
-        return list(range(n_features)), ""
-    chosen = np.sort(np.argsort(-subject.separation(), kind="stable")[:MOST_FEATURES])
-    note = f"the {MOST_FEATURES} of {n_features} features that separate the components most"
-    return chosen.tolist(), note
 
 
 def _title(subject: Subject) -> str:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import is_posterior
@@ -57,7 +56,7 @@ def predictive(
     """
     probabilities = tails(ci_prob) if is_posterior(result) else ()
     subject = Subject.of(result, X)
-    columns, note = _choose(subject, features)
+    columns, note = subject.chosen(features, MOST_FEATURES)
     averaged = mixtures(result)
     n_lines = -(-len(columns) // MOST_COLUMNS)
     n_columns = -(-len(columns) // n_lines)
@@ -88,20 +87,6 @@ def predictive(
     name = "Posterior predictive density" if probabilities else "Density"
     style.headline(figure, name, note)
     return figure
-
-
-def _choose(subject: Subject, features: Sequence[str] | None) -> tuple[list[int], str]:
-    if features is not None:
-        names = [features] if isinstance(features, str) else list(features)
-        if not names:
-            raise InputError("features is empty: name at least one")
-        return subject.columns(names), ""
-    n_features = len(subject.features)
-    if n_features <= MOST_FEATURES:
-        return list(range(n_features)), ""
-    chosen = np.sort(np.argsort(-subject.separation(), kind="stable")[:MOST_FEATURES])
-    note = f"the {MOST_FEATURES} of {n_features} features that separate the components most"
-    return chosen.tolist(), note
 
 
 def _panel(

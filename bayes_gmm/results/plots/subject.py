@@ -93,6 +93,23 @@ class Subject:
                 raise InputError(f"features: there is no {name!r}; {hint}there are {known}")
         return [self.features.index(name) for name in names]
 
+    def chosen(self, names: Sequence[str] | None, most: int) -> tuple[list[int], str]:
+        """Positions of the features to show, and a note if they are not all of them.
+
+        Those asked for by name; else all, or as many as `most` that separate the components best.
+        """
+        if names is not None:
+            named = [names] if isinstance(names, str) else list(names)
+            if not named:
+                raise InputError("features is empty: name at least one")
+            return self.columns(named), ""
+        n_features = len(self.features)
+        if n_features <= most:
+            return list(range(n_features)), ""
+        best = np.sort(np.argsort(-self.separation(), kind="stable")[:most])
+        note = f"the {most} of {n_features} features that separate the components most"
+        return best.tolist(), note
+
     def marginal(self, columns: Sequence[int]) -> "Subject":
         """Return the same subject seen through some of its columns."""
         chosen = list(columns)
