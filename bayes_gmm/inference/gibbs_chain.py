@@ -13,8 +13,8 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.labels import load_first, sample_labels, sweep_key
+from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, sweeps
+from bayes_gmm.kernels.labels import loop, sweep_key
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.streams import blocks
 
@@ -22,12 +22,13 @@ BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change 
 
 
 class Rows:
-    """The data as the kernels take them, read once if they fit into one block."""
+    """The data as the kernels take them, read once if they fit into one block, and the kernels."""
 
     def __init__(self, observations: Observations):
-        load_first()
         self.origin, self.inverse_scale = observations.origin, 1 / observations.scale
         self._values = observations.values
+        self.look = loop(observations.n_features)
+        self.run_sweeps = sweeps(self.look)
         self.whole: np.ndarray | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
@@ -91,7 +92,7 @@ class Chain:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
         if self._rows.whole is not None:
-            lost = run_sweeps(
+            lost = self._rows.run_sweeps(
                 self._rows.whole,
                 self._rows.origin,
                 self._rows.inverse_scale,
@@ -115,7 +116,7 @@ class Chain:
         for block in self._rows.blocks():
             if stop.is_set():
                 return False
-            log_normalizer = sample_labels(
+            log_normalizer = self._rows.look(
                 block,
                 start,
                 key,

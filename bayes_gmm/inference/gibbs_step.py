@@ -24,7 +24,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_priors import MixtureVariables
 from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
-from bayes_gmm.kernels.labels import sample_labels
+from bayes_gmm.kernels.labels import loop
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 
@@ -115,9 +115,10 @@ class GibbsStep(BlockedStep):
         weights, means, covariances = self.parameters(point)
         state = State.of(Parameters.trusted(weights, (means - origin) / scale, covariances / units))
         sums = Sums.zeros(*state.means.shape)
-        sample_labels(
+        look = loop(self._observations.n_features)
+        look(
             self._rows,
-            0,
+            0,  # the place of the first row
             self.rng.integers(1 << 64, dtype=np.uint64),
             origin,
             1 / scale,

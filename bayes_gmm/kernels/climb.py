@@ -15,19 +15,25 @@ from numba import njit, types
 
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.chunks import in_parts
-from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR
 from bayes_gmm.kernels.rule import Candidate, Rule, factored, pooled
+from bayes_gmm.kernels.signatures import (
+    FLAG,
+    MATRIX,
+    NUMBERS,
+    REAL,
+    STACK,
+    STACKS,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-STACKS = types.Array(types.float64, 4, "C")
-NUMBERS = types.Array(types.int64, 1, "C")
-REAL, WHOLE, FLAG = types.float64, types.int64, types.boolean
 PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)
-STATISTICS = (VECTOR, MATRIX, STACK)
 
-PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, STACK, *STATISTICS)
-POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*STATISTICS, MATRIX, *PRIOR)
+PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, STACK, *SUMS)
+POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*SUMS, MATRIX, *PRIOR)
 PROJECT = STACK(STACK, VECTOR, STACK, FLAG, FLAG)
 FACTOR = types.Tuple([VECTOR, STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
 PARTS = PASS, POOL, PROJECT, FACTOR
@@ -175,12 +181,13 @@ def _climb_all(
         ended[s] = UNFINISHED
         before = 0.0
         for step in range(steps + 1):
-            count[s] = 0.0
-            first[s] = 0.0
-            second[s] = 0.0
             for k in range(n_components):
+                count[s, k] = 0.0
                 of_clouds[k] = offset[s, k]
                 for i in range(n_features):
+                    first[s, k, i] = 0.0
+                    for j in range(n_features):
+                        second[s, k, i, j] = 0.0
                     for j in range(i + 1):
                         of_clouds[k] -= 0.5 * whitener[s, k, i, j] ** 2 * blur[j]
             log_normalizer = accumulate(
@@ -206,12 +213,16 @@ def _climb_all(
                 concentration, prior_mean, precision, degrees, prior_scale,
             )  # fmt: skip
             if equal_weights:
-                phi[:] = 1.0 / n_components
+                for k in range(n_components):
+                    phi[k] = 1.0 / n_components
             sigma = scatter
             try:
                 sigma = project(scatter, spread, covariances[s], equal_volume, equal_shape)
             except Exception:  # numba knows no other; some matrix is singular
-                lost = np.argmin(spread)
+                lost = 0
+                for k in range(n_components):
+                    if spread[k] < spread[lost]:
+                        lost = k
             functions, roots, prior, singular = factor(
                 phi, mu, sigma, floor, concentration, prior_mean, precision, degrees, prior_scale
             )
@@ -220,5 +231,11 @@ def _climb_all(
             if lost >= 0:
                 ended[s] = lost
                 break
-            weights[s], means[s], covariances[s] = phi, mu, sigma
-            offset[s], whitener[s], log_prior[s] = functions, roots, prior
+            log_prior[s] = prior
+            for k in range(n_components):
+                weights[s, k], offset[s, k] = phi[k], functions[k]
+                for i in range(n_features):
+                    means[s, k, i] = mu[k, i]
+                    for j in range(n_features):
+                        covariances[s, k, i, j] = sigma[k, i, j]
+                        whitener[s, k, i, j] = roots[k, i, j]

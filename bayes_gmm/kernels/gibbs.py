@@ -10,12 +10,16 @@ with S lower triangular, S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 
 Wishart, and no precision or covariance matrix is ever factored.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
-from bayes_gmm.kernels.labels import sample_labels, sweep_key
+from bayes_gmm.kernels import labels
+from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.signatures import MATRIX, REAL, STACK, STACKS, SUMS, VECTOR, WHOLE
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -89,8 +93,48 @@ class Record(NamedTuple):
         )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def run_sweeps(
+FIELDS = {
+    Conjugate: (VECTOR, MATRIX, VECTOR, VECTOR, STACK),
+    State: (VECTOR, MATRIX, STACK, VECTOR, STACK),
+    Sums: SUMS,
+    Record: (MATRIX, STACK, STACKS, VECTOR, types.Array(WHOLE, 2, "C")),
+}
+ENDING = (
+    *(WHOLE, WHOLE, types.npy_rng),
+    *(types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()),
+)
+PARTS = labels.PASS, WHOLE(WHOLE, REAL, *ENDING)
+
+
+@cache
+def sweeps(look: Any) -> Callable:
+    """Compile `_run_sweeps`, or load it.
+
+    The loop knows its two parts by their addresses: machine code that calls a compiled function
+    would carry a copy of it, compiled once more and perhaps rounded otherwise.
+
+    Parameters
+    ----------
+    look : callable
+        The pass, from `labels.loop`.
+
+    Returns
+    -------
+    callable
+        `_run_sweeps` without its first two arguments.
+    """
+    parts = look, end_sweep
+    for part, signature in zip(parts, PARTS, strict=True):
+        part.compile(signature)
+    data = (MATRIX, VECTOR, VECTOR, types.uint64, WHOLE, WHOLE)
+    signature = WHOLE(*map(types.FunctionType, PARTS), *data, *ENDING)
+    run = njit(signature, nogil=True, cache=True, error_model="numpy")(_run_sweeps)
+    return partial(run, *parts)
+
+
+def _run_sweeps(
+    look,
+    end,
     x,
     origin,
     inverse_scale,
@@ -109,6 +153,8 @@ def run_sweeps(
 
     Parameters
     ----------
+    look, end : callable
+        A pass of `labels`, and `end_sweep`.
     x : ndarray (N, D)
         Rows in the user's units.
     origin, inverse_scale : ndarray (D,)
@@ -131,11 +177,10 @@ def run_sweeps(
         The component that has lost its covariance to rounding, or -1.
     """
     not_kept = np.empty(0, np.int64)
-    start = np.int64(0)  # a literal 0 would have the pass compiled once more, for itself
     for sweep in range(first_sweep, first_sweep + n_sweeps):
-        log_normalizer = sample_labels(
+        log_normalizer = look(
             x,
-            start,
+            0,
             sweep_key(key, sweep),
             origin,
             inverse_scale,
@@ -148,7 +193,7 @@ def run_sweeps(
             not_kept,
             0.0,
         )
-        lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
+        lost = end(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
             return lost
     return -1
@@ -193,9 +238,12 @@ def end_sweep(
                 for j in range(n_features):
                     record.covariances[place, k, i, j] = state.covariances[k, i, j]
     lost = draw(rng, prior, state, sums)
-    sums.counts[:] = 0.0
-    sums.first[:] = 0.0
-    sums.second[:] = 0.0
+    for k in range(n_components):
+        sums.counts[k] = 0.0
+        for i in range(n_features):
+            sums.first[k, i] = 0.0
+            for j in range(i + 1):
+                sums.second[k, i, j] = 0.0
     return lost
 
 

@@ -12,10 +12,11 @@ Row n of sweep s takes the label where the cumulative probability passes a unifo
 function of (key, s, n). So chunks, blocks and the order of the work change nothing.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, types
 
-from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -27,11 +28,13 @@ from bayes_gmm.kernels.log_rho import (
     packed,
     turn,
 )
+from bayes_gmm.kernels.signatures import MATRIX, NUMBERS, REAL, SUMS, VECTOR, WHOLE
 
 # SplitMix64 (Steele, Lea & Flood 2014, OOPSLA): the increment and the two multipliers of its hash.
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+PASS = REAL(MATRIX, WHOLE, types.uint64, VECTOR, VECTOR, *SUMS, *SUMS, NUMBERS, REAL)
 ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
 S12, S27, S30, S31 = (np.uint64(shift) for shift in (12, 27, 30, 31))
 
@@ -95,7 +98,8 @@ def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - c
 @njit(inline="always")
 def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
     """Order the rows of a chunk by label; component k gets places stretch[k] to stretch[k + 1]."""
-    stretch[:] = 0
+    for k in range(stretch.size):
+        stretch[k] = 0
     for i in range(n):
         stretch[labels[i] + 1] += 1
     for k in range(1, stretch.size):
@@ -148,8 +152,23 @@ def _add_many(
             second[j, m] += product[j, m]
 
 
+def loop(n_features: int) -> Callable:
+    """Choose the compiled pass that is faster with so many features.
+
+    Parameters
+    ----------
+    n_features : int
+
+    Returns
+    -------
+    callable
+        Of the signature `PASS`, with the arguments of `few_features`.
+    """
+    return few_features if n_features <= FEW_FEATURES else many_features
+
+
 @njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def sample_labels(
+def few_features(
     x,
     start,
     key,
@@ -164,7 +183,7 @@ def sample_labels(
     kept,
     log_normalizer,
 ):  # pragma: no cover - compiled
-    """Run the pass over a block of rows; adds to count, first and second.
+    """Run the pass over a block of rows with every sum written out.
 
     Parameters
     ----------
@@ -179,7 +198,7 @@ def sample_labels(
     offset, center, whitener : ndarray (K,), (K, D), (K, D, D)
         `LogQuadratic`, the whiteners lower triangular.
     count, first, second : ndarray (K,), (K, D), (K, D, D)
-        Sums so far; of `second` only the lower triangle is made.
+        Sums so far, added to; of `second` only the lower triangle is made.
     kept : ndarray of int (n,)
         Takes the labels, unless it is empty.
     log_normalizer : float
@@ -192,29 +211,17 @@ def sample_labels(
     """
     n_rows, n_features = x.shape
     n_components = offset.size
-    few = n_features <= FEW_FEATURES
-    rows = np.zeros((n_features, CHUNK))
-    residual = np.empty((n_features, CHUNK))
-    panel = np.empty((PANEL, CHUNK))
-    turned = residual.reshape((CHUNK, n_features))
-    square = np.empty((n_features, n_features))
+    rows, residual = np.empty((n_features, CHUNK)), np.empty((n_features, CHUNK))
     log_rho = np.empty((n_components, CHUNK))
     peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    product = np.empty(CHUNK // 32)
+    product, unweighted = np.empty(CHUNK // 32), np.empty(0)
     labels, order = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     stretch = np.empty(n_components + 1, np.int64)
-    panels = packed(whitener)
-    unweighted = np.empty(0)
     for low in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - low)
-        block = x[low : low + n]
-        turn(block, origin, inverse_scale, rows)
+        turn(x[low : low + n], origin, inverse_scale, rows)
         for k in range(n_components):
-            value = log_rho[k]
-            if few:
-                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
-            else:
-                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
+            log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], log_rho[k], n)
         log_normalizer += normalize(log_rho, unweighted, peak, total, product, scratch, n)
         uniforms(key, start + low, total[:n])
         _draw_labels(log_rho, total, peak, labels, n)
@@ -222,9 +229,55 @@ def sample_labels(
         for k in range(n_components):
             own = order[stretch[k] : stretch[k + 1]]
             count[k] += own.size
-            if few:
-                _add_few(rows, own, center[k], residual, first[k], second[k])
-            elif own.size:
+            _add_few(rows, own, center[k], residual, first[k], second[k])
+        if kept.size:
+            for i in range(n):
+                kept[low + i] = labels[i]
+    return log_normalizer
+
+
+@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+def many_features(
+    x,
+    start,
+    key,
+    origin,
+    inverse_scale,
+    offset,
+    center,
+    whitener,
+    count,
+    first,
+    second,
+    kept,
+    log_normalizer,
+):  # pragma: no cover - compiled
+    """Run the pass with the products of matrices by BLAS; see `few_features`."""
+    n_rows, n_features = x.shape
+    n_components = offset.size
+    rows, residual = np.zeros((n_features, CHUNK)), np.empty((n_features, CHUNK))
+    turned = residual.reshape((CHUNK, n_features))
+    panel, square = np.empty((PANEL, CHUNK)), np.empty((n_features, n_features))
+    log_rho = np.empty((n_components, CHUNK))
+    peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    product, unweighted = np.empty(CHUNK // 32), np.empty(0)
+    labels, order = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    stretch = np.empty(n_components + 1, np.int64)
+    panels = packed(whitener)
+    for low in range(0, n_rows, CHUNK):
+        n = min(CHUNK, n_rows - low)
+        block = x[low : low + n]
+        turn(block, origin, inverse_scale, rows)
+        for k in range(n_components):
+            log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], log_rho[k])
+        log_normalizer += normalize(log_rho, unweighted, peak, total, product, scratch, n)
+        uniforms(key, start + low, total[:n])
+        _draw_labels(log_rho, total, peak, labels, n)
+        _sort(labels, stretch, order, n)
+        for k in range(n_components):
+            own = order[stretch[k] : stretch[k + 1]]
+            count[k] += own.size
+            if own.size:
                 _add_many(
                     block,
                     own,
@@ -240,17 +293,3 @@ def sample_labels(
             for i in range(n):
                 kept[low + i] = labels[i]
     return log_normalizer
-
-
-def load_first() -> None:
-    """Load the pass, which must be done before what calls it is loaded; see `linking`."""
-    sums = VECTOR, MATRIX, STACK
-    labels = types.Array(types.int64, 1, "C")
-    load(
-        sample_labels,
-        *(MATRIX, types.int64, types.uint64, VECTOR, VECTOR),
-        *sums,
-        *sums,
-        labels,
-        types.float64,
-    )

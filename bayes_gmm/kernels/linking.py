@@ -10,8 +10,6 @@ from typing import Any
 
 from numba import types
 
-VECTOR, MATRIX, STACK = (types.Array(types.float64, n, "C") for n in (1, 2, 3))
-
 
 def load(function: Any, *arguments: types.Type) -> None:
     """Load a function from the cache, or compile it, if that has not been done.

@@ -15,8 +15,9 @@ from numba import carray, cfunc, njit, types
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.cpu import few_features, loop, many_features
-from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
+from bayes_gmm.kernels.linking import load
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
+from bayes_gmm.kernels.signatures import MATRIX, SUMS, VECTOR
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.normal import LOG_2PI
 
@@ -59,8 +60,7 @@ class LogPosterior:
             rows.ravel(),
         )
         self.block = np.concatenate(parts)
-        sums = VECTOR, MATRIX, STACK
-        load(loop(prior.n_features), MATRIX, VECTOR, VECTOR, VECTOR, *sums, *sums)
+        load(loop(prior.n_features), MATRIX, VECTOR, VECTOR, VECTOR, *SUMS, *SUMS)
         few = prior.n_features <= FEW_FEATURES
         self.function = _compiled(_with_few_features if few else _with_many_features)
 
@@ -184,16 +184,16 @@ def _enter(free, prior):  # pragma: no cover - compiled
     whitener = np.zeros(a.shape)
     offset = np.empty(n_components)
     center = np.empty((n_components, n_features))
-    last = 0.0
-    for k in range(n_components - 1):
-        log_weights[k] = free[k]
-        last -= free[k]
-    log_weights[n_components - 1] = last
-    peak = log_weights.max()
+    last, peak = 0.0, -np.inf
+    for k in range(n_components):
+        log_weights[k] = free[k] if k < n_components - 1 else last
+        last -= log_weights[k]
+        peak = max(peak, log_weights[k])
     total = 0.0
     for k in range(n_components):
         total += np.exp(log_weights[k] - peak)
-    log_weights -= peak + np.log(total)
+    for k in range(n_components):
+        log_weights[k] -= peak + np.log(total)
     place = n_components - 1
     for k in range(n_components):
         offset[k] = log_weights[k] - 0.5 * n_features * LOG_2PI

@@ -15,7 +15,7 @@ samplers call them from threads and forked processes of their own.
 import numpy as np
 from numba import njit
 
-from bayes_gmm.kernels.linking import MATRIX, STACK, VECTOR, load
+from bayes_gmm.kernels.linking import load
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -28,6 +28,7 @@ from bayes_gmm.kernels.log_rho import (
     scale_rows,
     turn,
 )
+from bayes_gmm.kernels.signatures import MATRIX, STACK, VECTOR
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
 
 LN2 = 0.6931471805599453

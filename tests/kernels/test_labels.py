@@ -5,7 +5,7 @@ import pytest
 from helpers import random_parameters
 from scipy import stats
 
-from bayes_gmm.kernels.labels import sample_labels, sweep_key, uniforms
+from bayes_gmm.kernels.labels import loop, sweep_key, uniforms
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -48,7 +48,7 @@ def run(x, origin, scale, log_quadratic, cuts=()):
     second = np.zeros((n_components, n_features, n_features))
     labels, log_normalizer = np.full(len(x), -1), 0.0
     for low, high in zip((0, *cuts), (*cuts, len(x)), strict=True):
-        log_normalizer = sample_labels(
+        log_normalizer = loop(x.shape[1])(
             x[low:high],
             low,
             KEY,
