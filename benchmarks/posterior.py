@@ -1,17 +1,18 @@
-"""Time to a posterior, and effective draws per second: ours against a hand-written PyMC program.
+"""Time to a posterior, and effective draws per second: ours against programs written by hand.
 
-    python benchmarks/posterior.py [problem ...]
+    python benchmarks/posterior.py [--cold] [problem ...]
 
-The rival is what a careful person writes today: `pm.Mixture` of `pm.MvNormal` with LKJ priors,
-sampled by `pm.sample` (nutpie) from scikit-learn's solution, and its draws relabelled by us. Each
-run is a fresh process with warm caches, timed from its start to a relabelled, diagnosed posterior
-of 4 chains x 1000 draws. The effective sample size is the least bulk ESS over all relabelled
-weights, means and covariances. A run that takes more than `LIMIT` seconds, or as many as the
-variable BENCH_LIMIT says, is given up.
+The rivals (`rivals.py`) are a PyMC program sampled by `pm.sample` (nutpie) and, where NumPyro is
+installed, the same in NumPyro. Each run is a fresh process, timed from its start to a relabelled
+posterior, ours diagnosed too, of 4 chains x 1000 draws. The effective sample size is the least bulk
+ESS over all relabelled weights, means and covariances. A run that takes more than `LIMIT` seconds,
+or as many as the variable BENCH_LIMIT says, is given up.
 
-With `--cold` the caches of compiled code are empty.
+Every cache of compiled code is warm, Python's own included: a short run goes before. With `--cold`
+only Python's is.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -24,7 +25,9 @@ import numpy as np
 
 LIMIT = int(os.environ.get("BENCH_LIMIT", "600"))
 SETTINGS = {"draws": 1000, "tune": 1000, "chains": 4}
-ENGINES = ("nuts", "gibbs", "pymc", "by hand")
+SHORT = {"draws": 10, "tune": 10, "chains": 4}
+RIVALS = ("pymc by hand", *(["numpyro"] if importlib.util.find_spec("numpyro") else []))
+ENGINES = ("gibbs", "nuts", "pymc")
 PROBLEMS = {
     "faithful 2": ("faithful", 2),
     "faithful 3": ("faithful", 3),
@@ -36,6 +39,7 @@ PROBLEMS = {
     "1e5 x 2, K 3, apart": ((100_000, 2, 3, 4.0), 3),
     "1e5 x 2, K 3, close": ((100_000, 2, 3, 1.5), 3),
     "1e6 x 4, K 4, apart": ((1_000_000, 4, 4, 4.0), 4),
+    "1e6 x 4, K 4, close": ((1_000_000, 4, 4, 1.5), 4),
 }
 # What only some engines are tried on; the others would not end within the limit.
 GIBBS_ONLY = ("1e6",)
@@ -70,79 +74,37 @@ def least_ess(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -
     )
 
 
-def ours(x: np.ndarray, n_components: int, engine: str) -> tuple:
+def ours(x: np.ndarray, n_components: int, engine: str, settings: dict) -> tuple:
     import bayes_gmm as bg
 
-    posterior = bg.sample(x, n_components, engine=engine, seed=1, progressbar=False, **SETTINGS)
+    posterior = bg.sample(x, n_components, engine=engine, seed=1, progressbar=False, **settings)
     converged = bg.diagnose(posterior).converged
     group = posterior["posterior"]
     names = ("weights", "means", "covariances")
     return tuple(group[name].to_numpy() for name in names), bool(converged)
 
 
-def by_hand(x: np.ndarray, n_components: int) -> tuple:
-    import pymc as pm
-    from sklearn.mixture import GaussianMixture
+def theirs(x: np.ndarray, n_components: int, rival: str, settings: dict) -> tuple:
+    import rivals
 
-    import bayes_gmm as bg
-    from bayes_gmm.results.draws import Draws
-    from bayes_gmm.results.relabel.pivot import match
-
-    n_features = x.shape[1]
-    start = GaussianMixture(n_components, random_state=1).fit(x)
-    lower = np.tril_indices(n_features)
-    with pm.Model():
-        weights = pm.Dirichlet("weights", np.ones(n_components))
-        means = pm.Normal("means", x.mean(0), 3 * x.std(0), shape=(n_components, n_features))
-        factors = [
-            pm.LKJCholeskyCov(
-                f"factor_{k}",
-                n=n_features,
-                eta=2.0,
-                sd_dist=pm.HalfNormal.dist(x.std(0), shape=n_features),
-            )[0]
-            for k in range(n_components)
-        ]
-        components = [pm.MvNormal.dist(means[k], chol=factors[k]) for k in range(n_components)]
-        pm.Mixture("x", weights, components, observed=x)
-        initial = {
-            "weights": start.weights_,
-            "means": start.means_,
-            **{
-                f"factor_{k}": np.linalg.cholesky(start.covariances_[k])[lower]
-                for k in range(n_components)
-            },
-        }
-        trace = pm.sample(
-            random_seed=1, initvals=initial, progressbar=False, quiet=True, **SETTINGS
-        )
-    group = trace["posterior"]
-    chol = np.zeros((*group["weights"].shape, n_features, n_features))
-    for k in range(n_components):
-        chol[:, :, k][..., *lower] = group[f"factor_{k}"].to_numpy()
-    draws = Draws(
-        group["weights"].to_numpy(), group["means"].to_numpy(), chol @ chol.swapaxes(-1, -2)
-    )
-    pivot = bg.Parameters(start.weights_, start.means_, start.covariances_)
-    return tuple(draws.reorder(match(*draws, pivot).permutation)), True
+    program = rivals.numpyro if rival == "numpyro" else rivals.pymc
+    return program(x, n_components, settings), True
 
 
-def worker(problem: str, engine: str, began: str) -> None:
+def worker(problem: str, engine: str, settings: str, began: str) -> None:
     warnings.simplefilter("ignore")
     data, n_components = PROBLEMS[problem]
-    x = rows_of(data)
-    if engine == "by hand":
-        draws, converged = by_hand(x, n_components)
-    else:
-        draws, converged = ours(x, n_components, engine)
+    program = theirs if engine in RIVALS else ours
+    draws, converged = program(rows_of(data), n_components, engine, json.loads(settings))
     spent = time.time() - float(began)
     print(json.dumps({"seconds": spent, "ess": least_ess(*draws), "converged": converged}))
 
 
-def run(problem: str, engine: str, environment: dict) -> dict:
+def run(problem: str, engine: str, settings: dict, environment: dict) -> dict:
+    arguments = ["--worker", problem, engine, json.dumps(settings), str(time.time())]
     try:
         done = subprocess.run(
-            [sys.executable, __file__, "--worker", problem, engine, str(time.time())],
+            [sys.executable, __file__, *arguments],
             capture_output=True,
             text=True,
             timeout=LIMIT,
@@ -152,47 +114,59 @@ def run(problem: str, engine: str, environment: dict) -> dict:
     except subprocess.TimeoutExpired:
         return {}
     if done.returncode:
-        print(done.stderr[-500:], file=sys.stderr)
-        return {}
+        sys.exit(f"{engine} on {problem} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def caches(folder: str, cold: bool) -> dict:
+    """The environment of a run: with caches in this folder if they are to be empty."""
+    environment = dict(os.environ) | {"JAX_COMPILATION_CACHE_DIR": folder}
+    # An environment that forbids Python's own cache would have every run compile every import.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    if cold:
+        environment |= {
+            "NUMBA_CACHE_DIR": folder,
+            "PYTENSOR_FLAGS": f"base_compiledir={folder}",
+        }
+    else:
+        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return environment
+
+
+def measure(problem: str, engine: str, cold: bool) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = caches(folder, cold)
+        if not cold:
+            run(problem, engine, SHORT, environment)
+        return run(problem, engine, SETTINGS, environment)
+
+
 def main(names: list[str], cold: bool) -> None:
-    print(
-        f"{'problem':22} {'engine':8} {'seconds':>8} {'ESS':>7} {'ESS/s':>8} {'against hand':>13}"
-    )
+    print(f"{'problem':20} {'engine':13} {'seconds':>8} {'ESS':>6} {'ESS/s':>8}", end="")
+    print("".join(f"{f'against {rival}':>24}" for rival in RIVALS))
     for problem in names:
-        rows = {}
-        for engine in ENGINES[::-1]:
+        rows: dict[str, dict] = {}
+        for engine in (*RIVALS, *ENGINES):
             if problem.startswith(GIBBS_ONLY) and engine != "gibbs":
                 continue
-            with tempfile.TemporaryDirectory() as empty:
-                environment = dict(os.environ)
-                if cold:
-                    environment |= {
-                        "NUMBA_CACHE_DIR": empty,
-                        "PYTENSOR_FLAGS": f"base_compiledir={empty}",
-                    }
-                    found = run(problem, engine, environment)
-                elif found := run(problem, engine, environment):  # the first fills the caches
-                    found = run(problem, engine, environment)
-            rows[engine] = found
+            found = rows[engine] = measure(problem, engine, cold)
+            print(f"{problem:20} {engine:13} ", end="")
             if not found:
-                print(f"{problem:22} {engine:8} not within {LIMIT} s", flush=True)
+                print(f"not within {LIMIT} s", flush=True)
                 continue
             rate = found["ess"] / found["seconds"]
-            hand = rows.get("by hand") or {}
-            ratio = ""
-            if hand and engine != "by hand":
-                faster = hand["seconds"] / found["seconds"]
-                denser = rate / (hand["ess"] / hand["seconds"])
-                ratio = f"{faster:5.1f} {denser:7.1f}"
-            note = "" if found["converged"] else "  not converged"
-            print(
-                f"{problem:22} {engine:8} {found['seconds']:8.1f} {found['ess']:7.0f} {rate:8.1f} "
-                f"{ratio:>13}{note}",
-                flush=True,
-            )
+            print(f"{found['seconds']:8.1f} {found['ess']:6.0f} {rate:8.1f}", end="")
+            for rival in RIVALS if engine in ENGINES else ():
+                print(f"{ratios(found, rows.get(rival)):>24}", end="")
+            print("" if found["converged"] else "  not converged", flush=True)
+
+
+def ratios(found: dict, rival: dict | None) -> str:
+    """Their time over ours, and our effective draws per second over theirs."""
+    if not rival:
+        return "-"
+    faster = rival["seconds"] / found["seconds"]
+    return f"{faster:.1f} {faster * found['ess'] / rival['ess']:8.1f}"
 
 
 if __name__ == "__main__":
