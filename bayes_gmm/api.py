@@ -521,7 +521,9 @@ def sample(
         "gibbs": labels and parameters in turn, one pass over the rows a sweep. "nuts": NUTS on a
         gradient written by hand. Both need the conjugate `Prior`. "pymc": NUTS on `pymc_model`,
         for any prior. "auto": gibbs where the prior is conjugate, thinned by as much as the overlap
-        of the components asks for, nuts where they are all but indistinguishable; else pymc.
+        of the components asks for, nuts where they are all but indistinguishable; else pymc. Gibbs
+        chains that `diagnose` would call too short are made longer, if that takes seconds: the
+        draws are as many, and further apart.
     draws, tune : int
         Draws kept per chain, and draws made before them.
     chains : int
@@ -567,6 +569,7 @@ def sample(
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.covariance import UNCONSTRAINED
+    from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
@@ -584,7 +587,7 @@ def sample(
         seed=seed,
     )
     choice = engines.choose(engine, observations, found.parameters, chosen)
-    sampled = engines.run(
+    for sampled in engines.run(
         choice,
         observations,
         chosen,
@@ -594,18 +597,20 @@ def sample(
         cores=cores,
         seed=seed,
         progressbar=progressbar,
-    )
-    result = posterior_tree(
-        sampled,
-        found.parameters,
-        observations,
-        chosen,
-        engine=choice.engine,
-        sampler=engines.SAMPLERS[choice.engine],
-        thin=choice.thin,
-        seed=seed,
-        tune=tune,
-    )
+    ):
+        result = posterior_tree(
+            sampled,
+            found.parameters,
+            observations,
+            chosen,
+            engine=choice.engine,
+            sampler=engines.SAMPLERS[choice.engine],
+            thin=sampled.attrs.get("thin", 1),
+            seed=seed,
+            tune=tune,
+        )
+        if long_enough(result):
+            break
     if result.attrs["partial"]:
         warnings.warn(
             f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "

@@ -199,6 +199,19 @@ def test_gibbs_is_thinned_by_as_much_as_its_draws_depend_on_each_other(monkeypat
     assert thins[-1] > 2
 
 
+def test_chains_that_are_too_short_are_made_longer(monkeypatch):
+    x = bg.datasets.load("iris").select_dtypes("number")
+    settings = {"draws": 400, "tune": 100, "chains": 2, "seed": 1, "progressbar": False}
+    monkeypatch.setattr(gibbs, "LONGEST", 0)
+    short = bg.sample(x, 3, **settings)
+    assert not bg.diagnose(short).converged
+    monkeypatch.undo()
+    longer = bg.sample(x, 3, **settings)
+    assert bg.diagnose(longer).converged
+    assert longer.attrs["thin"] > short.attrs["thin"]
+    assert longer["posterior"].sizes == short["posterior"].sizes
+
+
 @pytest.mark.parametrize("engine", ["nuts", "gibbs"])
 def test_an_engine_that_needs_the_conjugate_prior_says_so(engine):
     prior = bg.IndependentPrior.default(FAITHFUL.to_numpy(), 2)

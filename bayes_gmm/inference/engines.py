@@ -14,10 +14,11 @@ beyond, components are all but indistinguishable, and NUTS, which follows the ri
 So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
 tau is beyond `MOST_SWEEPS`; and PyMC where the prior is not conjugate. Where there are few rows
 sweeps cost next to nothing, and each draw has more of them: the posterior of few rows often has
-modes side by side, and the rate near one says nothing of the way to the next.
+modes side by side, and the rate near one says nothing of the way to the next. Whoever is given the
+draws may find them too few still, and ask for longer chains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,8 +131,8 @@ def run(
     prior: Prior | Any,
     starts: Sequence[Parameters],
     **settings: Any,
-) -> xr.DataTree:
-    """Draw from the posterior.
+) -> Iterator[xr.DataTree]:
+    """Draw from the posterior; then from longer chains, where the engine can go on with them.
 
     Parameters
     ----------
@@ -143,21 +144,22 @@ def run(
     **settings : object
         draws, tune, cores, seed, progressbar.
 
-    Returns
-    -------
+    Yields
+    ------
     xarray.DataTree
         Groups posterior and sample_stats, the components as the sampler met them.
     """
     if choice.engine == "gibbs":
         from bayes_gmm.inference import gibbs
 
-        return gibbs.sample(observations, prior, starts, thin=choice.thin, **settings)
-    if choice.engine == "nuts":
+        yield from gibbs.longer_runs(observations, prior, starts, thin=choice.thin, **settings)
+    elif choice.engine == "nuts":
         from bayes_gmm.inference import nuts
 
-        return nuts.sample(observations, prior, starts, **settings)
-    from bayes_gmm.inference import sampling
-    from bayes_gmm.inference.pymc_model import pymc_model
+        yield nuts.sample(observations, prior, starts, **settings)
+    else:
+        from bayes_gmm.inference import sampling
+        from bayes_gmm.inference.pymc_model import pymc_model
 
-    model = pymc_model(observations, prior, n_components=starts[0].n_components)
-    return sampling.sample(model, starts, **settings)
+        model = pymc_model(observations, prior, n_components=starts[0].n_components)
+        yield sampling.sample(model, starts, **settings)

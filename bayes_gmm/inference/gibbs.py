@@ -8,7 +8,7 @@ the first draw only let the start be forgotten. A chain works in the coordinates
 (x - origin) / scale, and its draws depend on the seed and its place among the chains alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from os import cpu_count
 
@@ -27,6 +27,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
+LONGEST = 3e10  # operations of all chains, up to which a run may be made longer unasked
 
 
 def sample(
@@ -68,8 +69,8 @@ def sample(
         covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
         log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
         rows that took each label given the draw. All in the user's units, components named as
-        they came. Attribute partial is 1 if the run was interrupted: then all chains are cut to
-        the shortest.
+        they came. Attribute thin is as given; partial is 1 if the run was interrupted: then all
+        chains are cut to the shortest.
 
     Raises
     ------
@@ -81,6 +82,42 @@ def sample(
     References
     ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
+    """
+    runs = longer_runs(
+        observations,
+        prior,
+        starts,
+        draws=draws,
+        tune=tune,
+        cores=cores,
+        seed=seed,
+        progressbar=progressbar,
+        thin=thin,
+    )
+    return next(runs)
+
+
+def longer_runs(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    progressbar: bool,
+    thin: int,
+) -> Iterator[xr.DataTree]:
+    """Draw as `sample` does; then go on, each time to chains twice as long, until told to stop.
+
+    A longer run has as many draws, twice as far apart, and is what `sample` gives with a `thin`
+    twice as large. It ends by itself before it takes more than `LONGEST` operations, or when it is
+    interrupted.
+
+    Yields
+    ------
+    xarray.DataTree
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features
@@ -103,15 +140,24 @@ def sample(
     ]
     work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
     slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
-    n_draws = len(chains) * (tune + draws)
-    one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
-    with one_blas_thread, progress(n_draws, "draws", shown=progressbar) as done:
-        interrupted = run(chains, slab, cores or cpu_count() or 1, done)
-    n_kept = min(chain.n_draws for chain in chains)
-    if n_kept == 0:
-        raise KeyboardInterrupt
-    kept = Record(*(field[:, :n_kept] for field in records))
-    return _tree(kept, observations, partial=interrupted)
+    what, interrupted = "draws", False
+    while not interrupted:
+        one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
+        n_draws = sum(chain.n_left for chain in chains)
+        with one_blas_thread, progress(n_draws, what, shown=progressbar) as done:
+            interrupted = run(chains, slab, cores or cpu_count() or 1, done)
+        n_kept = min(chain.n_draws for chain in chains)
+        if n_kept == 0:
+            raise KeyboardInterrupt
+        # Copies, since a longer run writes over them.
+        kept = Record(*(field[:, :n_kept].copy() for field in records))
+        yield _tree(kept, observations, partial=interrupted, thin=thin)
+        thin *= 2
+        if len(chains) * (tune + thin * draws) * work > LONGEST:
+            return
+        what = "draws of longer chains"
+        for chain in chains:
+            chain.thin_out()
 
 
 def _check(
@@ -144,7 +190,7 @@ def _check(
             )
 
 
-def _tree(record: Record, observations: Observations, *, partial: bool) -> xr.DataTree:
+def _tree(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
     """Label draws (chain, draw, ...) in the user's units."""
     origin, scale = observations.origin, observations.scale
     leading, features = ("chain", "draw"), list(observations.feature_names)
@@ -171,7 +217,7 @@ def _tree(record: Record, observations: Observations, *, partial: bool) -> xr.Da
     )
     return xr.DataTree.from_dict(
         {
-            "/": xr.Dataset(attrs={"partial": int(partial)}),
+            "/": xr.Dataset(attrs={"partial": int(partial), "thin": thin}),
             "/posterior": posterior,
             "/sample_stats": stats,
         }

@@ -88,6 +88,19 @@ class Chain:
         """Whether every draw has been made."""
         return self._sweep == self.n_sweeps
 
+    @property
+    def n_left(self) -> int:
+        """Draws that it will make still."""
+        return self._tune + len(self._record.weights) - self.n_made
+
+    def thin_out(self) -> None:
+        """Keep every second draw and make room for as many more, as if it had always done so."""
+        kept = len(self._record.weights) // 2
+        for field in self._record:
+            field[:kept] = field[1 : 2 * kept : 2]
+        self._thin *= 2
+        self.n_sweeps = self._tune + self._thin * len(self._record.weights) + 1
+
     def advance(self, n_sweeps: int, stop: threading.Event) -> None:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
@@ -166,7 +179,7 @@ def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], No
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(cores, len(chains)), thread_name_prefix="gibbs")
-    shown, interrupted = 0, False
+    shown, interrupted = sum(chain.n_made for chain in chains), False
     try:
         # The pool takes slabs in the order in which they come, so that chains take turns.
         waiting = {pool.submit(chain.advance, slab, stop): chain for chain in chains}

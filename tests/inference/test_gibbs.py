@@ -87,6 +87,26 @@ def scores_of(problem, n_draws):
     return worst(z_scores(found, exact)), worst(z_scores(counted, exact))
 
 
+@pytest.mark.parametrize(("n_rows", "draws"), [(150, 21), (1200, 8)])
+def test_a_longer_run_is_one_with_twice_the_thinning(monkeypatch, n_rows, draws):
+    monkeypatch.setattr(gibbs_chain, "BLOCK_ROWS", 1024)  # the larger case comes in two blocks
+    case = Case(n_rows)
+    options = {**OPTIONS, "draws": draws}
+    runs = gibbs.longer_runs(Observations.of(case.x), case.prior, case.starts, thin=1, **options)
+    for _, thin in zip(range(3), (1, 2, 4), strict=True):
+        longer = next(runs)
+        assert longer.attrs["thin"] == thin
+        assert_same_draws(longer, case.sample(thin=thin, draws=draws))
+
+
+def test_a_run_is_not_made_longer_than_it_may_take(case, monkeypatch):
+    monkeypatch.setattr(gibbs, "LONGEST", 2e7)
+    options = {**OPTIONS, "draws": 100}
+    runs = gibbs.longer_runs(Observations.of(case.x), case.prior, case.starts, thin=1, **options)
+    # 2 chains x (5 + 100 thin) sweeps x 3 components x about 2600 operations
+    assert [run.attrs["thin"] for run in runs] == [1, 2, 4, 8]
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_the_posterior_is_the_sum_over_all_labellings(name):
     for score, what in scores_of(PROBLEMS[name], 20_000):

@@ -1,0 +1,26 @@
+"""Whether chains are long enough for a verdict: what is asked of a sampler that can go on."""
+
+import xarray as xr
+
+from bayes_gmm.results.convergence import convergence
+from bayes_gmm.results.convergence_rules import ESS_PER_CHAIN, shortage
+from bayes_gmm.results.draws import invariants
+
+
+def long_enough(posterior: xr.DataTree) -> bool:
+    """Whether `diagnose` would not call the chains too short.
+
+    Parameters
+    ----------
+    posterior : DataTree
+        A result of `sample`.
+
+    Returns
+    -------
+    bool
+        True as well where so few draws are kept that they would be too few however far apart.
+    """
+    names, values = invariants(posterior)
+    if values.shape[1] < 2 * ESS_PER_CHAIN:
+        return True
+    return not shortage(("short_chains", "convergence", ""), names, values, convergence(values))
