@@ -19,15 +19,11 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
-    from bayes_gmm.api import (
-        fit,
-        parameters,
-        pymc_model,
-        sample,
-        select,
-        simulate,
-        standard_errors,
-    )
+    from bayes_gmm.api.fit import fit
+    from bayes_gmm.api.posterior import pymc_model, sample
+    from bayes_gmm.api.select import select
+    from bayes_gmm.api.simulate import simulate
+    from bayes_gmm.api.standard_errors import parameters, standard_errors
     from bayes_gmm.inference.gibbs_step import GibbsStep
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
@@ -86,10 +82,6 @@ __all__ = [
 
 # Where the names live whose modules import NumPy, SciPy or more: "module" or "module:name".
 _LATER = {
-    **dict.fromkeys(
-        ("fit", "parameters", "pymc_model", "sample", "select", "simulate", "standard_errors"),
-        "bayes_gmm.api",
-    ),
     **dict.fromkeys(("HierarchicalPrior", "IndependentPrior"), "bayes_gmm.model.prior_families"),
     "GibbsStep": "bayes_gmm.inference.gibbs_step",
     "Parameters": "bayes_gmm.model.parameters",
@@ -99,16 +91,23 @@ _LATER = {
     "co_clustering": "bayes_gmm.results.coclustering",
     "compare": "bayes_gmm.results.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
+    "fit": "bayes_gmm.api.fit",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
+    "parameters": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.partition",
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
+    "pymc_model": "bayes_gmm.api.posterior",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.results.report:write_report",
+    "sample": "bayes_gmm.api.posterior",
     "sample_labels": "bayes_gmm.results.label_draws",
     "save": "bayes_gmm.results.archive",
+    "select": "bayes_gmm.api.select",
     "sensitivity": "bayes_gmm.results.sensitivity",
+    "simulate": "bayes_gmm.api.simulate",
+    "standard_errors": "bayes_gmm.api.standard_errors",
 }
 
 

@@ -105,6 +105,24 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
             held = 0
 
 
+def every(values: "np.ndarray | Stream", step: int) -> np.ndarray:
+    """Take rows 0, step, 2 step, ... of a table.
+
+    Parameters
+    ----------
+    values : ndarray, memmap or Stream (N, D)
+    step : int
+
+    Returns
+    -------
+    ndarray (ceil(N / step), D)
+    """
+    if isinstance(values, Stream):
+        whole = step * max(1, CHUNK_ROWS // step)  # so that each block begins with a row to take
+        return np.concatenate([block[::step] for block in values.blocks(whole)])
+    return np.asarray(values[::step])
+
+
 def _mapping(values: np.ndarray) -> mmap.mmap | None:
     """Find the mapped file under an array, if its pages can be dropped and read again."""
     base: Any = values

@@ -199,6 +199,15 @@ def test_gibbs_is_thinned_by_as_much_as_its_draws_depend_on_each_other(monkeypat
     assert thins[-1] > 2
 
 
+def test_a_part_of_many_rows_tells_how_slowly_gibbs_forgets(monkeypatch):
+    observations, prior, theta = estimated(mixed(4.0, 20_000))
+    whole = engines.sweeps_per_draw(observations, theta, prior)
+    monkeypatch.setattr(engines, "MOST_ROWS", 4_000)
+    part = engines.sweeps_per_draw(observations, theta, prior)
+    assert part != whole
+    assert part == pytest.approx(whole, rel=0.2)
+
+
 def test_chains_that_are_too_short_are_made_longer(monkeypatch):
     x = bg.datasets.load("iris").select_dtypes("number")
     settings = {"draws": 400, "tune": 100, "chains": 2, "seed": 1, "progressbar": False}

@@ -10,7 +10,7 @@ import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 
-REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+REFERENCE = Path(__file__).parent / "reference"
 QUICK = {"n_starts": 10, "progressbar": False, "seed": 0}
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayes_gmm as bg
 from bayes_gmm import streams
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.streams import Stream, blocks
+from bayes_gmm.streams import Stream, blocks, every
 
 N, D = 3001, 3
 
@@ -65,6 +66,14 @@ def test_a_stream_is_cut_like_an_array(size, rows):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("step", [1, 3, 500, 2 * N])
+def test_every_so_many_rows_are_the_same_ones(step, rows, monkeypatch):
+    monkeypatch.setattr(streams, "CHUNK_ROWS", 1000)
+    stream = Stream(lambda: iter(np.array_split(rows, 7)), N, D)
+    for values in (rows, stream):
+        np.testing.assert_array_equal(every(values, step), rows[::step])
+
+
 def test_a_stream_that_changes_is_noticed(rows):
     length = [N]
 
@@ -107,9 +116,46 @@ def test_a_text_column_in_a_file_is_named(tmp_path):
         bg.fit(path, 3)
 
 
-def test_a_posterior_needs_the_rows_in_memory(rows):
+@pytest.fixture(scope="module")
+def posteriors(rows):
+    """Of a stream and of an array."""
+    settings = {"draws": 250, "tune": 50, "chains": 2, "seed": 1, "progressbar": False}
+    return bg.sample(Again(rows), 2, **settings), bg.sample(rows, 2, **settings)
+
+
+def test_a_posterior_is_the_same_however_the_rows_are_kept(posteriors):
+    streamed, whole = posteriors
+    assert "observed_data" in whole.children
+    assert "observed_data" not in streamed.children
+    for group in ("posterior", "sample_stats", "invariants", "point_estimate"):
+        xr.testing.assert_identical(streamed[group].to_dataset(), whole[group].to_dataset())
+
+
+def test_a_posterior_without_its_rows_is_judged_compared_and_asked(posteriors, rows, tmp_path):
+    streamed, whole = posteriors
+    assert bg.diagnose(streamed).verdict == bg.diagnose(whole).verdict
+    found = bg.compare(bg.fit(Again(rows), 2, seed=1), streamed).dataset
+    xr.testing.assert_allclose(found, bg.compare(bg.fit(rows, 2, seed=1), whole).dataset)
+    asked = bg.predict(streamed, rows[:5])
+    xr.testing.assert_identical(asked, bg.predict(whole, rows[:5]))
+    checked = [bg.check(*of, draws=20, seed=1).dataset for of in ((streamed, rows), (whole,))]
+    xr.testing.assert_identical(*checked)
+    assert bg.report([streamed], tmp_path / "report.html").exists()
+    for needs_rows in (bg.loo, bg.partition, bg.check):
+        with pytest.raises(InputError, match="X is needed"):
+            needs_rows(streamed)
+    with pytest.raises(InputError, match="keeps no copy of its 3,001 rows"):
+        bg.relabel(streamed, "stephens")
+    with pytest.raises(InputError, match="fitted to other data"):
+        bg.compare(bg.fit(Again(rows[:-1]), 2, seed=1), streamed)
+
+
+@pytest.mark.parametrize("options", [{"engine": "nuts"}, {"engine": "pymc"}, {"prior": None}])
+def test_only_gibbs_reads_blocks(rows, options):
+    if "prior" in options:
+        options = {"prior": bg.IndependentPrior.default(rows, 2)}
     with pytest.raises(InputError, match="all rows in memory"):
-        bg.sample(lambda: iter([rows]), 2)
+        bg.sample(Again(rows), 2, **options)
 
 
 def test_pages_of_a_mapped_file_are_handed_back_but_not_those_of_a_private_copy(

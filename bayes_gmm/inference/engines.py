@@ -12,13 +12,15 @@ measurements over N = 272 to 100,000, D = 1 to 8 and K = 2 to 5 Gibbs gave more 
 second up to tau of about 100, and where several modes overlap it moved between them more freely;
 beyond, components are all but indistinguishable, and NUTS, which follows the ridge, was ahead.
 So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
-tau is beyond `MOST_SWEEPS`; and PyMC where the prior is not conjugate. Where there are few rows
-sweeps cost next to nothing, and each draw has more of them: the posterior of few rows often has
-modes side by side, and the rate near one says nothing of the way to the next. Whoever is given the
-draws may find them too few still, and ask for longer chains.
+tau is beyond `MOST_SWEEPS` and the rows are in memory, where NUTS needs them; and PyMC where the
+prior is not conjugate. Where there are few rows sweeps cost next to nothing, and each draw has more
+of them: the posterior of few rows often has modes side by side, and the rate near one says nothing
+of the way to the next. Whoever is given the draws may find them too few still, and ask for longer
+chains.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +35,13 @@ from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.uncertainty import Uncertainty
+from bayes_gmm.streams import Stream, every
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
 MOST_SWEEPS = 100
 CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate
+MOST_ROWS = 100_000  # of more, the rate is estimated from a part
 PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
 
 
@@ -70,6 +74,21 @@ def check(engine: Any, prior: Any) -> None:
         )
 
 
+def reads_blocks(engine: str, prior: Any) -> bool:
+    """Whether the engine reads the rows block by block, so that they need not be in memory.
+
+    Parameters
+    ----------
+    engine : str
+    prior : Prior or another prior
+
+    Returns
+    -------
+    bool
+    """
+    return engine in ("auto", "gibbs") and isinstance(prior, Prior)
+
+
 def choose(engine: str, observations: Observations, at: Parameters, prior: Prior | Any) -> Choice:
     """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
 
@@ -96,7 +115,8 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     if engine == "nuts":
         return Choice("nuts")
     sweeps = sweeps_per_draw(observations, at, prior)
-    if engine == "auto" and sweeps > MOST_SWEEPS:
+    in_memory = not isinstance(observations.values, Stream)
+    if engine == "auto" and sweeps > MOST_SWEEPS and in_memory:
         return Choice("nuts")
     needed = int(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW))
     return Choice("gibbs", max(needed, CHEAP_ROWS // observations.n_rows))
@@ -120,9 +140,23 @@ def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) ->
         Infinite where the posterior is flat at the mode.
     """
     chart = Chart.at(at, UNCONSTRAINED)
-    curvature = Curvature.of(chart, score_products(observations, chart), prior)
+    some = _not_too_many(observations)
+    curvature = Curvature.of(chart, score_products(some, chart), prior)
     share = Uncertainty.of(curvature).shares[0]
     return float((2 - share) / share) if share > 0 else np.inf
+
+
+def _not_too_many(observations: Observations) -> Observations:
+    """Take rows that are evenly spaced, as many as the share of information takes to be estimated.
+
+    With so many the prior weighs next to nothing.
+    """
+    step = -(-observations.n_rows // MOST_ROWS)
+    if step == 1:
+        return observations
+    weights = None if observations.weights is None else observations.weights[::step]
+    rows = every(observations.values, step)
+    return replace(observations, values=rows, weights=weights, row_labels=None)
 
 
 def run(

@@ -21,7 +21,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.pymc_priors import MixtureVariables
+from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.kernels.labels import loop
@@ -42,8 +42,9 @@ class GibbsStep(BlockedStep):
         The weights (K,), means (K, D) and covariances (K, D, D) of the mixture, in any order; by
         default the free variables of these names, which `pymc_model` makes.
     model : pymc.Model, optional
-        A model made by `pymc_model` with a conjugate `Prior`, or a larger one around it. By
-        default the one whose context this is called in. The rows are those that it holds now.
+        A model made by `pymc_model` with a conjugate `Prior`, or with a function that returns
+        fields of one, or a larger model around it. By default the one whose context this is called
+        in. The rows are those that it holds now.
     rng : numpy.random.Generator or int, optional
         `pymc.sample` replaces it for every chain.
     **options : object
@@ -61,8 +62,10 @@ class GibbsStep(BlockedStep):
     >>> from bayes_gmm.data import Observations
     >>> from bayes_gmm.inference.pymc_model import pymc_model
     >>> x = np.array([[0.0], [0.2], [4.0], [4.1]])
-    >>> with pymc_model(Observations.of(x), Prior.default(x, 2)):
-    ...     other = pm.Normal("other")  # NUTS takes this one
+    >>> def unknown_size():
+    ...     size = pm.LogNormal("size")  # NUTS takes this one
+    ...     return {"scale": size * np.eye(1)}
+    >>> with pymc_model(Observations.of(x), unknown_size, n_components=2):
     ...     step = GibbsStep()
     >>> [variable.name for variable in step.vars]
     ['weights_simplex__', 'means_standardized__', 'covariances_bartlett__']
@@ -168,7 +171,8 @@ def _variables(model: pm.Model, chosen: Sequence[TensorVariable] | None) -> Mixt
         if not set(names) <= {variable.name for variable in model.free_RVs}:
             raise InputError(
                 "the model has no free variables weights, means and covariances; build it by "
-                "pymc_model with a conjugate Prior, or pass the three variables"
+                "pymc_model with a conjugate Prior, or with a function that returns fields of one, "
+                "or pass the three variables"
             )
         chosen = [model[name] for name in names]
     by_ndim = {variable.ndim: variable for variable in chosen if variable in model.free_RVs}

@@ -14,13 +14,14 @@ import pymc as pm
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.pymc_distributions import (
     mixture_draws,
     mixture_log_density,
     normal_draws,
     normal_log_density,
 )
-from bayes_gmm.inference.pymc_priors import AnyPrior, MixtureVariables, variables
+from bayes_gmm.inference.pymc_priors import AnyPrior, variables
 
 LIKELIHOODS = ("fused", "mixture")
 
@@ -40,7 +41,10 @@ def pymc_model(
     prior : Prior, IndependentPrior, HierarchicalPrior or callable
         In the user's units. A callable takes no arguments, is called inside the model, where the
         dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D) and
-        lower Cholesky factors (K, D, D) built from PyMC distributions.
+        lower Cholesky factors (K, D, D) built from PyMC distributions. Or it returns a dict with
+        fields of `Prior`, of which any may be a variable, such as {"scale": size * psi}: a prior
+        that is conjugate given these variables. Fields that it leaves out are those of
+        `Prior.default`.
     likelihood : str
         "fused", the whole mixture as one operation whose value and gradient come from one pass
         over the rows; or "mixture", `pymc.Mixture` over a batch of normal distributions, the same

@@ -3,33 +3,32 @@ r"""The prior of the model as PyMC variables, one function for each kind of prio
 Each adds `weights`, `means` and `covariances` to the model around it. Of the families in
 `bayes_gmm.model` all three are free variables, sampled in the coordinates of
 `pymc_coordinates.py`. A function of the user's may build them of whatever variables it likes;
-there they are what it returned, and the free variables are its own.
+there they are what it returned, and the free variables are its own. Or it returns fields of a
+`Prior` that are variables, so that the prior is conjugate given these.
 """
 
 import warnings
-from collections.abc import Callable
 from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor
 import pytensor.tensor as pt
-from pytensor.compile.mode import Mode
 from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.pymc_conjugate import (
+    DIMS,
+    ConjugateFields,
+    MixtureVariables,
+    conjugate,
+    whiteners,
+)
 from bayes_gmm.inference.pymc_coordinates import (
     BartlettCoordinates,
     JointBartlettCoordinates,
     Standardized,
-)
-from bayes_gmm.inference.pymc_distributions import (
-    inverse_wishart_draws,
-    inverse_wishart_log_density,
-    mean_draws,
-    mean_log_density,
 )
 from bayes_gmm.inference.pymc_families import (
     hierarchical_draws,
@@ -37,28 +36,12 @@ from bayes_gmm.inference.pymc_families import (
     independent_draws,
     independent_log_density,
 )
-from bayes_gmm.inference.pytensor_op import covariance_of_factor
-from bayes_gmm.model.normal import cholesky, inverse_factors
+from bayes_gmm.inference.pymc_functions import PriorFunction, of_function
 from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
 
-DIMS = {
-    "weights": ("cluster",),
-    "means": ("cluster", "feature"),
-    "covariances": ("cluster", "feature", "feature_bis"),
-}
-# What a function returns: weights, means and lower Cholesky factors of the covariances.
-PriorFunction = Callable[[], tuple[TensorVariable, TensorVariable, TensorVariable]]
 AnyPrior = Prior | PriorFamily | PriorFunction
-
-
-class MixtureVariables(NamedTuple):
-    """The parameters of the mixture in a PyMC model."""
-
-    weights: TensorVariable
-    means: TensorVariable
-    covariances: TensorVariable
 
 
 @singledispatch
@@ -84,41 +67,17 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
     if not callable(prior):
         raise InputError(
             "prior must be a Prior, an IndependentPrior, a HierarchicalPrior, or a function that "
-            f"returns weights, means and Cholesky factors; got {prior!r}"
+            "returns weights, means and Cholesky factors, or fields of a Prior by their names; "
+            f"got {prior!r}"
         )
-    return _of_function(prior, observations, n_components)
+    return of_function(prior, observations, n_components)
 
 
 @variables.register
 def _conjugate(prior: Prior, observations: Observations, n_components: int) -> MixtureVariables:
     prior.require_proper()
-    weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
-    covariances = pm.CustomDist(
-        "covariances",
-        prior.degrees_of_freedom,
-        prior.scale,
-        logp=inverse_wishart_log_density,
-        dist=inverse_wishart_draws,
-        signature="(),(d,d)->(d,d)",
-        class_name="InverseWishart",
-        support_point=lambda rv, size, nu, psi: psi / nu[:, None, None],
-        transform=BartlettCoordinates(_whiteners(prior.scale)),
-        dims=DIMS["covariances"],
-    )
-    means = pm.CustomDist(
-        "means",
-        prior.mean,
-        prior.mean_precision,
-        covariances,
-        logp=mean_log_density,
-        dist=mean_draws,
-        signature="(d),(),(d,d)->(d)",
-        class_name="MvNormal",
-        support_point=lambda rv, size, mean, *_: mean,
-        transform=Standardized(observations.origin, observations.scale),
-        dims=DIMS["means"],
-    )
-    return MixtureVariables(weights, means, covariances)
+    own = ConjugateFields(*(getattr(prior, name) for name in ConjugateFields._fields))
+    return conjugate(own, prior.scale, observations)
 
 
 @variables.register
@@ -136,7 +95,7 @@ def _independent(
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
         support_point=lambda rv, size, *_: pt.as_tensor(typical),
-        transform=BartlettCoordinates(_whiteners(typical)),
+        transform=BartlettCoordinates(whiteners(typical)),
         dims=DIMS["covariances"],
     )
     return _with_normal_means(prior, observations, covariances)
@@ -158,7 +117,7 @@ def _hierarchical(
         signature="(k),(),(d,d)->(k,d,d)",
         class_name="HierarchicalInverseWishart",
         support_point=lambda rv, size, *_: pt.as_tensor(typical),
-        transform=JointBartlettCoordinates(_whiteners(typical)),
+        transform=JointBartlettCoordinates(whiteners(typical)),
         dims=DIMS["covariances"],
     )
     return _with_normal_means(prior, observations, covariances)
@@ -178,60 +137,8 @@ def _with_normal_means(
     return MixtureVariables(weights, means, covariances)
 
 
-def _of_function(
-    prior: PriorFunction, observations: Observations, n_components: int
-) -> MixtureVariables:
-    """Call the user's function, check what comes, and give the parts their names and dims."""
-    returned = prior()
-    expected = "a tuple of weights (K,), means (K, D) and Cholesky factors (K, D, D)"
-    if not isinstance(returned, tuple | list) or len(returned) != 3:
-        raise InputError(f"prior() must return {expected}; got {type(returned).__name__}")
-    # PyTensor keeps numbers like 0.5 in single precision.
-    weights, means, choleskys = (pt.as_tensor_variable(part).astype("float64") for part in returned)
-    n_features = observations.n_features
-    sizes = (n_components,), (n_components, n_features), (n_components, n_features, n_features)
-    names = "weights", "means", "Cholesky factors"
-    for name, part, size in zip(names, (weights, means, choleskys), sizes, strict=True):
-        shape = _shape(part)
-        if shape != size:
-            raise InputError(f"prior() returned {name} of shape {shape}; they must be {size}")
-    covariances = covariance_of_factor(choleskys)
-    return MixtureVariables(
-        _named("weights", weights), _named("means", means), _named("covariances", covariances)
-    )
-
-
-def _named(name: str, variable: TensorVariable) -> TensorVariable:
-    """Return the variable of the model with this name, made from the given one if need be."""
-    model = pm.modelcontext(None)
-    if name not in model.named_vars:
-        return pm.Deterministic(name, variable, dims=DIMS[name])
-    if model.named_vars[name] is not variable:
-        raise InputError(
-            f"prior() has a variable {name!r} that is not the {name} that it returned; "
-            "call it something else"
-        )
-    model.named_vars_to_dims.setdefault(name, DIMS[name])
-    return variable
-
-
-def _shape(variable: TensorVariable) -> tuple[int, ...]:
-    """Shape of a symbolic variable, as numbers."""
-    known = variable.type.shape
-    if None not in known:
-        return known
-    # Compiled for Python, which takes milliseconds where numba takes seconds.
-    mode = Mode(linker="py", optimizer="fast_compile")
-    with pytensor.config.change_flags(cxx=""):
-        return tuple(int(size) for size in variable.shape.eval(mode=mode))
-
-
 def _typical(prior: PriorFamily) -> np.ndarray:
     return np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
-
-
-def _whiteners(scale: np.ndarray) -> np.ndarray:
-    return inverse_factors(np.stack([cholesky(matrix, "scale") for matrix in scale]))
 
 
 def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:

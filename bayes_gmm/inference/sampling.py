@@ -7,6 +7,7 @@ the run in whichever is nearest.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import nutpie
@@ -85,13 +86,14 @@ def sample(
             models.append(replace(compiled, initial_point_func=_always(point)))
         chains = run(models, seeds, draws=draws, tune=tune, cores=cores, progressbar=progressbar)
     in_free_coordinates = set(compiled.reparameterized_names or ())
-    features = model.coords["feature"]
-    return chains.tree(
-        {name: draw for name, draw in chains.draws.items() if name not in in_free_coordinates},
-        {},
-        feature=features,
-        feature_bis=features,
-    )
+    kept = {name: draw for name, draw in chains.draws.items() if name not in in_free_coordinates}
+    used = {dim for column in kept.values() for dim in column.dims}
+    coords: dict[str, Any] = {
+        dim: labels
+        for dim, labels in model.coords.items()
+        if dim in used and dim != "cluster" and labels is not None
+    }
+    return chains.tree(kept, {}, **coords)
 
 
 def initial_values(start: Parameters) -> dict[str, np.ndarray]:

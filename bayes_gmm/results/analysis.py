@@ -14,7 +14,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.results.check_result import Check
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.diagnosis import Diagnosis
-from bayes_gmm.results.draws import is_point, is_posterior, observed_rows
+from bayes_gmm.results.draws import is_point, is_posterior, n_observed
 from bayes_gmm.results.sensitivity import Sensitivity
 
 MOST_POINTWISE = 20_000_000  # rows x draws of leave-one-out, some ten seconds
@@ -120,7 +120,7 @@ def too_long_for_loo(posterior: xr.DataTree) -> str:
     str
     """
     sizes = posterior["posterior"].sizes
-    n_rows, n_draws = len(observed_rows(posterior)), sizes["chain"] * sizes["draw"]
+    n_rows, n_draws = n_observed(posterior), sizes["chain"] * sizes["draw"]
     if n_rows * n_draws <= MOST_POINTWISE:
         return ""
     return (

@@ -21,9 +21,10 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.results.check_result import Check
-from bayes_gmm.results.draws import Draws, feature_names, observed_rows, require_posterior
+from bayes_gmm.results.draws import Draws, feature_names, require_posterior
 from bayes_gmm.results.envelope import adjusted_p_values, p_values
 from bayes_gmm.results.marginals import Marginals, shape
+from bayes_gmm.results.predictive import result_rows
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -58,6 +59,7 @@ STATISTICS: dict[str, Statistic] = {
 
 def check(
     posterior: xr.DataTree,
+    X: Any = None,
     *,
     statistics: Sequence[str] | Mapping[str, Statistic] | None = None,
     draws: int = 500,
@@ -69,6 +71,8 @@ def check(
     ----------
     posterior : DataTree
         A result of `sample`.
+    X : table, optional
+        The rows, which a result of very many does not keep.
     statistics : sequence of str or mapping, optional
         Which of `STATISTICS` to compute for each feature, or own ones by name: functions of rows
         (N, D) that return one number per feature. The distance of the distribution functions, the
@@ -108,7 +112,7 @@ def check(
         raise InputError(f"draws must be at least 1; got {draws}")
     rng = np.random.default_rng(seed)
     features = feature_names(require_posterior(posterior))
-    all_rows = observed_rows(posterior)
+    all_rows, _ = result_rows(posterior, X)
     rows = _part(all_rows, rng)
     marginals = Marginals.of(rows)
 

@@ -23,6 +23,8 @@ from bayes_gmm.results.draws import (
     invariants,
     is_point,
     is_posterior,
+    keeps_rows,
+    n_observed,
     observed_rows,
     raw_draws,
     require_posterior,
@@ -81,11 +83,12 @@ def compare(
     features = feature_names(posterior)
     pivot = point_parameters(posterior)
     scalars = catalogue(pivot.n_components, features)
-    points, errors = {}, []
+    points, errors, heights = {}, [], []
     for name, result in _named(point).items():
         theta = _checked(name, result, posterior)
         order = _matching(theta, pivot)
         points[name] = theta.reorder(order)
+        heights.append(_log_likelihood(result, theta, posterior))
         errors.append(_standard_errors(result, order, scalars))
     values = flatten(*draws)
     estimates = np.stack(
@@ -95,7 +98,6 @@ def compare(
     interval = np.quantile(values, (lower, upper), axis=(0, 1))
     with np.errstate(divide="ignore", invalid="ignore"):  # a posterior of one draw has no sd
         z = (estimates - mean) / sd
-    rows = observed_rows(posterior)
     dataset = xr.Dataset(
         {
             "estimate": (("estimator", "parameter"), estimates),
@@ -110,7 +112,7 @@ def compare(
                 ("estimator", "parameter"),
                 (interval[0] <= estimates) & (estimates <= interval[1]),
             ),
-            "log_likelihood": ("estimator", [log_likelihood(p, rows) for p in points.values()]),
+            "log_likelihood": ("estimator", heights),
         },
         coords={
             "estimator": list(points),
@@ -125,7 +127,7 @@ def compare(
             "ci_prob": ci_prob,
             "n_chains": draws.n_chains,
             "n_draws": draws.n_draws,
-            "n_observations": len(rows),
+            "n_observations": n_observed(posterior),
             "n_features": pivot.n_features,
             "n_components": pivot.n_components,
             "n_parameters": _free_parameters(pivot),
@@ -134,7 +136,7 @@ def compare(
     dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
     dataset = _with_convergence(dataset, posterior, values)
     rhat = dataset["rhat"].sel(labelling="relabelled").to_numpy()
-    why_not = identify(draws, scalars, rhat, len(rows), pivot).reasons
+    why_not = identify(draws, scalars, rhat, n_observed(posterior), pivot).reasons
     return Comparison(
         dataset.assign_coords(why_not=("parameter", [why_not[s.cluster] for s in scalars]))
     )
@@ -187,12 +189,21 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
             f"point {name!r} has features {', '.join(feature_names(result))}, the posterior "
             f"{', '.join(feature_names(posterior))}: fit both to the same columns"
         )
-    if not np.array_equal(observed_rows(result), observed_rows(posterior)):
+    both_keep = keeps_rows(result) and keeps_rows(posterior)
+    same = not both_keep or np.array_equal(observed_rows(result), observed_rows(posterior))
+    if not same or n_observed(result) != n_observed(posterior):
         raise InputError(
             f"point {name!r} was fitted to other data than the posterior: fit both to the same "
             "rows, or compare bg.parameters(point)"
         )
     return theta
+
+
+def _log_likelihood(result: Any, theta: Parameters, posterior: xr.DataTree) -> float:
+    """Log-likelihood of a point estimate: as its fit has it, or by a pass over the rows."""
+    if is_point(result) and not keeps_rows(posterior):
+        return float(result["optimizer_result"]["log_likelihood"])
+    return log_likelihood(theta, observed_rows(posterior))
 
 
 def _matching(theta: Parameters, pivot: Parameters) -> np.ndarray:

@@ -58,7 +58,8 @@ class Diagnosis:
         Gravest first; also notes.
     table : pandas.DataFrame
         R-hat, ESS bulk and ESS tail of the label-free quantities and of the relabelled parameters,
-        and whether the component that a parameter belongs to is identified.
+        other variables of the model among them, and whether the component that a parameter belongs
+        to is identified.
     chains : pandas.DataFrame
         One row per chain: mean log posterior, divergences, label switches, the mode it settled in,
         and the share of the posterior mass that this mode holds among those found.

@@ -3,7 +3,8 @@
 The labels of a mixture are arbitrary, so chains whose components are numbered differently look
 divergent and may be in perfect agreement. The verdict rests on quantities that no renumbering
 changes: the log-likelihood, the log posterior, moments and the density of the mixture. Only when
-those agree is it asked whether the components have an identity.
+those agree is it asked whether the components have an identity. Whether the data ask for so many
+is asked in any case, since that takes no draws: BIC with two of them merged tells.
 
 A sample is called converged when no label-free R-hat exceeds 1.01 by more than chance explains, and
 every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
@@ -40,6 +41,7 @@ IDENTITY: tuple[Rule, ...] = (
     identification.not_told_apart,
     identification.nearly_empty,
     identification.ambiguous_labels,
+    identification.dispensable_component,
 )
 NOTES: tuple[Rule, ...] = (
     convergence.few_divergences,
@@ -88,6 +90,9 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     elif all(finding.name == "short_chains" for finding in reasons):
         # Components too many are slow, so that this may be why.
         reasons += _apply(IDENTITY, evidence)
+    else:
+        # The one thing about components that is known whatever the chains did.
+        reasons += identification.dispensable_component(evidence)
     reasons += _apply(NOTES, evidence)
     return Diagnosis(
         _verdict(evidence, reasons),

@@ -132,11 +132,32 @@ def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
 
 def feature_names(tree: xr.DataTree) -> tuple[str, ...]:
     """Read the names of the columns."""
-    return tuple(str(name) for name in tree["observed_data"]["feature"].to_numpy())
+    return tuple(str(name) for name in tree["point_estimate"]["feature"].to_numpy())
+
+
+def keeps_rows(tree: xr.DataTree) -> bool:
+    """Whether a result holds the data that it was computed from; of very many rows it does not."""
+    return "observed_data" in tree.children
+
+
+def n_observed(tree: xr.DataTree) -> int:
+    """Count the rows that a result was computed from, kept or not."""
+    return len(observed_rows(tree)) if keeps_rows(tree) else int(tree.attrs["n_observations"])
 
 
 def observed_rows(tree: xr.DataTree) -> np.ndarray:
-    """Read the data that a result was computed from, (N, D)."""
+    """Read the data that a result was computed from, (N, D).
+
+    Raises
+    ------
+    InputError
+        If the result does not keep them.
+    """
+    if not keeps_rows(tree):
+        raise InputError(
+            f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
+            "use one of a random part of them"
+        )
     return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
 
 
@@ -164,7 +185,7 @@ def require_posterior(result: object) -> xr.DataTree:
     """
     if not isinstance(result, xr.DataTree) or not is_posterior(result):
         raise InputError(f"posterior must be a result of bg.sample; got {_describe(result)}")
-    for group in ("sample_stats", "invariants", "point_estimate", "observed_data"):
+    for group in ("sample_stats", "invariants", "point_estimate"):
         if group not in result.children:
             raise InputError(f"posterior has no group {group!r}; use the whole result of bg.sample")
     return result

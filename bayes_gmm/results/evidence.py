@@ -12,16 +12,22 @@ from bayes_gmm.results.draws import (
     Draws,
     feature_names,
     invariants,
+    keeps_rows,
+    n_observed,
     observed_rows,
     permutation,
     require_posterior,
 )
+from bayes_gmm.results.emptiness import borne_out
 from bayes_gmm.results.identification import Identification, identify, largest
 from bayes_gmm.results.label_report import LabelReport
+from bayes_gmm.results.merging import Merger, best_merger
 from bayes_gmm.results.mode_mass import log_mass
+from bayes_gmm.results.other_variables import label_free, of_components
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.tree import point_parameters
 
+SAVING = 6  # of BIC, from which the evidence against a component is strong: 20 to 1 (Raftery, 1995)
 LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"
 RAW_KINDS = ("weight", "mean", "sd")
@@ -45,13 +51,19 @@ class Mode(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the rules look at; chain and draw come first in every array."""
+    """What the rules look at; chain and draw come first in every array.
+
+    Whatever else the model drew is among the label-free quantities; `others` are those of these
+    variables that belong to components, as they are named.
+    """
 
     names: list[str]
     values: np.ndarray
     label_free: Convergence
     scalars: list[Scalar]
     parameters: Convergence
+    others: list[Scalar]
+    of_others: Convergence
     draws: Draws
     permutation: np.ndarray
     diverging: np.ndarray
@@ -59,6 +71,7 @@ class Evidence(NamedTuple):
     stuck: list[int]
     modes: list[Mode]
     identification: Identification
+    merger: Merger | None
 
     @property
     def parameter_names(self) -> list[str]:
@@ -80,6 +93,12 @@ def gather(posterior: xr.DataTree) -> Evidence:
     """Collect the evidence of a posterior result."""
     draws = Draws.of(require_posterior(posterior))
     names, values = invariants(posterior)
+    finite = values[..., np.isfinite(values).all(axis=(0, 1))]
+    still = chains.stuck(finite)
+    # A hyperparameter has to converge as the mixture does, and may have several modes of its own.
+    more_names, more = label_free(posterior)
+    names, values = names + more_names, np.concatenate([values, more], axis=2)
+    others, values_of_others = of_components(posterior)
     stats = posterior["sample_stats"]
     if "diverging" in stats:
         diverging = stats["diverging"].transpose("chain", "draw").to_numpy().astype(bool)
@@ -87,16 +106,17 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging = np.zeros(values.shape[:2], dtype=bool)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     parameters = convergence(flatten(*draws))
-    n_rows = len(observed_rows(posterior))
-    finite = values[..., np.isfinite(values).all(axis=(0, 1))]
-    still = chains.stuck(finite)
-    modes = [group for group in chains.modes(finite) if not set(group) <= set(still)]
+    n_rows = n_observed(posterior)
+    settled = chains.modes(np.concatenate([finite, more], axis=2))
+    modes = [group for group in settled if not set(group) <= set(still)]
     return Evidence(
         names,
         values,
         convergence(values),
         scalars,
         parameters,
+        others,
+        convergence(values_of_others),
         draws,
         permutation(posterior),
         diverging,
@@ -104,7 +124,27 @@ def gather(posterior: xr.DataTree) -> Evidence:
         still,
         _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True))),
         identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior)),
+        _merger(posterior, draws, values[..., names.index("log_likelihood")]),
     )
+
+
+def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> Merger | None:
+    """Find two components that BIC takes for one, if the draws don't bear them out.
+
+    None as well if the rows are so many that the result does not keep them.
+    """
+    if not keeps_rows(posterior):
+        return None
+    rows = observed_rows(posterior)
+    found = best_merger(point_parameters(posterior), draws, height, rows)
+    if found is None or not found.saving > SAVING:
+        return None
+    if "prior_parameters" in posterior.children:
+        concentration = np.unique(posterior["prior_parameters"]["concentration"])
+        odds = np.exp(SAVING / 2)
+        if len(concentration) == 1 and borne_out(draws, height, concentration[0], rows, odds):
+            return None
+    return found
 
 
 def _weighed(
@@ -127,17 +167,22 @@ def _weighed(
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
-    """R-hat and ESS of the label-free quantities and of the relabelled parameters."""
+    """R-hat and ESS of the label-free quantities, and of what belongs to relabelled components."""
     reasons = evidence.identification.reasons
-    of_parameters = [not reasons[scalar.cluster] for scalar in evidence.scalars]
+    parameters, others = (
+        ([scalar.name for scalar in scalars], [not reasons[scalar.cluster] for scalar in scalars])
+        for scalars in (evidence.scalars, evidence.others)
+    )
     parts = [
         pd.DataFrame(
             {"group": group, "quantity": names, **measured._asdict(), "identified": identified}
         )
-        for group, names, measured, identified in (
-            (LABEL_FREE, evidence.names, evidence.label_free, True),
-            (RELABELLED, evidence.parameter_names, evidence.parameters, of_parameters),
+        for group, (names, identified), measured in (
+            (LABEL_FREE, (evidence.names, True), evidence.label_free),
+            (RELABELLED, parameters, evidence.parameters),
+            (RELABELLED, others, evidence.of_others),
         )
+        if names
     ]
     return pd.concat(parts).set_index(["group", "quantity"])
 

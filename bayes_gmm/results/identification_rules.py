@@ -1,4 +1,4 @@
-"""Rules that find the components of a converged sample to have no identity.
+"""Rules that find the components of a converged sample to have no identity, or to be too many.
 
 The mixture as a whole is then known, and so are densities and predictions; statements about
 "component 2" mean little.
@@ -9,7 +9,7 @@ import numpy as np
 from bayes_gmm.results import chains
 from bayes_gmm.results.convergence_rules import listed, shortage
 from bayes_gmm.results.diagnosis import Finding
-from bayes_gmm.results.evidence import Evidence
+from bayes_gmm.results.evidence import SAVING, Evidence
 from bayes_gmm.results.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
 from bayes_gmm.results.scalars import flatten
 
@@ -88,6 +88,24 @@ def ambiguous_labels(evidence: Evidence) -> list[Finding]:
             float(found.ambiguous[which].max()),
             AMBIGUOUS,
             "Read these components together, or fit fewer.",
+        )
+    ]
+
+
+def dispensable_component(evidence: Evidence) -> list[Finding]:
+    """A component more than the data ask for."""
+    found = evidence.merger
+    if found is None:
+        return []
+    return [
+        Finding(
+            "dispensable_component",
+            "identification",
+            f"The data don't ask for both of components {found.one} and {found.other}: with one "
+            f"in their place BIC is lower by {found.saving:.1f}.",
+            found.saving,
+            SAVING,
+            "Fit fewer components; bg.select compares numbers of them.",
         )
     ]
 

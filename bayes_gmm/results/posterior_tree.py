@@ -15,7 +15,7 @@ from bayes_gmm.results.relabel.pivot import match
 from bayes_gmm.results.relabel.verb import follow
 from bayes_gmm.results.tree import (
     attributes,
-    observed_dataset,
+    kept_rows,
     parameters_dataset,
     prior_dataset,
 )
@@ -40,8 +40,8 @@ def posterior_tree(
     ----------
     sampled : DataTree
         Group posterior has weights, means and covariances in the user's units, their components
-        named as they came; group sample_stats has one value per draw of whatever was recorded. If
-        the sampler was interrupted, its attribute partial is 1.
+        named as they came, and whatever else the model has; group sample_stats has one value per
+        draw of whatever was recorded. If the sampler was interrupted, its attribute partial is 1.
     pivot : Parameters
         The point estimate whose names the draws take.
     observations : Observations
@@ -53,6 +53,9 @@ def posterior_tree(
     Returns
     -------
     xarray.DataTree
+        Other variables of the model stay in group posterior if they hold numbers, which every file
+        format can hold. Those along the dim cluster are named anew with the components; the rest
+        is as it was drawn.
     """
     names = observations.feature_names
     posterior = sampled["posterior"].to_dataset()
@@ -80,7 +83,10 @@ def posterior_tree(
         "/": xr.Dataset(
             attrs=attributes("posterior", observations, pivot.n_components, **described)
         ),
-        "/posterior": relabelled.assign_coords(chain_and_draw),
+        "/posterior": _beside(
+            relabelled.assign_coords(chain_and_draw),
+            follow(_storable(posterior.drop_vars(VARIABLES)), permutation),
+        ),
         "/sample_stats": follow(stats, permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
         .assign_coords(cluster=np.arange(pivot.n_components)),
@@ -88,14 +94,25 @@ def posterior_tree(
             chain_and_draw
         ),
         "/point_estimate": parameters_dataset(pivot, names),
-        "/observed_data": observed_dataset(observations),
+        **kept_rows(observations),
     }
     if isinstance(prior, Prior):
         groups["/prior_parameters"] = prior_dataset(prior, names)
     return xr.DataTree.from_dict(groups)
 
 
-def _storable(stats: xr.Dataset) -> xr.Dataset:
-    """Keep the statistics that are numbers, which every file format can hold, and no attributes."""
-    numbers = [name for name, array in stats.data_vars.items() if array.dtype.kind in "biuf"]
-    return stats[numbers].drop_attrs()
+def _storable(drawn: xr.Dataset) -> xr.Dataset:
+    """Keep the variables that are numbers, which every file format can hold, and no attributes."""
+    numbers = [name for name, array in drawn.data_vars.items() if array.dtype.kind in "biuf"]
+    kept = drawn[numbers].drop_attrs()
+    return kept.assign_coords(
+        {name: labels.astype(str) for name, labels in kept.coords.items() if labels.dtype == object}
+    )
+
+
+def _beside(mixture: xr.Dataset, others: xr.Dataset) -> xr.Dataset:
+    """Put other variables beside the mixture's, whose coordinates stand."""
+    shared = [name for name in others.coords if name in mixture.coords]
+    return mixture.assign_coords(others.drop_vars(shared).coords).assign(
+        {name: array.drop_vars(shared, errors="ignore") for name, array in others.items()}
+    )

@@ -24,7 +24,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.blocks import by_blocks
-from bayes_gmm.results.draws import Draws, is_posterior, observed_rows
+from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
@@ -218,7 +218,7 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, n
         return rows_like(X, tuple(f"x{j}" for j in range(result.n_features)))
     if X is not None:
         return rows_like(X, tuple(map(str, result["point_estimate"]["feature"].to_numpy())))
-    if "observed_data" not in result.children:
+    if not keeps_rows(result):
         raise InputError("X is needed, because the result of so many rows keeps no copy of them")
     return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
 

@@ -40,8 +40,8 @@ def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -
     return labelled(arrays, feature_names=feature_names)
 
 
-def observed_dataset(observations: Observations) -> xr.Dataset:
-    """Label the data.
+def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
+    """Label the data, unless they are too many for a result to keep a copy of them.
 
     Parameters
     ----------
@@ -49,13 +49,17 @@ def observed_dataset(observations: Observations) -> xr.Dataset:
 
     Returns
     -------
-    xarray.Dataset
+    dict of str to xarray.Dataset
+        The group of a result that holds them, or nothing.
     """
-    return labelled(
+    if observations.n_rows > MOST_ROWS or isinstance(observations.values, Stream):
+        return {}
+    rows = labelled(
         {"x": observations.values},
         feature_names=observations.feature_names,
         index=observations.index,
     )
+    return {"/observed_data": rows}
 
 
 def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
@@ -159,8 +163,7 @@ def point_tree(
         "/point_estimate": parameters_dataset(parameters, observations.feature_names),
         "/optimizer_result": labelled(optimizer, dims=dims),
     }
-    if observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream):
-        groups["/observed_data"] = observed_dataset(observations)
+    groups |= kept_rows(observations)
     if prior is not None:
         groups["/prior_parameters"] = prior_dataset(prior, observations.feature_names)
     return xr.DataTree.from_dict(groups)

@@ -80,8 +80,19 @@ def watch(observations: Observations, pivot: Parameters) -> Watched:
     ]
     distinct = [pair for pair in dict.fromkeys(pairs) if pair[0] != pair[1]]
     chosen = np.array(distinct, dtype=int).reshape(-1, 2)
-    values = np.asarray(observations.values)[np.concatenate([points, chosen.ravel()])]
+    values = _rows_at(observations, np.concatenate([points, chosen.ravel()]))
     return Watched(points, chosen, (values - origin) / scale)
+
+
+def _rows_at(observations: Observations, places: np.ndarray) -> np.ndarray:
+    """Read some rows, wherever they are kept."""
+    found = np.empty((len(places), observations.n_features))
+    start = 0
+    for block in blocks(observations.values, BLOCK_ROWS):
+        here = (places >= start) & (places < start + len(block))
+        found[here] = block[places[here] - start]
+        start += len(block)
+    return found
 
 
 def _at_quantiles(values: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:

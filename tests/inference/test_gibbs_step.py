@@ -1,8 +1,12 @@
 """The sweep as a step method: exact alone, and next to NUTS in a model with a hyperparameter."""
 
+import re
+from pathlib import Path
+
 import arviz as az
 import numpy as np
 import pymc as pm
+import pytest
 from exact_enumeration import (
     enumerate_posterior,
     problems,
@@ -11,25 +15,16 @@ from exact_enumeration import (
     z_scores,
 )
 from helpers import refuses
-from scipy import stats
 
+import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs_step import GibbsStep
-from bayes_gmm.inference.pymc_coordinates import BartlettCoordinates, Standardized
-from bayes_gmm.inference.pymc_distributions import (
-    inverse_wishart_draws,
-    inverse_wishart_log_density,
-    mean_draws,
-    mean_log_density,
-    mixture_draws,
-    mixture_log_density,
-)
 from bayes_gmm.inference.pymc_model import pymc_model
-from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.prior_families import IndependentPrior
 from bayes_gmm.model.priors import Prior
 
 PROBLEMS = {problem.name: problem for problem in problems()}
+THETA = ("weights", "means", "covariances")
 SHIFT, SCALE = np.array([1e6, -3.0]), np.array([1e-3, 50.0])
 
 
@@ -59,72 +54,46 @@ def test_steps_sample_the_exact_posterior_in_the_units_of_the_data():
     assert score < 5, what
 
 
-CENTER = stats.norm(5.0, 3.0)  # prior of where the means lie, far from the rows
+CLOSE_BY = np.array([[-0.2], [0.0], [0.1], [0.3], [0.2]])
+FIXED = {"mean_precision": 0.02, "degrees_of_freedom": 4.0}
+# Hyperparameters as functions of independent standard normals.
+HYPERPARAMETERS = {
+    "center": lambda u: 3.0 + 2.0 * u,
+    "size": np.exp,
+    "alpha": np.exp,
+}
 
 
-def hierarchical_model(x, prior):
-    """A mixture in one dimension whose prior mean is a variable."""
-    observations = Observations.of(x)
-    with pm.Model() as model:
-        center = pm.Normal("center", CENTER.mean(), CENTER.std())
-        phi = pm.Dirichlet("phi", prior.concentration)
-        sigma = pm.CustomDist(
-            "sigma",
-            prior.degrees_of_freedom,
-            prior.scale,
-            logp=inverse_wishart_log_density,
-            dist=inverse_wishart_draws,
-            signature="(),(d,d)->(d,d)",
-            class_name="InverseWishart",
-            support_point=lambda rv, size, nu, psi: psi / nu[:, None, None],
-            transform=BartlettCoordinates(inverse_factors(np.linalg.cholesky(prior.scale))),
-        )
-        mu = pm.CustomDist(
-            "mu",
-            center * np.ones_like(prior.mean),
-            prior.mean_precision,
-            sigma,
-            logp=mean_log_density,
-            dist=mean_draws,
-            signature="(d),(),(d,d)->(d)",
-            class_name="MvNormal",
-            support_point=lambda rv, size, mean, *_: mean,
-            transform=Standardized(observations.origin, observations.scale),
-        )
-        pm.CustomDist(
-            "rows",
-            phi,
-            mu,
-            sigma,
-            logp=mixture_log_density,
-            dist=mixture_draws,
-            signature="(k),(k,d),(k,d,d)->(d)",
-            class_name="GaussianMixture",
-            observed=x,
-        )
-    return model
+def three_hyperparameters():
+    """A conjugate prior whose center, scale and concentration are unknown."""
+    center = pm.Normal("center", 3.0, 2.0)
+    size = pm.LogNormal("size", 0.0, 1.0)
+    alpha = pm.LogNormal("alpha", 0.0, 1.0)
+    changed = {"mean": pm.math.stack([center]), "scale": size * np.eye(1), "concentration": alpha}
+    return {**FIXED, **changed}
 
 
-def exact_mean_of_center(problem):
-    """E center by quadrature over the evidence of the rows given the center."""
-    grid = CENTER.mean() + CENTER.std() * np.linspace(-6, 6, 400)
-    prior = problem.prior
-    rest = prior.mean_precision, prior.degrees_of_freedom, prior.scale
+def exact_means_of_hyperparameters():
+    """Posterior means by quadrature over the evidence of the rows given the hyperparameters."""
+    grid = np.stack(np.meshgrid(*[np.linspace(-4.5, 4.5, 15)] * 3, indexing="ij"), -1)
+    grid = grid.reshape(-1, 3)
+    values = np.stack([f(u) for f, u in zip(HYPERPARAMETERS.values(), grid.T, strict=True)], -1)
     log_evidence = [
-        enumerate_posterior(problem.x, Prior(prior.concentration, [center], *rest)).log_evidence
-        for center in grid
+        enumerate_posterior(
+            CLOSE_BY, Prior([alpha] * 2, [center], 0.02, 4.0, [[size]])
+        ).log_evidence
+        for center, size, alpha in values
     ]
-    density = np.exp(log_evidence) * CENTER.pdf(grid)
-    return float(grid @ density / density.sum())
+    density = np.exp(log_evidence - 0.5 * (grid**2).sum(axis=1))
+    return dict(zip(HYPERPARAMETERS, density @ values / density.sum(), strict=True))
 
 
-def test_next_to_nuts_the_hyperparameter_has_its_exact_posterior():
-    problem = PROBLEMS["two rows, K = 3"]
-    with hierarchical_model(problem.x, problem.prior) as model:
-        step = GibbsStep([model["sigma"], model["phi"], model["mu"]])
+def test_next_to_nuts_hyperparameters_have_their_exact_posterior():
+    with pymc_model(Observations.of(CLOSE_BY), three_hyperparameters, n_components=2):
+        step = GibbsStep()
         drawn = pm.sample(
-            1000,
-            tune=300,
+            1500,
+            tune=500,
             chains=2,
             cores=1,
             step=[step],
@@ -133,12 +102,86 @@ def test_next_to_nuts_the_hyperparameter_has_its_exact_posterior():
             quiet=True,
             compute_convergence_checks=False,
         )["posterior"].dataset
-    center = drawn["center"].to_numpy()
-    error = float(az.mcse(center, method="mean"))
-    exact = exact_mean_of_center(problem)
-    assert abs(center.mean() - exact) < 5 * error
-    assert abs(exact - CENTER.mean()) > 20 * error  # the rows have moved it
-    assert len(np.unique(drawn["phi"].to_numpy()[:, 0, 0])) == 2
+    before = {"center": 3.0, "size": np.exp(0.5), "alpha": np.exp(0.5)}
+    for name, exact in exact_means_of_hyperparameters().items():
+        values = drawn[name].to_numpy()
+        error = float(az.mcse(values, method="mean"))
+        assert abs(values.mean() - exact) < 5 * error, name
+        assert abs(exact - before[name]) > 8 * error, name  # the rows have moved it
+    assert len(np.unique(drawn["weights"].to_numpy()[:, 0, 0])) == 2
+
+
+@pytest.mark.validate
+def test_with_hyperparameters_the_sweep_next_to_nuts_agrees_with_nuts_on_everything():
+    x = bg.datasets.load("faithful")
+    default = Prior.default(x.to_numpy(), 2)
+
+    def unknown_size():
+        size = pm.LogNormal("size", 0.0, 1.0)
+        alpha = pm.Gamma("alpha", 2.0, 0.5)
+        return {"scale": size * default.scale, "concentration": alpha}
+
+    settings = {"random_seed": 3, "progressbar": False, "quiet": True}
+    with pymc_model(Observations.of(x), unknown_size, n_components=2) as model:
+        by_sweep = pm.sample(2000, step=[GibbsStep()], chains=4, cores=1, **settings)
+        # The same starts for the components' names, which switch in neither.
+        start = {name: by_sweep["posterior"][name][0, 0].to_numpy() for name in THETA}
+        by_nuts = pm.sample(
+            2000,
+            chains=4,
+            cores=1,
+            nuts_sampler="nutpie",
+            initvals=start,
+            compile_kwargs={"jitter_rvs": {model["size"], model["alpha"]}},
+            **settings,
+        )
+    ours, theirs = (
+        label_by_waiting(tree["posterior"].to_dataset()) for tree in (by_sweep, by_nuts)
+    )
+    n_compared = 0
+    for name in ("size", "alpha", *THETA):
+        for place in np.ndindex(ours[name].shape[2:]):
+            for power in (1, 2):
+                pair = [
+                    values[name][:, :, *place] - ours[name][:, :, *place].mean()
+                    for values in (ours, theirs)
+                ]
+                means, errors = zip(
+                    *(
+                        (part.mean(), float(az.mcse(part, method="mean")))
+                        for part in (one**power for one in pair)
+                    ),
+                    strict=True,
+                )
+                assert abs(means[0] - means[1]) < 5 * np.hypot(*errors), (name, place, power)
+                n_compared += 1
+    assert n_compared == 2 * (2 + 2 + 4 + 8)
+
+
+@pytest.mark.validate
+def test_the_examples_of_the_page_run():
+    page = Path(__file__).parents[2] / "docs" / "posterior.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    names = {"bg": bg, "np": np, "az": az, "faithful": bg.datasets.load("faithful")}
+    for block in blocks:
+        exec(block, names)
+        if "GibbsStep" in block:
+            by_sweep = names["trace"]
+    assert set(names["diagonal"]["posterior"].data_vars) == {*THETA, "sd"}
+    means = [tree["posterior"]["size"] for tree in (names["hierarchical"], by_sweep)]
+    errors = [float(az.mcse(part.to_numpy(), method="mean")) for part in means]
+    assert abs(float(means[0].mean() - means[1].mean())) < 5 * np.hypot(*errors)
+
+
+def label_by_waiting(posterior):
+    """Arrays (chain, draw, ...) of a posterior, components in order of the waiting time."""
+    order = np.argsort(posterior["means"].to_numpy()[..., 1], axis=2)
+    found = {name: posterior[name].to_numpy() for name in ("size", "alpha")}
+    for name in THETA:
+        values = posterior[name].to_numpy()
+        own = order.reshape(*order.shape, *(1,) * (values.ndim - 3))
+        found[name] = np.take_along_axis(values, own, axis=2)
+    return found
 
 
 def test_the_variables_are_found_by_name_or_by_shape():

@@ -1,8 +1,10 @@
 """Every kind of prior in PyMC: the density of the book, draws of the book, and what is refused."""
 
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -12,6 +14,7 @@ from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode
 from scipy import stats
 
+import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.pymc_model import pymc_model
 from bayes_gmm.model import mixture
@@ -194,6 +197,161 @@ def test_a_function_that_returns_something_else_is_refused():
         build(taken)
     with refuses("prior must be", "7"):
         build(7)
+
+
+def test_a_function_finds_the_dims_of_the_mixture_in_the_model():
+    frame = pd.DataFrame(data(2), columns=["width", "length"])
+    found = {}
+
+    def prior():
+        found.update(pm.modelcontext(None).coords)
+        sd = pm.HalfNormal("sd", 1.0, dims=("cluster", "feature"))
+        means = pm.Normal("means", 100.0, 5.0, dims=("cluster", "feature"))
+        return pt.full(3, 1 / 3), means, sd[:, :, None] * pt.eye(2)
+
+    model = pymc_model(Observations.of(frame), prior, n_components=3)
+    assert found["cluster"] == (0, 1, 2)
+    assert found["feature"] == found["feature_bis"] == ("width", "length")
+    assert found["obs_id"] == tuple(range(40))
+    assert tuple(model["sd"].shape.eval(mode=PYTHON)) == (3, 2)
+
+
+def test_what_a_function_drew_stays_in_the_result_beside_the_mixture():
+    x = bg.datasets.load("faithful")
+
+    def prior():
+        weights = pm.Dirichlet("weights", np.full(2, 5.0), dims="cluster")
+        means = pm.Normal("means", [3.5, 70.0], [2.0, 30.0], dims=("cluster", "feature"))
+        spread = pm.LogNormal("spread", -1.0, 0.3)
+        sd = pm.LogNormal("sd", np.log([0.5, 8.0]), spread, dims=("cluster", "feature"))
+        pm.Deterministic("raw", sd[:, 0] * 1.0)
+        return weights, means, sd[:, :, None] * np.eye(2)
+
+    settings = {"draws": 300, "tune": 300, "seed": 1, "cores": 1, "progressbar": False}
+    result = bg.sample(x, 2, prior=prior, **settings)
+    for method, by in [("pivot", None), ("ordering", "weights"), ("stephens", None)]:
+        posterior = bg.relabel(result, method, by=by)["posterior"].to_dataset()
+        assert set(posterior.data_vars) == {*NAMES, "spread", "sd", "raw"}
+        assert posterior["sd"].dims == ("chain", "draw", "cluster", "feature")
+        sd = np.sqrt(np.einsum("cdkii->cdki", posterior["covariances"]))
+        np.testing.assert_allclose(posterior["sd"], sd, rtol=1e-9)
+        assert posterior["spread"].equals(result["posterior"]["spread"])
+    # Chains begin with their components in random order, and raw says nothing of components.
+    moved = result["sample_stats"]["permutation"].to_numpy() != [0, 1]
+    assert moved.any()
+    assert not np.allclose(result["posterior"]["raw"], result["posterior"]["sd"][..., 0])
+    found = bg.diagnose(result)
+    assert found.identified and not any(f.name == "several_modes" for f in found.reasons)
+    assert {"spread", "variable sd[sorted 1, waiting]", "raw[sorted 0]"} <= set(
+        found.table.loc["label-free quantities"].index
+    )
+
+
+def fields_of(hyper):
+    """Fields of a conjugate prior, each a number or array that depends on one number."""
+    tilt = np.array([[1.0, 0.3], [0.3, 2.0]])
+    return {
+        "concentration": hyper * np.array([1.0, 2.0, 0.5]),
+        "mean": hyper * np.array([90.0, 110.0]),
+        "mean_precision": 0.1 * hyper,
+        "degrees_of_freedom": 3.0 + hyper,
+        "scale": hyper * tilt,
+    }
+
+
+@pytest.mark.parametrize("names", [[name] for name in fields_of(1.0)] + [list(fields_of(1.0))])
+def test_given_hyperparameters_a_dict_of_fields_is_the_prior_of_the_book(names):
+    x = data(2)
+
+    def prior():
+        hyper = pm.Gamma("hyper", 2.0, 3.0)
+        return {name: fields_of(hyper)[name] for name in names}
+
+    model = pymc_model(Observations.of(x), prior, n_components=3)
+    assert {variable.name for variable in model.free_RVs} == {*NAMES, "hyper"}
+    rng = np.random.default_rng(1)
+    for hyper in (0.4, 1.7):
+        given = replace(Prior.default(x, 3), **{name: fields_of(hyper)[name] for name in names})
+        theta = given.sample(rng)
+        overrides = {**values_of(theta), "hyper": hyper}
+        point = make_initial_point_fn(model=model, overrides=overrides)(0)
+        logp = model.compile_fn(model.logp(jacobian=False), mode=PYTHON)(point)
+        expected = (
+            given.log_density(theta)
+            + mixture.log_likelihood(x, theta)
+            + stats.gamma(2.0, scale=1 / 3.0).logpdf(hyper)
+        )
+        assert float(logp) == pytest.approx(expected, rel=1e-9)
+
+
+def test_there_is_no_density_where_too_few_degrees_of_freedom_make_the_prior_improper():
+    x = data(2)
+
+    def prior():
+        return {"degrees_of_freedom": pm.LogNormal("nu")}
+
+    model = pymc_model(Observations.of(x), prior, n_components=2)
+    logp = model.compile_fn(model.logp(), mode=PYTHON)
+    for nu, is_proper in [(0.3, False), (1.0, False), (1.1, True)]:
+        theta = Prior.default(x, 2).sample(np.random.default_rng(0))
+        point = make_initial_point_fn(model=model, overrides={**values_of(theta), "nu": nu})(0)
+        assert np.isfinite(logp(point)) == is_proper
+
+
+def test_fields_that_are_numbers_are_those_of_a_prior_and_others_the_default():
+    x = data(2)
+    given = Prior([2.0, 3.0], [1.0, 2.0], 0.5, 4.0, np.eye(2))
+    model = pymc_model(Observations.of(x), lambda: {"mean": given.mean}, n_components=2)
+    expected = replace(Prior.default(x, 2), mean=given.mean)
+    theta = expected.sample(np.random.default_rng(0))
+    assert log_density(model, theta, model.free_RVs) == pytest.approx(
+        expected.log_density(theta), rel=1e-9
+    )
+
+
+def test_fields_that_do_not_fit_are_refused():
+    observations = Observations.of(data(2))
+
+    def build(returned, **variables):
+        def prior():
+            made = {name: pm.HalfNormal(name, shape=shape) for name, shape in variables.items()}
+            return returned(made)
+
+        return pymc_model(observations, prior, n_components=3)
+
+    with refuses("dict of psi", "concentration", "scale"):
+        build(lambda made: {"psi": 1.0})
+    with refuses("dict of nothing"):
+        build(lambda made: {})
+    with refuses("scale of shape (2,)", "(3, 2, 2)", "(2, 2)"):
+        build(lambda made: {"scale": made["size"]}, size=2)
+    with refuses("mean of shape (3,)", "(3, 2)"):
+        build(lambda made: {"mean": made["m"]}, m=3)
+    with refuses("concentration must be K positive numbers"):
+        build(lambda made: {"concentration": -1.0, "scale": made["size"]}, size=(2, 2))
+    with refuses("mean_precision"):
+        build(lambda made: {"mean_precision": 0.0, "scale": made["size"]}, size=(2, 2))
+    with refuses("variable 'weights'", "call it something else"):
+        build(lambda made: {"mean_precision": made["weights"]}, weights=3)
+
+
+@pytest.mark.parametrize("name", ["x", "data", "chain", "draw"])
+def test_names_that_the_model_or_its_draws_need_are_refused_before_anything_is_compiled(name):
+    def prior():
+        pm.Normal(name)
+        return two_sizes()
+
+    with refuses(f"variable {name!r}", "call it something else"):
+        pymc_model(Observations.of(data(2)), prior, n_components=2)
+
+
+def test_a_variable_that_is_longer_than_its_dim_is_refused():
+    def prior():
+        pm.Normal("level", shape=3, dims="cluster")
+        return two_sizes()
+
+    with refuses("'level'", "3 entries", "'cluster'", "has 2"):
+        pymc_model(Observations.of(data(2)), prior, n_components=2)
 
 
 def test_ties_that_make_the_hierarchical_posterior_improper_are_announced():

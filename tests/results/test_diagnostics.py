@@ -170,7 +170,7 @@ def test_two_components_of_the_same_cluster_are_not_told_apart():
     exact = conjugate_posterior(x, rng.integers(0, 2, len(x)), 2)
     diagnosis = diagnose(rebuild(x, exact_draws(exact, 4, 500, rng), 2))
     assert diagnosis.converged
-    assert names(diagnosis) == ["not_told_apart", "ambiguous_labels"]
+    assert names(diagnosis) == ["not_told_apart", "ambiguous_labels", "dispensable_component"]
     assert diagnosis.reasons[0].value < 2
 
 

@@ -10,6 +10,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import VARIABLES, Draws, raw_draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.relabel.verb import METHODS, relabel
 from bayes_gmm.results.tree import point_parameters
 from tests.helpers import random_parameters
 
@@ -165,6 +166,84 @@ def test_what_the_sampler_says_of_components_is_named_as_the_draws_are(pieces):
 
 def test_statistics_that_no_file_can_hold_are_left_out(pieces):
     assert set(pieces[0]["sample_stats"].data_vars) == {"diverging", "energy", "permutation"}
+
+
+@pytest.fixture(scope="module")
+def with_others(pieces):
+    """A tree of the same draws whose model has further variables, and these as they were drawn."""
+    tree, raw, *_ = pieces
+    rng = np.random.default_rng(1)
+    shape = raw.weights.shape[:2]
+    drawn = {
+        "size": ((), rng.normal(size=shape)),
+        "tau": (("cluster",), raw.means[..., 0]),
+        "by_feature": (("feature", "cluster"), raw.means.swapaxes(2, 3)),
+        "many": (("cluster", "side", "many_dim_2"), raw.means[..., None] + np.zeros((2, 3))),
+        "level": (("grade",), rng.normal(size=(*shape, 3))),
+        "flag": ((), rng.random(shape) < 0.5),
+        "word": ((), np.full(shape, "word", dtype=object)),
+        "wave": ((), np.full(shape, 1j)),
+    }
+    sampled = sampled_tree(raw, names=["a", "b"])
+    more = {
+        name: (("chain", "draw", *dims), values, {"an": {"attribute": 1}})
+        for name, (dims, values) in drawn.items()
+    }
+    coords = {"side": ["left", "right"], "grade": np.array([1, "b", None], dtype=object)}
+    named = {"cluster": range(3), "feature": ["a", "b"]}
+    group = sampled["posterior"].to_dataset().assign(more).assign_coords({**coords, **named})
+    sampled["posterior"] = xr.DataTree(group)
+    observations = Observations.of(tree["observed_data"]["x"].to_numpy())
+    return posterior_tree(sampled, point_parameters(tree), observations, object()), drawn
+
+
+def test_other_variables_of_the_model_stay_and_follow_their_components(with_others, pieces):
+    tree, drawn = with_others
+    posterior, named = tree["posterior"].to_dataset(), pieces[2]
+    kept = ["size", "tau", "by_feature", "many", "level", "flag"]
+    assert set(posterior.data_vars) == {*VARIABLES, *kept}  # the others no file can hold
+    for name in kept:
+        assert posterior[name].dims == ("chain", "draw", *drawn[name][0])
+    for name in ("size", "level", "flag"):
+        np.testing.assert_array_equal(posterior[name], drawn[name][1])
+    assert posterior["flag"].dtype == bool
+    np.testing.assert_array_equal(posterior["tau"], named.means[..., 0])
+    np.testing.assert_array_equal(posterior["by_feature"], named.means.swapaxes(2, 3))
+    np.testing.assert_array_equal(posterior["many"][..., 1, 2], named.means[..., 1])
+    np.testing.assert_array_equal(posterior["weights"], named.weights)
+    order = np.argsort(tree["sample_stats"]["permutation"].to_numpy(), axis=2)
+    raw = np.take_along_axis(posterior["tau"].to_numpy(), order, axis=2)
+    np.testing.assert_array_equal(raw, drawn["tau"][1])
+
+
+def test_other_variables_keep_the_names_along_their_dims_and_go_through_a_file(
+    with_others, tmp_path
+):
+    tree, _ = with_others
+    posterior = tree["posterior"].to_dataset()
+    assert list(posterior["side"].to_numpy()) == ["left", "right"]
+    assert list(posterior["grade"].to_numpy()) == ["1", "b", "None"]
+    assert list(posterior["feature"].to_numpy()) == ["x0", "x1"]  # those of the observations
+    assert "many_dim_2" not in posterior.coords
+    tree.to_netcdf(tmp_path / "posterior.nc")
+    with az.from_netcdf(tmp_path / "posterior.nc") as read:
+        xr.testing.assert_equal(read["posterior"].to_dataset(), posterior)
+    summary = az.summary(tree, var_names=["size", "by_feature", "level"])
+    assert "by_feature[x0, 2]" in summary.index
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_other_variables_follow_their_components_under_every_method(with_others, method):
+    tree, drawn = with_others
+    by = {"by": lambda draws: -draws.means[..., 1]} if method == "ordering" else {}
+    found = relabel(tree, method, **by)["posterior"].to_dataset()
+    means = found["means"].to_numpy()
+    np.testing.assert_array_equal(found["tau"], means[..., 0])
+    np.testing.assert_array_equal(found["by_feature"], means.swapaxes(2, 3))
+    for name in ("size", "level"):
+        np.testing.assert_array_equal(found[name], drawn[name][1])
+    if method == "ordering":
+        assert (np.diff(means[..., 1], axis=2) < 0).all()
 
 
 def test_a_covariance_equals_its_transpose_in_every_draw(faithful_posterior):

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import Draws, is_posterior, observed_rows
+from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.predictive import predict
 from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
@@ -63,7 +63,7 @@ class Subject:
         else:
             features = tuple(map(str, result["point_estimate"]["feature"].to_numpy()))
             # A fit of more rows than memory holds keeps none of them.
-            rows = observed_rows(result) if "observed_data" in result.children else None
+            rows = observed_rows(result) if keeps_rows(result) else None
             if is_posterior(result):
                 draws, name = Draws.of(result).thinned(MOST_DRAWS), "posterior"
             else:

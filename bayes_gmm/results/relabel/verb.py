@@ -58,9 +58,10 @@ def relabel(
     Returns
     -------
     xarray.DataTree
-        `posterior`, `point_estimate`, and in `sample_stats` the `permutation` and whatever else
-        belongs to components, named anew; the attribute `relabelling` says how. The sampler's own
-        draws can still be had back by the permutation.
+        `posterior`, with every variable along the dim cluster, `point_estimate`, and in
+        `sample_stats` the `permutation` and whatever else belongs to components, named anew; the
+        attribute `relabelling` says how. The sampler's own draws can still be had back by the
+        permutation.
 
     Raises
     ------
@@ -136,11 +137,13 @@ def follow(dataset: xr.Dataset, order: np.ndarray) -> xr.Dataset:
     Returns
     -------
     Dataset
+        Each variable has its dims in the order in which they were.
     """
     renamed = {}
     for name, array in dataset.data_vars.items():
         if {"chain", "draw", "cluster"} <= set(array.dims):
             moved = array.transpose("chain", "draw", "cluster", ...)
             own = order.reshape(*order.shape, *(1,) * (moved.ndim - order.ndim))
-            renamed[name] = moved.copy(data=np.take_along_axis(moved.to_numpy(), own, axis=2))
+            values = np.take_along_axis(moved.to_numpy(), own, axis=2)
+            renamed[name] = moved.copy(data=values).transpose(*array.dims)
     return dataset.assign(renamed)

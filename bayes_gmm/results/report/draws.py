@@ -6,7 +6,7 @@ import pandas as pd
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.draws import observed_rows
+from bayes_gmm.results.draws import keeps_rows, n_observed
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.report.blocks import (
     Block,
@@ -145,8 +145,8 @@ def clusters(analysis: Analysis) -> Section | None:
     posterior = analysis.posterior
     if posterior is None or posterior.attrs["n_components"] == 1:
         return None
-    n_rows = len(observed_rows(posterior))
-    if n_rows == 1:
+    n_rows = n_observed(posterior)
+    if n_rows == 1 or not keeps_rows(posterior):
         return None
     matrix = co_clustering(posterior, rows=min(n_rows, MOST_ROWS))
     blocks: list[Block] = [

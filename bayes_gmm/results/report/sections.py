@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.draws import observed_rows
+from bayes_gmm.results.draws import n_observed
 from bayes_gmm.results.report.blocks import (
     Block,
     Paragraph,
@@ -67,12 +67,10 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 def _data(tree: xr.DataTree) -> str:
     names = [str(name) for name in tree["point_estimate"]["feature"].to_numpy()]
-    kept = "observed_data" in tree.children
-    n_rows = len(observed_rows(tree)) if kept else int(tree.attrs["n_observations"])
     n_components = int(tree.attrs["n_components"])
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return (
-        f"{n_rows:,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
+        f"{n_observed(tree):,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
         f"({listed}), {n_components} component{'s' * (n_components != 1)}."
     )
 

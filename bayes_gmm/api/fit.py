@@ -1,0 +1,132 @@
+"""The point estimate, by EM."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
+from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayes_gmm.model.priors import Prior
+
+
+def fit(
+    X: Any,
+    n_components: int,
+    *,
+    covariance: str = "VVV",
+    prior: Prior | str | None = None,
+    equal_weights: bool = False,
+    n_starts: int = 30,
+    max_iter: int = 10_000,
+    tol: float = 1e-10,
+    seed: int | None = None,
+) -> xr.DataTree:
+    r"""Fit a mixture by EM: maximum likelihood, or the MAP estimate under a prior.
+
+    .. math:: \hat\theta = \arg\max_\theta \sum_n \log \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+        + \log p(\theta)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray or memmap (N, D)
+        One row per observation; (N,) is taken as one feature.
+    n_components : int
+        K, the number of components.
+    covariance : str
+        Covariance structure: one of the 14 codes EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV
+        EVV VVV, or spherical, diag, tied, full; E or V for one feature.
+    prior : None, "default" or Prior
+        None is maximum likelihood; "default" is `Prior.default(X, n_components)`.
+    equal_weights : bool
+        Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
+    n_starts : int
+        How many starting points are compared; the best go on, and the best of all is kept.
+    max_iter : int
+        Iterations allowed per start.
+    tol : float
+        A start has converged when its objective is within so many nats of its limit.
+    seed : int, optional
+        Fixes the starting points.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
+        (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
+        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
+        final objective of every start.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+    CollapseError
+        If every start lost a component.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the best start had not converged after max_iter iterations.
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), J. R. Statist. Soc. B 39; Fraley & Raftery (2007).
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> result = bg.fit(bg.datasets.load("faithful"), 2, seed=1)
+    >>> round(float(result["optimizer_result"]["log_likelihood"]), 3)
+    -1130.264
+    """
+    from bayes_gmm.inference import point
+    from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.results.tree import point_tree
+
+    require_whole("n_components", n_components, 1)
+    require_whole("n_starts", n_starts, 1)
+    require_whole("max_iter", max_iter, 1)
+    require_seed(seed)
+    require_tolerance(tol)
+    observations = as_observations(X)
+    structure = Structure.of(covariance, observations.n_features)
+    chosen = as_prior(prior, observations, n_components)
+    if chosen is not None and (chosen.concentration < 1).any():
+        raise InputError(
+            f"prior has a concentration of {chosen.concentration.min():g}, under which the density "
+            "is infinite where a component is empty, so there is no MAP estimate: give 1 or more, "
+            "or sample the posterior"
+        )
+    estimate = point.estimate(
+        observations,
+        n_components,
+        chosen,
+        structure,
+        n_starts=n_starts,
+        max_iter=max_iter,
+        tol=tol,
+        seed=seed,
+        equal_weights=equal_weights,
+    )
+    result = point_tree(
+        estimate.parameters,
+        observations,
+        chosen,
+        estimate.optimizer,
+        estimator="MLE" if chosen is None else "MAP",
+        covariance=structure.label(observations.n_features),
+        equal_weights=int(equal_weights),
+        seed=seed,
+    )
+    if not result["optimizer_result"]["converged"]:
+        warnings.warn(
+            f"EM had not converged after {max_iter} iterations; raise max_iter",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result

@@ -1,0 +1,206 @@
+"""The posterior: as a model of PyMC, and as draws."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
+from bayes_gmm.errors import ConvergenceWarning, require_whole
+
+if TYPE_CHECKING:
+    import pymc as pm
+    import xarray as xr
+
+    from bayes_gmm.model.prior_family import PriorFamily
+    from bayes_gmm.model.priors import Prior
+
+
+def pymc_model(
+    X: Any,
+    n_components: int,
+    *,
+    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
+    likelihood: str = "fused",
+) -> pm.Model:
+    r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
+
+    .. math:: \phi, \mu, \Sigma \sim \mathrm{prior}, \qquad
+        x_n \sim \textstyle\sum_k \phi_k N(\mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D)
+    n_components : int
+        K.
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+        Or any prior at all: a function without arguments that is called inside the model, where
+        the dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D)
+        and lower Cholesky factors (K, D, D) made from PyMC distributions. Or it returns a dict
+        of fields of `Prior`, of which any may be a variable, so that the prior is conjugate given
+        these; what it leaves out is as in `Prior.default`.
+    likelihood : str
+        "fused": the whole mixture as one operation, whose value and gradient come from one pass
+        over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components,
+        the same density and slower.
+
+    Returns
+    -------
+    pymc.Model
+        With variables weights (cluster), means (cluster, feature), covariances
+        (cluster, feature, feature_bis) in the units of X, and the observed x (obs_id, feature).
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> model = bg.pymc_model(bg.datasets.load("faithful"), 2)
+    >>> sorted(model.named_vars)[0]
+    'covariances'
+    """
+    from bayes_gmm.inference.pymc_model import pymc_model as build
+
+    require_whole("n_components", n_components, 1)
+    observations = in_memory(as_observations(X))
+    chosen = prior_of_posterior(prior, observations, n_components)
+    return build(observations, chosen, likelihood=likelihood, n_components=n_components)
+
+
+def sample(
+    X: Any,
+    n_components: int,
+    *,
+    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
+    engine: str = "auto",
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    cores: int | None = None,
+    seed: int | None = None,
+    progressbar: bool = True,
+) -> xr.DataTree:
+    r"""Draw from the posterior of the mixture, every draw's components matched to the MAP estimate.
+
+    .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
+        Gibbs reads them anew for every sweep, so that a mapped array is better than a CSV file.
+    n_components : int
+        K.
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+        As for `pymc_model`.
+    engine : str
+        "gibbs": labels and parameters in turn, one pass over the rows a sweep. "nuts": NUTS on a
+        gradient written by hand. Both need the conjugate `Prior`. "pymc": NUTS on `pymc_model`,
+        for any prior. "auto": gibbs where the prior is conjugate, thinned by as much as the overlap
+        of the components asks for, nuts where they are all but indistinguishable; else pymc. Gibbs
+        chains that `diagnose` would call too short are made longer, if that takes seconds: the
+        draws are as many, and further apart.
+    draws, tune : int
+        Draws kept per chain, and draws made before them.
+    chains : int
+        Each starts from one of the optima that hold an appreciable share of the posterior, spread
+        about it twice as wide as the posterior is, its components in random order.
+    cores : int, optional
+        How many chains run at a time; it changes the time taken and nothing else.
+    seed : int, optional
+        Fixes the starts and the draws.
+    progressbar : bool
+
+    Returns
+    -------
+    xarray.DataTree
+        `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
+        (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
+        the variables along cluster follow their component; `sample_stats` has the `permutation`
+        that did it, so that the raw draws can be had back; `invariants` has quantities that no
+        relabelling changes; `point_estimate` is the MAP estimate that names the components. After
+        an interrupt it holds what was drawn by then, and the attribute `partial` is 1.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the run was interrupted.
+
+    References
+    ----------
+    Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
+    Learn. Res. 15, on NUTS; Stephens (2000) on the relabelling.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
+    >>> bg.diagnose(posterior).converged
+    True
+    """
+    from bayes_gmm.inference import dispersed, engines, point
+    from bayes_gmm.inference.settings import require_settings
+    from bayes_gmm.model.covariance import UNCONSTRAINED
+    from bayes_gmm.results.length import long_enough
+    from bayes_gmm.results.posterior_tree import posterior_tree
+
+    require_whole("n_components", n_components, 1)
+    require_settings(draws, tune, chains, cores, seed)
+    observations = as_observations(X)
+    chosen = prior_of_posterior(prior, observations, n_components)
+    engines.check(engine, chosen)
+    if not engines.reads_blocks(engine, chosen):
+        in_memory(observations, f"engine {engine!r} with this prior")
+    # EM, the starts and the names of the draws need a conjugate prior with a mode.
+    conjugate = conjugate_to(chosen, observations, n_components)
+    found = point.estimate(
+        observations,
+        n_components,
+        replace(conjugate, concentration=np.maximum(conjugate.concentration, 1)),
+        UNCONSTRAINED,
+        seed=seed,
+    )
+    choice = engines.choose(engine, observations, found.parameters, chosen)
+    for sampled in engines.run(
+        choice,
+        observations,
+        chosen,
+        dispersed.starts(found, conjugate, chains, seed),
+        draws=draws,
+        tune=tune,
+        cores=cores,
+        seed=seed,
+        progressbar=progressbar,
+    ):
+        result = posterior_tree(
+            sampled,
+            found.parameters,
+            observations,
+            chosen,
+            engine=choice.engine,
+            sampler=engines.SAMPLERS[choice.engine],
+            thin=sampled.attrs.get("thin", 1),
+            seed=seed,
+            tune=tune,
+        )
+        if long_enough(result):
+            break
+    if result.attrs["partial"]:
+        warnings.warn(
+            f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "
+            f"{result.attrs['chains']} chains",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return result

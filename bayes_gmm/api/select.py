@@ -1,0 +1,121 @@
+"""Point estimates over a grid of structures and numbers of components, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
+from bayes_gmm.errors import CollapseError, InputError, require_whole
+
+if TYPE_CHECKING:
+    from bayes_gmm.results.selection import Selection
+
+
+def select(
+    X: Any,
+    n_components: Iterable[int] = range(1, 10),
+    *,
+    covariance: str | Sequence[str] = "all",
+    prior: str | None = None,
+    criterion: str = "bic",
+    n_starts: int = 30,
+    max_iter: int = 10_000,
+    tol: float = 1e-6,
+    seed: int | None = None,
+    cores: int | None = None,
+    progressbar: bool = True,
+) -> Selection:
+    r"""Fit a grid of covariance structures and numbers of components, and choose among them.
+
+    .. math:: \mathrm{BIC} = -2 L + p \log N
+
+    Smaller is better; mclust prints the negative.
+
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D)
+    n_components : iterable of int
+    covariance : "all", str or sequence of str
+        Structures; "all" are the 14, or E and V for one feature.
+    prior : None or "default"
+        As for `fit`; the default prior is made for each number of components.
+    criterion : str
+        "bic", "icl" or "aic".
+    n_starts, max_iter, tol, seed
+        As for `fit`.
+    cores : int, optional
+        Fits worked on at a time; one per core by default. It changes no result.
+    progressbar : bool
+
+    Returns
+    -------
+    Selection
+        Prints as a table; `.dataset` (covariance, n_components), `.best` (a result of `fit`).
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
+    CollapseError
+        If no fit of the grid could be made.
+
+    References
+    ----------
+    Schwarz (1978); Fraley & Raftery (2002), J. Amer. Statist. Assoc. 97.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> found = bg.select(bg.datasets.load("faithful"), [2, 3], covariance=["EEE", "VVV"],
+    ...                   seed=1, progressbar=False)
+    >>> found.best.attrs["covariance"], found.best.attrs["n_components"]
+    ('EEE', 3)
+    """
+    from bayes_gmm.inference.grid import Cell, fit_grid
+    from bayes_gmm.model.covariance import CODES, Structure
+    from bayes_gmm.progress import progress
+    from bayes_gmm.results.criteria import NAMES
+    from bayes_gmm.results.selection import Fitted, selection
+
+    require_seed(seed)
+    require_tolerance(tol)
+    require_whole("n_starts", n_starts, 1)
+    require_whole("max_iter", max_iter, 1)
+    sizes = list(n_components)
+    for size in sizes:
+        require_whole("n_components", size, 1)
+    if not sizes:
+        raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
+    if criterion not in NAMES:
+        raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
+    observations = as_observations(X)
+    if isinstance(covariance, str):
+        covariance = CODES if covariance == "all" else [covariance]
+    structures = list(
+        dict.fromkeys(Structure.of(name, observations.n_features) for name in covariance)
+    )
+    cells = [
+        Cell(structure, size, as_prior(prior, observations, size))
+        for structure in structures
+        for size in sizes
+    ]
+    with progress(len(cells), "fits", shown=progressbar) as done:
+        cells = fit_grid(
+            observations,
+            cells,
+            n_starts=n_starts,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+            cores=cores,
+            done=done,
+        )
+    fits = []
+    for cell in cells:
+        what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
+        if isinstance(cell.outcome, CollapseError):
+            fits.append(Fitted(*what, None, {}, str(cell.outcome)))
+        else:
+            fits.append(Fitted(*what, cell.outcome.parameters, cell.outcome.optimizer, "ok"))
+    return selection(observations, fits, criterion, seed)
