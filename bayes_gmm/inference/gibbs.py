@@ -112,7 +112,7 @@ def longer_runs(
     """Draw as `sample` does; then go on, each time to chains twice as long, until told to stop.
 
     A longer run has as many draws, twice as far apart, and is what `sample` gives with a `thin`
-    twice as large. It ends by itself before it takes more than `LONGEST` operations, or when it is
+    twice as large. There is none if it would take more than `LONGEST` operations, or is
     interrupted.
 
     Yields
@@ -140,12 +140,15 @@ def longer_runs(
     ]
     work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
     slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
-    what, interrupted = "draws", False
-    while not interrupted:
+    longer = False
+    while True:
         one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
         n_draws = sum(chain.n_left for chain in chains)
+        what = "draws of longer chains" if longer else "draws"
         with one_blas_thread, progress(n_draws, what, shown=progressbar) as done:
             interrupted = run(chains, slab, cores or cpu_count() or 1, done)
+        if interrupted and longer:
+            return  # what was asked for is there
         n_kept = min(chain.n_draws for chain in chains)
         if n_kept == 0:
             raise KeyboardInterrupt
@@ -153,9 +156,9 @@ def longer_runs(
         kept = Record(*(field[:, :n_kept].copy() for field in records))
         yield _tree(kept, observations, partial=interrupted, thin=thin)
         thin *= 2
-        if len(chains) * (tune + thin * draws) * work > LONGEST:
+        if interrupted or len(chains) * (tune + thin * draws) * work > LONGEST:
             return
-        what = "draws of longer chains"
+        longer = True
         for chain in chains:
             chain.thin_out()
 

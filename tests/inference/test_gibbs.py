@@ -99,6 +99,15 @@ def test_a_longer_run_is_one_with_twice_the_thinning(monkeypatch, n_rows, draws)
         assert_same_draws(longer, case.sample(thin=thin, draws=draws))
 
 
+def test_an_interrupt_of_a_longer_run_leaves_what_was_asked_for(case, monkeypatch):
+    runs = gibbs.longer_runs(
+        Observations.of(case.x), case.prior, case.starts, thin=1, **{**OPTIONS, "draws": 100}
+    )
+    assert next(runs).attrs["partial"] == 0
+    monkeypatch.setattr(gibbs, "run", lambda *arguments: True)
+    assert list(runs) == []
+
+
 def test_a_run_is_not_made_longer_than_it_may_take(case, monkeypatch):
     monkeypatch.setattr(gibbs, "LONGEST", 2e7)
     options = {**OPTIONS, "draws": 100}
