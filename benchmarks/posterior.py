@@ -136,8 +136,8 @@ def caches(folder: str, cold: bool) -> dict:
 def measure(problem: str, engine: str, cold: bool) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         environment = caches(folder, cold)
-        if not cold:
-            run(problem, engine, SHORT, environment)
+        if not cold and not run(problem, engine, SHORT, environment):
+            return {}
         return run(problem, engine, SETTINGS, environment)
 
 
