@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
 
-    AnyPrior = Prior | PriorFamily | Callable[[], tuple]
+    AnyPrior = Prior | PriorFamily | Callable[[], Any]
 
 
 def require_tolerance(tol: Any) -> None:
@@ -39,7 +39,7 @@ def as_observations(X: Any) -> Observations:
     return Observations.of(X)
 
 
-def in_memory(observations: Observations, needed_by: str = "a posterior") -> Observations:
+def in_memory(observations: Observations, needed_by: str) -> Observations:
     """Check that the rows are in memory, for what needs them there."""
     from bayes_gmm.streams import Stream
 

@@ -13,8 +13,10 @@ import bayes_gmm as bg
 from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.results.analysis import too_long_for_loo
 from bayes_gmm.results.archive import replace
+from bayes_gmm.results.draws import keeps_rows
 from bayes_gmm.results.relabel.ordering import read_key
-from bayes_gmm.results.relabel.verb import METHODS
+from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
+from bayes_gmm.results.tree import MOST_ROWS
 from bayes_gmm.simulation import free_name
 
 UNSURE = 0.9
@@ -73,6 +75,11 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))
+        if self._method["method"] in BY_ROWS and len(self.X) > MOST_ROWS:
+            raise InputError(
+                f"relabel is {self.relabel!r}, which looks at the rows, and a result keeps none of "
+                f"more than {MOST_ROWS:,}: choose pivot, or what to order by"
+            )
         for folder in (self.folder, self.folder / "pictures"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +183,7 @@ class Pipeline:
 
     def clusters(self) -> str:
         """Which cluster each row belongs to, averaged over the draws."""
-        found = bg.predict(self._thinned(), ci_prob=self.ci_prob)
+        found = bg.predict(self._thinned(), self._rows(), ci_prob=self.ci_prob)
         label = found["label"]
         of_rows = {
             "cluster": label.to_numpy(),
@@ -196,7 +203,7 @@ class Pipeline:
 
     def checks(self) -> str:
         """Replicated data against the data."""
-        self.results["checks"] = bg.check(self.results["posterior"], seed=self.seed)
+        self.results["checks"] = bg.check(self.results["posterior"], self._rows(), seed=self.seed)
         self._save()
         self._draw("checks", bg.plots.checks(self.results["checks"]))
         return f"{self.results['checks'].tree.attrs['n_replicates']} replicated data sets"
@@ -216,7 +223,7 @@ class Pipeline:
         if reason:
             return reason
         try:
-            self.results["loo"] = bg.loo(self.results["posterior"])
+            self.results["loo"] = bg.loo(self.results["posterior"], self._rows())
         except InputError as error:
             return f"left out: {error}"
         self._save()
@@ -228,6 +235,10 @@ class Pipeline:
         bg.report(self.results, path, title=self.title)
         self._note(path)
         return "one page"
+
+    def _rows(self) -> Any:
+        """Give the rows where the result keeps no copy of so many."""
+        return None if keeps_rows(self.results["posterior"]) else self.X
 
     def _thinned(self) -> Any:
         """Leave out draws where intervals for all rows would take long."""

@@ -307,6 +307,20 @@ def test_names_that_cannot_be_given_are_refused_at_once(quick, capsys, tmp_path,
     assert not (tmp_path / "o").exists()
 
 
+def test_more_rows_than_a_result_keeps_are_analyzed_all_the_same(capsys, tmp_path, monkeypatch):
+    for place in ("bayes_gmm.results.tree", "bayes_gmm.pipeline"):
+        monkeypatch.setattr(f"{place}.MOST_ROWS", 200)
+    options = ["-k", 2, "--out", tmp_path, "--draws", 100, "--tune", 50, "--quiet"]
+    said = fail(capsys, "analyze", "faithful", *options, "--relabel", "stephens")
+    assert "keeps none of more than 200" in said
+    run("analyze", "faithful", *options)
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    assert "observed_data" not in tree.children
+    assert len(pd.read_csv(tmp_path / "clusters.csv")) == 272
+    assert (tmp_path / "report.html").exists()
+
+
 def test_every_engine_can_be_asked_for():
     assert get_args(cli.Engine) == ("auto", "gibbs", "nuts", "pymc")
     assert set(get_args(cli.Engine)) == set(ENGINES)

@@ -121,7 +121,7 @@ def has_modes(diagnosis):
 
 
 def is_overfitted(diagnosis):
-    said = ("A component too many may be why", "not component by component")
+    said = ("A component too many may be why", "not component by component", "a component too many")
     found = names(diagnosis) & OVERFITTED and any(words in diagnosis.verdict for words in said)
     return not diagnosis.ok and bool(found)
 

@@ -34,7 +34,9 @@ def fit(
     Parameters
     ----------
     X : array, DataFrame, DataArray or memmap (N, D)
-        One row per observation; (N,) is taken as one feature.
+        One row per observation; (N,) is taken as one feature. Or rows that are read block by
+        block, again for every pass: the path of a CSV or Parquet file, an iterable of tables, or a
+        function that returns a new iterator of them.
     n_components : int
         K, the number of components.
     covariance : str

@@ -24,7 +24,7 @@ def pymc_model(
     X: Any,
     n_components: int,
     *,
-    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
+    prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
     likelihood: str = "fused",
 ) -> pm.Model:
     r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
@@ -69,7 +69,7 @@ def pymc_model(
     from bayes_gmm.inference.pymc_model import pymc_model as build
 
     require_whole("n_components", n_components, 1)
-    observations = in_memory(as_observations(X))
+    observations = in_memory(as_observations(X), "pymc_model")
     chosen = prior_of_posterior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood, n_components=n_components)
 
@@ -78,7 +78,7 @@ def sample(
     X: Any,
     n_components: int,
     *,
-    prior: Prior | PriorFamily | Callable[[], tuple] | str = "default",
+    prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 1000,
@@ -94,20 +94,21 @@ def sample(
     Parameters
     ----------
     X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
-        Gibbs reads them anew for every sweep, so that a mapped array is better than a CSV file.
+        Gibbs reads blocks anew for every sweep, several chains at a time, so that a mapped array
+        is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
     n_components : int
         K.
     prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
         As for `pymc_model`.
     engine : str
-        "gibbs": labels and parameters in turn, one pass over the rows a sweep. "nuts": NUTS on a
-        gradient written by hand. Both need the conjugate `Prior`. "pymc": NUTS on `pymc_model`,
-        for any prior. "auto": gibbs where the prior is conjugate, thinned by as much as the overlap
-        of the components asks for, nuts where they are all but indistinguishable; else pymc. Gibbs
-        chains that `diagnose` would call too short are made longer, if that takes seconds: the
-        draws are as many, and further apart.
+        "gibbs": labels and parameters in turn, one pass over the rows a sweep. It makes as many
+        sweeps for each draw as the overlap of the components asks for, and more where `diagnose`
+        would call the chains too short, if that takes some seconds only; `attrs["thin"]` says how
+        many. "nuts": NUTS on a gradient written by hand. Both need the conjugate `Prior`. "pymc":
+        NUTS on `pymc_model`, for any prior. "auto": gibbs where the prior is conjugate, nuts where
+        components are all but indistinguishable; else pymc.
     draws, tune : int
-        Draws kept per chain, and draws made before them.
+        Draws kept per chain, and draws made before them, of Gibbs sweeps.
     chains : int
         Each starts from one of the optima that hold an appreciable share of the posterior, spread
         about it twice as wide as the posterior is, its components in random order.
@@ -161,7 +162,7 @@ def sample(
     chosen = prior_of_posterior(prior, observations, n_components)
     engines.check(engine, chosen)
     if not engines.reads_blocks(engine, chosen):
-        in_memory(observations, f"engine {engine!r} with this prior")
+        in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
     found = point.estimate(
@@ -172,30 +173,36 @@ def sample(
         seed=seed,
     )
     choice = engines.choose(engine, observations, found.parameters, chosen)
-    for sampled in engines.run(
-        choice,
-        observations,
-        chosen,
-        dispersed.starts(found, conjugate, chains, seed),
-        draws=draws,
-        tune=tune,
-        cores=cores,
-        seed=seed,
-        progressbar=progressbar,
-    ):
-        result = posterior_tree(
-            sampled,
-            found.parameters,
+    result = None
+    try:
+        for sampled in engines.run(
+            choice,
             observations,
             chosen,
-            engine=choice.engine,
-            sampler=engines.SAMPLERS[choice.engine],
-            thin=sampled.attrs.get("thin", 1),
-            seed=seed,
+            dispersed.starts(found, conjugate, chains, seed),
+            draws=draws,
             tune=tune,
-        )
-        if long_enough(result):
-            break
+            cores=cores,
+            seed=seed,
+            progressbar=progressbar,
+        ):
+            result = posterior_tree(
+                sampled,
+                found.parameters,
+                observations,
+                chosen,
+                engine=choice.engine,
+                sampler=engines.SAMPLERS[choice.engine],
+                thin=sampled.attrs.get("thin", 1),
+                seed=seed,
+                tune=tune,
+            )
+            if long_enough(result):
+                break
+    except KeyboardInterrupt:
+        if result is None:
+            raise
+        result.attrs["partial"] = 1
     if result.attrs["partial"]:
         warnings.warn(
             f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "

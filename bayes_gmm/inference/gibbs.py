@@ -25,9 +25,10 @@ from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress
+from bayes_gmm.streams import Stream
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
-LONGEST = 3e10  # operations of all chains, up to which a run may be made longer unasked
+LONGEST = 3e10  # operations for each 1000 draws, up to which a run may be made longer unasked
 
 
 def sample(
@@ -112,8 +113,8 @@ def longer_runs(
     """Draw as `sample` does; then go on, each time to chains twice as long, until told to stop.
 
     A longer run has as many draws, twice as far apart, and is what `sample` gives with a `thin`
-    twice as large. There is none if it would take more than `LONGEST` operations, or is
-    interrupted.
+    twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
+    anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
 
     Yields
     ------
@@ -140,25 +141,28 @@ def longer_runs(
     ]
     work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
     slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
-    longer = False
+    last: xr.DataTree | None = None
     while True:
         one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
         n_draws = sum(chain.n_left for chain in chains)
-        what = "draws of longer chains" if longer else "draws"
+        what = "draws" if last is None else "draws of longer chains"
         with one_blas_thread, progress(n_draws, what, shown=progressbar) as done:
             interrupted = run(chains, slab, cores or cpu_count() or 1, done)
-        if interrupted and longer:
-            return  # what was asked for is there
+        if interrupted and last is not None:
+            yield last.assign_attrs(partial=1)
+            return
         n_kept = min(chain.n_draws for chain in chains)
         if n_kept == 0:
             raise KeyboardInterrupt
-        # Copies, since a longer run writes over them.
-        kept = Record(*(field[:, :n_kept].copy() for field in records))
-        yield _tree(kept, observations, partial=interrupted, thin=thin)
+        kept = Record(*(field[:, :n_kept] for field in records))
+        last = _tree(kept, observations, partial=interrupted, thin=thin)
+        yield last
         thin *= 2
-        if interrupted or len(chains) * (tune + thin * draws) * work > LONGEST:
+        operations = len(chains) * (tune + thin * draws) * work
+        rereads = rows.whole is None and isinstance(observations.values, Stream)
+        # The limit grows with what was asked for, so that more draws never mean fewer sweeps.
+        if interrupted or rereads or operations > LONGEST * max(1, draws / 1000):
             return
-        longer = True
         for chain in chains:
             chain.thin_out()
 
@@ -201,7 +205,8 @@ def _tree(record: Record, observations: Observations, *, partial: bool, thin: in
     coords = {"chain": range(n_chains), "draw": range(n_draws), "cluster": range(n_components)}
     posterior = xr.Dataset(
         {
-            "weights": ((*leading, "cluster"), record.weights),
+            # A copy, as all arrays here are: a longer run writes over the record.
+            "weights": ((*leading, "cluster"), record.weights.copy()),
             "means": ((*leading, "cluster", "feature"), origin + scale * record.means),
             "covariances": (
                 (*leading, "cluster", "feature", "feature_bis"),
@@ -214,7 +219,7 @@ def _tree(record: Record, observations: Observations, *, partial: bool, thin: in
     stats = xr.Dataset(
         {
             "log_likelihood": (leading, record.log_likelihood - jacobian),
-            "component_counts": ((*leading, "cluster"), record.counts),
+            "component_counts": ((*leading, "cluster"), record.counts.copy()),
         },
         coords=coords,
     )

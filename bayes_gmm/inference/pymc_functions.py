@@ -17,6 +17,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.point import default_prior
 from bayes_gmm.inference.pymc_conjugate import (
     DIMS,
     ConjugateFields,
@@ -83,9 +84,11 @@ def _require_names_and_sizes() -> None:
     """Check the variables of the user's function before anything is compiled."""
     model = pm.modelcontext(None)
     for name, variable in model.named_vars.items():
-        if name in TAKEN:
+        if name in TAKEN or name in model.coords:
             raise InputError(f"prior() has a variable {name!r}; call it something else")
         dims = model.named_vars_to_dims.get(name, ())
+        if not TAKEN.isdisjoint(dims):
+            raise InputError(f"prior() has a variable {name!r} along the dim chain or draw")
         for dim, size in zip(dims, variable.type.shape, strict=False):
             labels = model.coords.get(dim)
             if size is not None and labels is not None and size != len(labels):
@@ -109,8 +112,12 @@ def _of_fields(
         if name in pm.modelcontext(None).named_vars:
             raise InputError(f"prior() has a variable {name!r}; call it something else")
     symbolic = {name: part for name, part in given.items() if isinstance(part, TensorVariable)}
-    default = Prior.default(np.asarray(observations.values, float), n_components)
-    fixed = replace(default, **{name: given[name] for name in given if name not in symbolic})
+    fixed = default_prior(observations, n_components)
+    for name in set(given) - set(symbolic):
+        full = getattr(fixed, name).shape
+        for_all = np.shape(given[name]) == full[1:]
+        part = np.broadcast_to(given[name], full) if for_all else given[name]
+        fixed = replace(fixed, **{name: part})
     fixed.require_proper()
     whole = {name: getattr(fixed, name) for name in names}
     for name, part in symbolic.items():

@@ -41,7 +41,6 @@ IDENTITY: tuple[Rule, ...] = (
     identification.not_told_apart,
     identification.nearly_empty,
     identification.ambiguous_labels,
-    identification.dispensable_component,
 )
 NOTES: tuple[Rule, ...] = (
     convergence.few_divergences,
@@ -84,15 +83,17 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
         reasons += convergence.too_short(evidence)
+    # BIC needs no draws; but only chains that mix may bear out a component against it.
+    too_many = identification.dispensable_component(evidence)
     if not reasons:
         identity = identification.labels_disagree(evidence) + _apply(IDENTITY, evidence)
+        identity += [] if evidence.all_borne_out else too_many
         reasons += identity or identification.slow_components(evidence)
     elif all(finding.name == "short_chains" for finding in reasons):
         # Components too many are slow, so that this may be why.
-        reasons += _apply(IDENTITY, evidence)
+        reasons += _apply(IDENTITY, evidence) + too_many
     else:
-        # The one thing about components that is known whatever the chains did.
-        reasons += identification.dispensable_component(evidence)
+        reasons += too_many
     reasons += _apply(NOTES, evidence)
     return Diagnosis(
         _verdict(evidence, reasons),
@@ -117,6 +118,8 @@ def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
         f"largest label-free R-hat {np.nanmax(evidence.label_free.rhat):.3f}, smallest effective "
         f"sample size {np.nanmin(np.minimum(*evidence.label_free[1:])):.0f}"
     )
+    if grave and grave[0].name == "dispensable_component":
+        return f"Converged ({agreement}), but with a component too many. {grave[0].statement}"
     if grave:
         return (
             f"Converged as a mixture ({agreement}), but not component by component. "

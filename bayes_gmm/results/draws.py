@@ -156,7 +156,7 @@ def observed_rows(tree: xr.DataTree) -> np.ndarray:
     if not keeps_rows(tree):
         raise InputError(
             f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
-            "use one of a random part of them"
+            "sample from a random part of them"
         )
     return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
 

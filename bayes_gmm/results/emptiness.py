@@ -19,6 +19,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.results.draws import Draws
 
+RULE_OF_THREE = 3  # what is not seen is rarer than three times in all, with a confidence of 95%
 REACHED = 0.99  # share of the empty components that are looked for, those of the smallest weights
 
 
@@ -43,7 +44,8 @@ def borne_out(
     Returns
     -------
     bool
-        Rightly so if the sampler can empty a component and fill it again.
+        False as well if so few draws could not have shown it. True rightly so if the sampler can
+        empty a component and fill it again.
 
     Notes
     -----
@@ -60,6 +62,8 @@ def borne_out(
     origin, scale, n = observations.origin, observations.scale, observations.n_rows
     height = log_likelihood + n * np.log(scale).sum()
     limit = np.exp(log_empty(concentration, n_components, n)) / odds * draws.weights.size
+    if limit < RULE_OF_THREE:
+        return False
     rest = (n_components - 1) * concentration + n
     small = np.argwhere(draws.weights < beta.ppf(REACHED, concentration, rest))
     total = 0.0

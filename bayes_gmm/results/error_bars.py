@@ -24,7 +24,7 @@ from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
 from bayes_gmm.results.delta_method import delta_method, interval
-from bayes_gmm.results.draws import is_point
+from bayes_gmm.results.draws import is_point, keeps_rows
 from bayes_gmm.results.fitted import Fitted
 from bayes_gmm.results.predictive import tails
 from bayes_gmm.results.relabel.pivot import match
@@ -111,7 +111,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
     """
     if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
         return None
-    if "observed_data" not in result.children:
+    if not keeps_rows(result):
         return None
     fitted = Fitted.of(result)
     chart = Chart.at(fitted.parameters, fitted.structure)

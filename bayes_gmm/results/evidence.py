@@ -19,6 +19,7 @@ from bayes_gmm.results.draws import (
     require_posterior,
 )
 from bayes_gmm.results.emptiness import borne_out
+from bayes_gmm.results.fitted import prior_of
 from bayes_gmm.results.identification import Identification, identify, largest
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.merging import Merger, best_merger
@@ -54,7 +55,8 @@ class Evidence(NamedTuple):
     """What the rules look at; chain and draw come first in every array.
 
     Whatever else the model drew is among the label-free quantities; `others` are those of these
-    variables that belong to components, as they are named.
+    variables that belong to components, as they are named. `merger` is of two components that BIC
+    takes for one; chains that mix may bear out all components nevertheless.
     """
 
     names: list[str]
@@ -72,6 +74,7 @@ class Evidence(NamedTuple):
     modes: list[Mode]
     identification: Identification
     merger: Merger | None
+    all_borne_out: bool
 
     @property
     def parameter_names(self) -> list[str]:
@@ -124,27 +127,26 @@ def gather(posterior: xr.DataTree) -> Evidence:
         still,
         _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True))),
         identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior)),
-        _merger(posterior, draws, values[..., names.index("log_likelihood")]),
+        *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
     )
 
 
-def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> Merger | None:
-    """Find two components that BIC takes for one, if the draws don't bear them out.
+def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[Merger | None, bool]:
+    """Find two components that BIC takes for one, and whether the draws bear out all the same.
 
-    None as well if the rows are so many that the result does not keep them.
+    There are none if the rows are so many that the result does not keep them. Draws can say
+    something only under a conjugate prior that treats all components alike.
     """
     if not keeps_rows(posterior):
-        return None
-    rows = observed_rows(posterior)
+        return None, False
+    rows, prior = observed_rows(posterior), prior_of(posterior)
     found = best_merger(point_parameters(posterior), draws, height, rows)
     if found is None or not found.saving > SAVING:
-        return None
-    if "prior_parameters" in posterior.children:
-        concentration = np.unique(posterior["prior_parameters"]["concentration"])
-        odds = np.exp(SAVING / 2)
-        if len(concentration) == 1 and borne_out(draws, height, concentration[0], rows, odds):
-            return None
-    return found
+        return None, False
+    if prior is None or not prior.is_exchangeable:
+        return found, False
+    odds = np.exp(SAVING / 2)
+    return found, borne_out(draws, height, prior.concentration[0], rows, odds)
 
 
 def _weighed(

@@ -10,7 +10,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.draws import is_point
+from bayes_gmm.results.draws import is_point, keeps_rows
 from bayes_gmm.results.labels import DIMS
 from bayes_gmm.results.tree import point_parameters
 from bayes_gmm.tables import listing
@@ -106,8 +106,8 @@ def prior_of(result: xr.DataTree) -> Prior | None:
 def _rows(result: xr.DataTree, X: Any, features: tuple[str, ...]) -> Observations:
     """The data, given or kept."""
     if X is None:
-        if "observed_data" not in result.children:
-            raise InputError("X is needed, because the result does not keep so many rows: give it")
+        if not keeps_rows(result):
+            raise InputError("X is needed, because the result keeps no copy of its rows")
         rows = result["observed_data"]["x"].transpose("obs_id", "feature")
         return Observations.of(np.ascontiguousarray(rows.to_numpy()))
     observations = Observations.of(X)

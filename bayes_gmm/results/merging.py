@@ -2,7 +2,8 @@ r"""Whether a mixture with one component fewer would do: two components taken fo
 
 The one has their joint weight, mean and covariance, so that the moments of the whole mixture stay
 as they are. It is fitted to nothing, and the best mixture of K - 1 components is better still; so
-if BIC is lower with two components merged, it is lower by as much or more with one fewer. None of
+if BIC is lower with two components merged than at this point, it is lower by as much or more with
+one fewer. None of
 this depends on whether chains have converged. But BIC knows no prior, and charges too much where
 there are many features and few rows: draws that say otherwise are believed (`emptiness`).
 """

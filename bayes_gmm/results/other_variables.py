@@ -96,7 +96,8 @@ def _together(posterior: xr.DataTree, n_components: int) -> list[xr.DataArray]:
         if len(arrays) == n_components > 1:
             values = np.stack([array.to_numpy() for array in arrays], axis=2)
             dims = ("chain", "draw", "cluster", *arrays[0].dims[2:])
-            found.append(xr.DataArray(values, dims=dims, name=name))
+            coords = {dim: arrays[0][dim] for dim in dims[3:]}
+            found.append(xr.DataArray(values, dims=dims, coords=coords, name=name))
         else:
             found += arrays
     return found

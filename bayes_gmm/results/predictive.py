@@ -219,7 +219,7 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, n
     if X is not None:
         return rows_like(X, tuple(map(str, result["point_estimate"]["feature"].to_numpy())))
     if not keeps_rows(result):
-        raise InputError("X is needed, because the result of so many rows keeps no copy of them")
+        raise InputError("X is needed, because the result keeps no copy of its rows")
     return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
 
 

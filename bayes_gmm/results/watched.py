@@ -66,8 +66,8 @@ def watch(observations: Observations, pivot: Parameters) -> Watched:
         height = np.maximum(height, log_joint.max(axis=0))
         density.append(total)
         certainty.append(log_joint.max(axis=1) - total)
-        first.append(ranked[:, -1])
-        second.append(ranked[:, -2:][:, 0])
+        first.append(ranked[:, -1].astype(np.int16))  # as small as can be: there may be many rows
+        second.append(ranked[:, -2:][:, 0].astype(np.int16))
         start += len(block)
     points = _at_quantiles(np.concatenate(density), DENSITY)
     doubtful = _at_quantiles(np.concatenate(certainty), CERTAINTY)

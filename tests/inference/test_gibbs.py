@@ -103,17 +103,42 @@ def test_an_interrupt_of_a_longer_run_leaves_what_was_asked_for(case, monkeypatc
     runs = gibbs.longer_runs(
         Observations.of(case.x), case.prior, case.starts, thin=1, **{**OPTIONS, "draws": 100}
     )
-    assert next(runs).attrs["partial"] == 0
+    asked_for = next(runs)
+    assert asked_for.attrs["partial"] == 0
     monkeypatch.setattr(gibbs, "run", lambda *arguments: True)
-    assert list(runs) == []
+    (left,) = runs
+    assert left.attrs == {"partial": 1, "thin": 1}
+    assert_same_draws(left, asked_for)
 
 
-def test_a_run_is_not_made_longer_than_it_may_take(case, monkeypatch):
+@pytest.mark.parametrize(("draws", "thins"), [(100, [1, 2, 4, 8]), (2000, [1]), (4000, [1])])
+def test_a_run_is_not_made_longer_than_it_may_take(case, monkeypatch, draws, thins):
     monkeypatch.setattr(gibbs, "LONGEST", 2e7)
-    options = {**OPTIONS, "draws": 100}
+    options = {**OPTIONS, "draws": draws}
     runs = gibbs.longer_runs(Observations.of(case.x), case.prior, case.starts, thin=1, **options)
-    # 2 chains x (5 + 100 thin) sweeps x 3 components x about 2600 operations
-    assert [run.attrs["thin"] for run in runs] == [1, 2, 4, 8]
+    # 2 chains x (5 + draws x thin) sweeps x 3 components x about 2600 operations
+    assert [run.attrs["thin"] for run in runs] == thins
+
+
+def test_more_draws_may_take_as_much_longer(case, monkeypatch):
+    monkeypatch.setattr(gibbs, "LONGEST", 8e7)
+    most = []
+    for draws in (1000, 2000, 3000):
+        options = {**OPTIONS, "tune": 0, "draws": draws}
+        runs = gibbs.longer_runs(
+            Observations.of(case.x), case.prior, case.starts, thin=1, **options
+        )
+        most.append(max(run.attrs["thin"] for run in runs))
+    assert most == [4, 4, 4]
+
+
+def test_a_stream_that_is_read_anew_for_each_sweep_is_not_read_longer(monkeypatch):
+    monkeypatch.setattr(gibbs_chain, "BLOCK_ROWS", 1024)
+    case = Case(1200)
+    runs = gibbs.longer_runs(
+        Observations.of(lambda: iter([case.x])), case.prior, case.starts, thin=1, **OPTIONS
+    )
+    assert len(list(runs)) == 1
 
 
 @pytest.mark.parametrize("name", QUICK)

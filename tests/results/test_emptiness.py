@@ -83,9 +83,19 @@ def test_the_prior_chance_of_an_empty_component(concentration, k, n):
     assert np.exp(log_empty(concentration, k, n)) == pytest.approx(chance, rel=1e-6)
 
 
-def test_two_clusters_far_apart_are_borne_out():
+def test_two_clusters_far_apart_are_borne_out_by_draws_that_could_have_shown_otherwise():
     rng = np.random.default_rng(0)
     theta = Parameters([0.5, 0.5], [[0.0], [20.0]], np.ones((2, 1, 1)))
     x, _ = mixture.sample(theta, 80, rng)
-    draws = Draws(*(a[None, None] for a in (theta.weights, theta.means, theta.covariances)))
-    assert borne_out(draws, np.array([[mixture.log_likelihood(x, theta)]]), 1.0, x, 1e9)
+    height = mixture.log_likelihood(x, theta)
+
+    def found(n, concentration):
+        fields = (theta.weights, theta.means, theta.covariances)
+        draws = Draws(*(np.broadcast_to(a, (4, n, *a.shape)) for a in fields))
+        return borne_out(draws, np.full((4, n), height), concentration, x, odds=20.0)
+
+    # If the odds were 20, one draw of 1620 would leave the first, or the second, component empty.
+    assert found(1000, 1.0)
+    assert not found(500, 1.0)
+    # Under this prior one of millions would.
+    assert not found(1000, 5.0)

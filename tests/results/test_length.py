@@ -31,5 +31,14 @@ def test_chains_are_long_enough_unless_the_verdict_calls_them_too_short(times, e
     assert diagnose(posterior).converged == enough
 
 
+def test_chains_that_are_stuck_or_apart_are_not_made_longer_in_vain():
+    posterior = sticky(600, 10)
+    for draw in (slice(0, 1), slice(None)):  # chain 3 stands still, or has settled elsewhere
+        moved = posterior.copy(deep=True)
+        for array in moved["invariants"].data_vars.values():
+            array[3] = array[3, draw] + 100 * array.std()
+        assert long_enough(moved)
+
+
 def test_chains_of_few_draws_are_not_made_longer_in_vain():
     assert long_enough(sticky(150, 10))

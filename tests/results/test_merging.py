@@ -129,6 +129,12 @@ def posterior(x, z, seed, stuck=None):
     return posterior_result(draws, x, Prior.default(x, k), pivot=from_labels(x, z))
 
 
+def under_default_prior(result, x):
+    """The same result, which says what prior it was made under."""
+    prior = prior_dataset(Prior.default(x, result.attrs["n_components"]), ("x0", "x1"))
+    return result.assign(prior_parameters=xr.DataTree(prior))
+
+
 def test_a_component_too_many_is_named_with_what_it_costs():
     # The split leaves a gap between the halves, so that nothing but BIC speaks against them.
     _, x, z = one_cluster_split(2)
@@ -138,7 +144,8 @@ def test_a_component_too_many_is_named_with_what_it_costs():
     finding = diagnosis.reasons[0]
     assert finding.value == found(from_labels(x, z), x).saving > finding.threshold == SAVING
     assert diagnosis.converged and not diagnosis.identified
-    assert "not component by component. The data don't ask for both of components 0 and 1: " in (
+    assert diagnosis.verdict.startswith("Converged (")
+    assert "but with a component too many. The data don't ask for both of components 0 and 1: " in (
         diagnosis.verdict
     )
     assert f"BIC is lower by {finding.value:.1f}." in diagnosis.verdict
@@ -147,26 +154,26 @@ def test_a_component_too_many_is_named_with_what_it_costs():
 def test_draws_that_bear_both_components_out_are_believed():
     _, x, z = one_cluster_split(2)
     z = np.where((z < 2) & (x[:, 0] > 0.4), 1, np.where(z < 2, 0, 2))
-    result = posterior(x, z, 0)
-    prior = prior_dataset(Prior.default(x, 3), ("x0", "x1"))
-    result["prior_parameters"] = xr.DataTree(prior)
+    result = under_default_prior(posterior(x, z, 0), x)
     assert diagnose(result).ok  # none of these draws, of known labels, has a small component
-    # The draws tell nothing of the sort if the prior treats components differently.
-    unequal = prior.assign(concentration=("cluster", [1.0, 1.0, 2.0]))
-    result["prior_parameters"] = xr.DataTree(unequal)
+    # They tell nothing if they are too few, or if the prior treats components differently.
+    assert diagnose(result.isel(draw=slice(250))).ok
+    few = result.isel(chain=slice(2), draw=slice(200))
+    assert {"dispensable_component"} <= {one.name for one in diagnose(few).reasons}
+    result["prior_parameters"]["mean"][0] += 1.0
     assert diagnose(result).reasons[0].name == "dispensable_component"
 
 
 def test_a_component_too_many_is_seen_though_chains_are_short():
     _, x, z = one_cluster_split(2)
-    diagnosis = diagnose(posterior(x, z, 1).isel(draw=slice(80)))
+    diagnosis = diagnose(under_default_prior(posterior(x, z, 1), x).isel(draw=slice(80)))
     names = [finding.name for finding in diagnosis.reasons]
     assert names[0] == "short_chains" and "dispensable_component" in names
 
 
 def test_a_component_too_many_is_seen_though_a_chain_is_stuck():
     _, x, z = one_cluster_split(2)
-    diagnosis = diagnose(posterior(x, z, 1, stuck=3))
+    diagnosis = diagnose(under_default_prior(posterior(x, z, 1, stuck=3), x))
     names = [finding.name for finding in diagnosis.reasons]
     assert names == ["stuck_chains", "dispensable_component"]
     assert diagnosis.verdict.startswith("Not converged. Chain 3 hardly moved. A component too many")
