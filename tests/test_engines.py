@@ -199,6 +199,17 @@ def test_gibbs_is_thinned_by_as_much_as_its_draws_depend_on_each_other(monkeypat
     assert thins[-1] > 2
 
 
+def test_an_interrupt_while_draws_are_judged_loses_none_of_them(monkeypatch):
+    def interrupted(posterior):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bayes_gmm.results.length.long_enough", interrupted)
+    with pytest.warns(bg.ConvergenceWarning, match="30 draws of each of 4 chains"):
+        posterior = bg.sample(FAITHFUL, 2, draws=30, tune=10, seed=1, progressbar=False)
+    assert posterior.attrs["partial"] == 1
+    assert posterior["posterior"].sizes["draw"] == 30
+
+
 def test_a_part_of_many_rows_tells_how_slowly_gibbs_forgets(monkeypatch):
     observations, prior, theta = estimated(mixed(4.0, 20_000))
     whole = engines.sweeps_per_draw(observations, theta, prior)

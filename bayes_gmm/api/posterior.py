@@ -173,36 +173,37 @@ def sample(
         seed=seed,
     )
     choice = engines.choose(engine, observations, found.parameters, chosen)
-    result = None
-    try:
-        for sampled in engines.run(
-            choice,
+    runs = engines.run(
+        choice,
+        observations,
+        chosen,
+        dispersed.starts(found, conjugate, chains, seed),
+        draws=draws,
+        tune=tune,
+        cores=cores,
+        seed=seed,
+        progressbar=progressbar,
+    )
+
+    def label(sampled: xr.DataTree) -> xr.DataTree:
+        return posterior_tree(
+            sampled,
+            found.parameters,
             observations,
             chosen,
-            dispersed.starts(found, conjugate, chains, seed),
-            draws=draws,
-            tune=tune,
-            cores=cores,
+            engine=choice.engine,
+            sampler=engines.SAMPLERS[choice.engine],
+            thin=sampled.attrs.get("thin", 1),
             seed=seed,
-            progressbar=progressbar,
-        ):
-            result = posterior_tree(
-                sampled,
-                found.parameters,
-                observations,
-                chosen,
-                engine=choice.engine,
-                sampler=engines.SAMPLERS[choice.engine],
-                thin=sampled.attrs.get("thin", 1),
-                seed=seed,
-                tune=tune,
-            )
-            if long_enough(result):
-                break
+            tune=tune,
+        )
+
+    result = label(next(runs))
+    try:
+        while not long_enough(result) and (longer := next(runs, None)) is not None:
+            result = label(longer)
     except KeyboardInterrupt:
-        if result is None:
-            raise
-        result.attrs["partial"] = 1
+        result.attrs["partial"] = 1  # and all that was asked for
     if result.attrs["partial"]:
         warnings.warn(
             f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "

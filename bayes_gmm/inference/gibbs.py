@@ -149,7 +149,8 @@ def longer_runs(
         with one_blas_thread, progress(n_draws, what, shown=progressbar) as done:
             interrupted = run(chains, slab, cores or cpu_count() or 1, done)
         if interrupted and last is not None:
-            yield last.assign_attrs(partial=1)
+            last.attrs["partial"] = 1
+            yield last
             return
         n_kept = min(chain.n_draws for chain in chains)
         if n_kept == 0:

@@ -84,7 +84,7 @@ def _require_names_and_sizes() -> None:
     """Check the variables of the user's function before anything is compiled."""
     model = pm.modelcontext(None)
     for name, variable in model.named_vars.items():
-        if name in TAKEN or name in model.coords:
+        if name in TAKEN:
             raise InputError(f"prior() has a variable {name!r}; call it something else")
         dims = model.named_vars_to_dims.get(name, ())
         if not TAKEN.isdisjoint(dims):

@@ -19,7 +19,6 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.results.draws import Draws
 
-RULE_OF_THREE = 3  # what is not seen is rarer than three times in all, with a confidence of 95%
 REACHED = 0.99  # share of the empty components that are looked for, those of the smallest weights
 
 
@@ -44,8 +43,8 @@ def borne_out(
     Returns
     -------
     bool
-        False as well if so few draws could not have shown it. True rightly so if the sampler can
-        empty a component and fill it again.
+        False as well where at these odds not even one draw would be empty: that none is says
+        little then. True rightly so if the sampler can empty a component and fill it again.
 
     Notes
     -----
@@ -62,7 +61,7 @@ def borne_out(
     origin, scale, n = observations.origin, observations.scale, observations.n_rows
     height = log_likelihood + n * np.log(scale).sum()
     limit = np.exp(log_empty(concentration, n_components, n)) / odds * draws.weights.size
-    if limit < RULE_OF_THREE:
+    if limit < 1:
         return False
     rest = (n_components - 1) * concentration + n
     small = np.argwhere(draws.weights < beta.ppf(REACHED, concentration, rest))

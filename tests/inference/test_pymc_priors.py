@@ -335,7 +335,7 @@ def test_fields_that_do_not_fit_are_refused():
         build(lambda made: {"mean_precision": made["weights"]}, weights=3)
 
 
-@pytest.mark.parametrize("name", ["x", "data", "chain", "draw", "feature", "cluster"])
+@pytest.mark.parametrize("name", ["x", "data", "chain", "draw"])
 def test_names_that_the_model_or_its_draws_need_are_refused_before_anything_is_compiled(name):
     def prior():
         pm.Normal(name)

@@ -94,8 +94,8 @@ def test_two_clusters_far_apart_are_borne_out_by_draws_that_could_have_shown_oth
         draws = Draws(*(np.broadcast_to(a, (4, n, *a.shape)) for a in fields))
         return borne_out(draws, np.full((4, n), height), concentration, x, odds=20.0)
 
-    # If the odds were 20, one draw of 1620 would leave the first, or the second, component empty.
-    assert found(1000, 1.0)
-    assert not found(500, 1.0)
-    # Under this prior one of millions would.
+    # At odds of 20 a component is empty in one draw of 1620.
+    assert found(210, 1.0)
+    assert not found(195, 1.0)
+    # Under this prior it is in one of millions.
     assert not found(1000, 5.0)
