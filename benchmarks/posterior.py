@@ -26,7 +26,7 @@ import numpy as np
 LIMIT = int(os.environ.get("BENCH_LIMIT", "600"))
 SETTINGS = {"draws": 1000, "tune": 1000, "chains": 4}
 SHORT = {"draws": 10, "tune": 10, "chains": 4}
-RIVALS = ("pymc by hand", *(["numpyro"] if importlib.util.find_spec("numpyro") else []))
+RIVALS = ("by hand", *(["numpyro"] if importlib.util.find_spec("numpyro") else []))
 ENGINES = ("gibbs", "nuts", "pymc")
 PROBLEMS = {
     "faithful 2": ("faithful", 2),
@@ -142,22 +142,22 @@ def measure(problem: str, engine: str, cold: bool) -> dict:
 
 
 def main(names: list[str], cold: bool) -> None:
-    print(f"{'problem':20} {'engine':13} {'seconds':>8} {'ESS':>6} {'ESS/s':>8}", end="")
-    print("".join(f"{f'against {rival}':>24}" for rival in RIVALS))
+    print(f"{'problem':19} {'engine':7} {'seconds':>7} {'ESS':>5} {'ESS/s':>7}", end="")
+    print("".join(f"{f'against {rival}':>17}" for rival in RIVALS))
     for problem in names:
         rows: dict[str, dict] = {}
         for engine in (*RIVALS, *ENGINES):
             if problem.startswith(GIBBS_ONLY) and engine != "gibbs":
                 continue
             found = rows[engine] = measure(problem, engine, cold)
-            print(f"{problem:20} {engine:13} ", end="")
+            print(f"{problem:19} {engine:7} ", end="")
             if not found:
                 print(f"not within {LIMIT} s", flush=True)
                 continue
             rate = found["ess"] / found["seconds"]
-            print(f"{found['seconds']:8.1f} {found['ess']:6.0f} {rate:8.1f}", end="")
+            print(f"{found['seconds']:7.1f} {found['ess']:5.0f} {rate:7.1f}", end="")
             for rival in RIVALS if engine in ENGINES else ():
-                print(f"{ratios(found, rows.get(rival)):>24}", end="")
+                print(f"{ratios(found, rows.get(rival)):>17}", end="")
             print("" if found["converged"] else "  not converged", flush=True)
 
 
