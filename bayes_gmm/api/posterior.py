@@ -108,7 +108,7 @@ def sample(
         NUTS on `pymc_model`, for any prior. "auto": gibbs where the prior is conjugate, nuts where
         components are all but indistinguishable; else pymc.
     draws, tune : int
-        Draws kept per chain, and draws made before them, of Gibbs sweeps.
+        Draws kept per chain, and steps made before them: sweeps of Gibbs, draws of NUTS.
     chains : int
         Each starts from one of the optima that hold an appreciable share of the posterior, spread
         about it twice as wide as the posterior is, its components in random order.
@@ -200,7 +200,9 @@ def sample(
 
     result = label(next(runs))
     try:
-        while not long_enough(result) and (longer := next(runs, None)) is not None:
+        while choice.goes_on and not long_enough(result):
+            if (longer := next(runs, None)) is None:
+                break
             result = label(longer)
     except KeyboardInterrupt:
         result.attrs["partial"] = 1  # and all that was asked for

@@ -51,6 +51,11 @@ class Choice(NamedTuple):
     engine: str
     thin: int = 1
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the engine can make its chains longer."""
+        return self.engine == "gibbs"
+
 
 def check(engine: Any, prior: Any) -> None:
     """Check that there is such an engine, and that it can sample under this prior.

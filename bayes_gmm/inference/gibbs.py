@@ -11,6 +11,7 @@ the first draw only let the start be forgotten. A chain works in the coordinates
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from os import cpu_count
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,14 +37,44 @@ def sample(
     prior: Prior,
     starts: Sequence[Parameters],
     *,
+    thin: int = 1,
+    **settings: Any,
+) -> xr.DataTree:
+    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`.
+
+    Parameters
+    ----------
+    observations : Observations
+    prior : Prior
+    starts : sequence of Parameters
+    thin : int
+    **settings : object
+        draws, tune, cores, seed, progressbar.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    return next(longer_runs(observations, prior, starts, thin=thin, **settings))
+
+
+def longer_runs(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
     draws: int,
     tune: int,
     cores: int | None,
     seed: int | None,
     progressbar: bool,
-    thin: int = 1,
-) -> xr.DataTree:
-    """Draw from the posterior of a mixture with a conjugate prior.
+    thin: int,
+) -> Iterator[xr.DataTree]:
+    """Draw from the posterior; then go on, each time to chains twice as long, until told to stop.
+
+    A longer run has as many draws, twice as far apart, and is to the last bit a run with a `thin`
+    twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
+    anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
 
     Parameters
     ----------
@@ -63,15 +94,15 @@ def sample(
     thin : int
         Sweeps per draw.
 
-    Returns
-    -------
+    Yields
+    ------
     xarray.DataTree
         Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
         covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
         log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
         rows that took each label given the draw. All in the user's units, components named as
-        they came. Attribute thin is as given; partial is 1 if the run was interrupted: then all
-        chains are cut to the shortest.
+        they came. Attribute thin says how many sweeps a draw has; partial is 1 if the run was
+        interrupted: then all chains are cut to the shortest.
 
     Raises
     ------
@@ -83,42 +114,6 @@ def sample(
     References
     ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
-    """
-    runs = longer_runs(
-        observations,
-        prior,
-        starts,
-        draws=draws,
-        tune=tune,
-        cores=cores,
-        seed=seed,
-        progressbar=progressbar,
-        thin=thin,
-    )
-    return next(runs)
-
-
-def longer_runs(
-    observations: Observations,
-    prior: Prior,
-    starts: Sequence[Parameters],
-    *,
-    draws: int,
-    tune: int,
-    cores: int | None,
-    seed: int | None,
-    progressbar: bool,
-    thin: int,
-) -> Iterator[xr.DataTree]:
-    """Draw as `sample` does; then go on, each time to chains twice as long, until told to stop.
-
-    A longer run has as many draws, twice as far apart, and is what `sample` gives with a `thin`
-    twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
-    anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
-
-    Yields
-    ------
-    xarray.DataTree
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features

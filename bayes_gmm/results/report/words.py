@@ -141,7 +141,7 @@ def after_interrupt(posterior: xr.DataTree) -> str:
     return (
         f"The sampler was stopped before its end. The posterior on this page rests on the "
         f"{sizes['draw']:,} draws of each of {counted(sizes['chain'], 'chain')} made by then; with "
-        "the same seed a full run begins with the same draws."
+        "the same seed a full run comes by the same draws."
     )
 
 
