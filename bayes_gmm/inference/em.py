@@ -37,6 +37,14 @@ class EMState(NamedTuple):
     objective: float
 
 
+class Collapse(NamedTuple):
+    """A component as last seen before it collapsed: mean (D,), covariance (D, D), rows held."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: float
+
+
 class EMResult(NamedTuple):
     """Where one start ended.
 
@@ -50,17 +58,45 @@ class EMResult(NamedTuple):
         Whether the objective is within `tol` nats of its limit, as far as plain steps can tell.
     collapsed : int or None
         The component whose covariance became singular or whose rows ran out.
+    collapses : tuple of Collapse
+        Components that collapsed before and were seeded anew, after which `objectives` begins.
     """
 
     state: EMState
     objectives: list[float]
     converged: bool
     collapsed: int | None
+    collapses: tuple[Collapse, ...] = ()
 
     @property
     def parameters(self) -> Parameters:
         """Where it ended, in the coordinates of the pass."""
         return self.state.candidate.parameters
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there was a pass before the collapse: a start may be degenerate itself."""
+        return bool(np.isfinite(self.state.objective))
+
+    @property
+    def collapse(self) -> Collapse:
+        """The component that collapsed last."""
+        k, theta = self.collapsed, self.parameters
+        count = self.state.statistics.count
+        return Collapse(theta.means[k], theta.covariances[k], float(count[k]))
+
+    @property
+    def all_collapses(self) -> tuple[Collapse, ...]:
+        """Components that were seeded anew, and the one that ended the run."""
+        ended = self.collapsed is not None and self.has_state
+        return (*self.collapses, self.collapse) if ended else self.collapses
+
+
+def joined(run: EMResult, rest: EMResult) -> EMResult:
+    """One run made of two, the second of which began where the first ended."""
+    return rest._replace(
+        objectives=run.objectives + rest.objectives[1:], collapses=run.collapses + rest.collapses
+    )
 
 
 def evaluate(expect: Expect, candidate: Candidate) -> EMState:

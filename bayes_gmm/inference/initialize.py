@@ -1,9 +1,9 @@
 """Starts for EM: where the search for the best optimum begins.
 
 Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order,
-so that neither the order of the rows nor the way repeats are written down can change a fit. Each
-start labels rows by the nearest of K that lie apart, as k-means++ draws them; every other start
-does so in coordinates in which the data are uncorrelated, where long parallel clusters are round.
+so that neither the order of the rows nor the way repeats are written down can change a fit. A start
+labels each row: the first ones by k-means, the others by the nearest of K rows that lie apart. Every
+other start does so in coordinates without correlation, where long parallel clusters are round.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,13 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference import kmeans
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.streams import blocks
 
 SKETCH_ROWS = 4096
+ROWS_PER_MEAN = 8  # rows of the sketch for each component and feature, if these are many
+N_KMEANS = 2  # starts by k-means: in plain coordinates and in decorrelated ones
 BLOCK_ROWS = 1 << 16
 FLAT = 1e-10
 ALL_HASHES = np.uint64(np.iinfo(np.uint64).max)
@@ -56,7 +59,7 @@ class Sketch(NamedTuple):
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draw a row of the data at random."""
-        return self.rows[draw_index(self.counts, rng)]
+        return self.rows[kmeans.draw_index(self.counts, rng)]
 
 
 def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
@@ -93,6 +96,11 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     order = np.lexsort(kept.values.T[::-1])
     standardized = (kept.values[order] - observations.origin) / observations.scale
     return Sketch(standardized, kept.times[order])
+
+
+def sketch_size(n_components: int, n_features: int) -> int:
+    """How many rows tell optima apart: more of them where there are many components."""
+    return max(SKETCH_ROWS, ROWS_PER_MEAN * n_components * n_features)
 
 
 class Rows(NamedTuple):
@@ -155,118 +163,48 @@ def require_components(n_components: int, data: Sketch, n_rows: int) -> None:
 def seeds(
     data: Sketch, n_components: int, n_starts: int, rng: np.random.Generator
 ) -> Iterator[SufficientStatistics]:
-    """Yield starting points for EM, as the statistics of rows that were given a label each.
+    """Yield starts for EM, as the statistics of the rows of the sketch with a label each.
 
-    Parameters
-    ----------
-    data : Sketch
-    n_components : int
-    n_starts : int
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Yields
-    ------
-    SufficientStatistics
-        In standardized coordinates. Each component also holds D + 1 rows' worth of the scatter
-        pooled over all, so that none starts out singular.
+    Each component also holds D + 1 rows' worth of the scatter pooled over all, so that none starts
+    out singular. k-means comes first; the others are single draws of k-means++.
     """
-    n_features = data.rows.shape[1]
-    mean = np.average(data.rows, axis=0, weights=data.counts)
-    covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(n_features, n_features)
-    variances, axes = np.linalg.eigh(covariance)
-    # A few rows may tell apart features that are one and the same in this part of the data.
-    spread = np.sqrt(np.maximum(variances, FLAT * variances[-1]))
-    whitened = (data.rows - mean) @ axes / spread
+    spaces = data.rows, decorrelated(data)
     for start in range(n_starts if n_components > 1 else 1):
-        space = whitened if start % 2 else data.rows
-        labels = nearest(space, spread_out(space, data.counts, n_components, rng))
+        space = spaces[start % 2]
+        if start < N_KMEANS:
+            labels = kmeans.kmeans(space, data.counts, n_components, rng).labels
+        else:
+            means = kmeans.spread_out(space, data.counts, n_components, rng)
+            labels = kmeans.nearest(space, means)
         yield labelled_statistics(data, labels, n_components)
 
 
-def draw_index(chances: np.ndarray, rng: np.random.Generator) -> int:
-    """Draw an index with given chances, which need not sum to one.
-
-    Parameters
-    ----------
-    chances : ndarray (N,)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    int
-    """
-    edges = np.cumsum(chances)
-    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
-
-
-def spread_out(
-    rows: np.ndarray, counts: np.ndarray, n_components: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Draw rows that lie apart: chances are proportional to the squared distance to those before.
-
-    Parameters
-    ----------
-    rows : ndarray (N, D)
-    counts : ndarray (N,)
-    n_components : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray (K, D)
-
-    References
-    ----------
-    Arthur & Vassilvitskii (2007), k-means++.
-    """
-    chance = counts.copy()
-    distance = np.full(len(rows), np.inf)
-    chosen = []
-    for _ in range(n_components):
-        row = rows[draw_index(chance, rng)]
-        chosen.append(row)
-        distance = np.minimum(distance, ((rows - row) ** 2).sum(axis=1))
-        chance = counts * distance
-    return np.array(chosen)
-
-
-def nearest(rows: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Label each row by the mean that is nearest.
-
-    Parameters
-    ----------
-    rows : ndarray (N, D)
-    means : ndarray (K, D)
-
-    Returns
-    -------
-    ndarray of int (N,)
-    """
-    return np.argmin([((rows - mean) ** 2).sum(axis=1) for mean in means], axis=0)
+def decorrelated(data: Sketch) -> np.ndarray:
+    """Rows (N, D) in coordinates without correlation, where long parallel clusters are round."""
+    mean = np.average(data.rows, axis=0, weights=data.counts)
+    covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0)
+    variances, axes = np.linalg.eigh(np.atleast_2d(covariance))
+    # A few rows may tell apart features that are one and the same in this part of the data.
+    spread = np.sqrt(np.maximum(variances, FLAT * variances[-1]))
+    return (data.rows - mean) @ axes / spread
 
 
 def labelled_statistics(
     data: Sketch, labels: np.ndarray, n_components: int
 ) -> SufficientStatistics:
-    """Statistics of labelled rows, each component helped by a little of the pooled scatter.
-
-    Parameters
-    ----------
-    data : Sketch
-    labels : ndarray of int (N,)
-    n_components : int
-
-    Returns
-    -------
-    SufficientStatistics
-    """
-    share = np.eye(n_components)[labels] * data.counts[:, None]
+    """Statistics of labelled rows, each component helped by a little of the pooled scatter."""
     n_features = data.rows.shape[1]
-    center = share.T @ data.rows / share.sum(axis=0)[:, None]
-    own = SufficientStatistics.of(data.rows, share, center, 0.0)
-    pooled = own.second.sum(axis=0) / own.count.sum() + 1e-6 * np.eye(n_features)
+    count = np.bincount(labels, weights=data.counts, minlength=n_components)
+    center = np.empty((n_components, n_features))
+    second = np.empty((n_components, n_features, n_features))
+    for k in range(n_components):
+        members = labels == k
+        rows, times = data.rows[members], data.counts[members]
+        center[k] = times @ rows / count[k] if count[k] else data.counts @ data.rows / count.sum()
+        residual = rows - center[k]
+        second[k] = (residual * times[:, None]).T @ residual
+    pooled = second.sum(axis=0) / count.sum() + 1e-6 * np.eye(n_features)
     helpers = n_features + 1.0
     return SufficientStatistics(
-        0.0, own.count + helpers, own.first, own.second + helpers * pooled, center
+        0.0, count + helpers, np.zeros_like(center), second + helpers * pooled, center
     )

@@ -11,8 +11,9 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMState
-from bayes_gmm.inference.search import carried_over, climb, finished, search
-from bayes_gmm.kernels.chunks import Expect, expectation
+from bayes_gmm.inference.runner import Runner
+from bayes_gmm.inference.search import Effort, carried_over, finished, run_each, search
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
 from bayes_gmm.model.covariance import Structure
@@ -26,6 +27,15 @@ N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
 
+class StartCollapse(NamedTuple):
+    """A component that a start lost, as last seen, in the user's units: (D,), (D, D), rows."""
+
+    start: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: float
+
+
 class PointEstimate(NamedTuple):
     """The best start's parameters in the user's units, and what the search reports.
 
@@ -36,6 +46,8 @@ class PointEstimate(NamedTuple):
     optima : list of EMState
         All distinct optima, the best first, in the coordinates (x - origin) / scale.
     origin, scale : ndarray (D,)
+    collapses : list of StartCollapse
+        Components that collapsed in the starts, whether or not the starts went on without them.
     """
 
     parameters: Parameters
@@ -43,6 +55,7 @@ class PointEstimate(NamedTuple):
     optima: list[EMState]
     origin: np.ndarray
     scale: np.ndarray
+    collapses: list[StartCollapse]
 
 
 def estimate(
@@ -94,7 +107,7 @@ def estimate(
     n_rows, n_features = observations.total_weight, observations.n_features
     view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
-    data = initialize.sketch(view)
+    data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
     sample = data.observations(view)
     initialize.require_components(n_components, data, observations.n_rows)
     expect = expectation(view)
@@ -117,13 +130,16 @@ def estimate(
     if starts is None:
         seeds = initialize.seeds(data, n_components, n_starts, rng)
         share = 1.0 if sample is view else n_rows / data.counts.sum()
-        climb_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
-        found = search(explore, rule, climb_all, seeds, worth, data, rng, max_iter=max_iter)
-        if sample is not view:
-            found = carried_over(expect, rule, found, worth, max_iter)
-        found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
+        run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
+        runner = Runner(explore, rule, run_all, worth, data, rng, max_iter)
+        effort = Effort.of(n_starts, n_components, step_cost(structure, n_components, data.rows))
+        with ONE_BLAS_THREAD:
+            found = search(runner, seeds, effort)
+            if sample is not view:
+                found = carried_over(expect, rule, found, worth, share, max_iter)
+            found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
     else:
-        found = climb(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
+        found = run_each(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
@@ -138,7 +154,8 @@ def estimate(
         "start_objective": np.array([run.state.objective for run in found.runs]) + moved,
         "start_iterations": np.array([len(run.objectives) - 1 for run in found.runs]),
         "start_converged": np.array([run.converged for run in found.runs]),
-        "start_collapsed": np.array([run.collapsed is not None for run in found.runs]),
+        "start_collapsed": np.array([bool(run.all_collapses) for run in found.runs]),
+        "swaps_in_vain": found.swaps_in_vain,
         "optimum_objective": np.array([o.run.state.objective for o in found.optima]) + moved,
         "optimum_starts": np.array([o.n_starts for o in found.optima]),
         "optimum_spurious": np.array(
@@ -155,7 +172,22 @@ def estimate(
         + structure.n_parameters(n_components, n_features),
     }
     optima = [optimum.run.state for optimum in found.optima]
-    return PointEstimate(parameters, optimizer, optima, origin, scale)
+    collapses = [
+        StartCollapse(
+            start, origin + scale * c.mean, c.covariance * np.outer(scale, scale), c.count
+        )
+        for start, run in enumerate(found.runs)
+        for c in run.all_collapses
+    ]
+    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
+
+
+def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:
+    """Operations of a step of EM on these rows, about."""
+    n_rows, n_features = rows.shape
+    if structure.orientation == "I":
+        return n_components * n_rows * n_features
+    return n_components * n_features**2 * (n_rows + n_features)
 
 
 def standardized(observations: Observations, structure: Structure) -> Observations:

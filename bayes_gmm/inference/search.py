@@ -1,31 +1,60 @@
-"""The search for the best optimum: many short climbs, ever fewer ever longer, then swaps.
+"""The search for the best optimum: many short runs of EM, ever fewer ever longer, then swaps.
 
 The likelihood of a mixture has many local maxima, and EM ends in the one it starts under. A few
 steps tell promising starts from poor ones, so that only the best go on, and few to the end. From
 the best optimum so far the search goes on by swaps: a component is taken from where it may be idle
-and put where it may be missing.
+and put where it may be missing. Where a step is expensive, fewer starts and swaps are tried, and
+the first starts, which are k-means, matter most.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
-
-import numpy as np
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
-from bayes_gmm.inference.climber import NEARLY, Climber, joined
-from bayes_gmm.inference.initialize import Sketch
+from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
 from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
-from bayes_gmm.kernels.climb import ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
 # How many steps every start is given, and how many more so many of the best after that.
 FIRST_LOOK = 15
 ROUNDS = ((12, 15), (5, 30))
+LEAST_LOOK, LEAST_STARTS = 2, 3
+PATIENCE, MOST_SWAPS = 8, 20  # swaps for each component: in vain until the end, and in all
+BUDGET = 1e9  # operations of the passes over starts, and again over swaps in vain
 CARRIED = 3  # optima of a part of the data that are followed on the whole
-SAME = 5e-2  # nats; optima this close are one
+CLOSE = 20.0  # nats of the part below its best optimum within which another may be better
+MANY_STARTS = 30
+
+
+class Effort(NamedTuple):
+    """How much a search does: starts, steps for each, (starts kept, further steps), swaps."""
+
+    n_starts: int
+    first_look: int
+    rounds: tuple[tuple[int, int], ...]
+    patience: int
+    most_swaps: int
+
+    @classmethod
+    def of(cls, n_starts: int, n_components: int, step_cost: float) -> "Effort":
+        """Spend `BUDGET` where a step of EM takes so many operations, and no more than is useful."""
+        steps = MANY_STARTS * FIRST_LOOK + sum(keep * more for keep, more in ROUNDS)
+        root = min(1.0, BUDGET / (steps * step_cost)) ** 0.5
+        few = round(root * n_starts)
+        swaps = min(1.0, BUDGET / (PATIENCE * n_components * step_cost))
+        return cls(
+            min(n_starts, max(few, LEAST_STARTS)),
+            max(round(root * FIRST_LOOK), LEAST_LOOK),
+            tuple(
+                (max(round(root * keep), 2), max(round(root * n), LEAST_LOOK)) for keep, n in ROUNDS
+            ),
+            int(swaps * PATIENCE * n_components),
+            int(swaps * MOST_SWAPS * n_components),
+        )
 
 
 class Optimum(NamedTuple):
@@ -34,11 +63,11 @@ class Optimum(NamedTuple):
     Attributes
     ----------
     run : EMResult
-        The start that came closest to it.
+        The run that came closest to it.
     n_starts : int
-        How many starts reached it.
+        How many starts and swaps reached it.
     worth : float
-        What optima are ranked by; below the objective where a component has all but vanished.
+        What optima are ranked by.
     """
 
     run: em.EMResult
@@ -55,127 +84,85 @@ class Search(NamedTuple):
         Distinct local maxima, the best one first.
     runs : list of EMResult
         One per start, in order, as far as each was followed.
+    swaps_in_vain : int
+        How many swaps were tried since one last led to something better.
     """
 
     optima: list[Optimum]
     runs: list[em.EMResult]
+    swaps_in_vain: int = 0
 
 
-def search(
-    expect: Expect,
-    rule: Rule,
-    climb_all: ClimbAll,
-    seeds: Iterable[SufficientStatistics],
-    worth: Worth,
-    data: Sketch,
-    rng: np.random.Generator,
-    *,
-    max_iter: int,
-) -> Search:
-    """Climb a little from every start, nearly to the end from the most promising, and swap.
+def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort) -> Search:
+    """Run a little from every start, nearly to the end from the most promising, and swap.
 
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    climb_all : callable
-        Plain steps from many starts at once, on the same data.
-    seeds : iterable of SufficientStatistics
-    worth : callable
-        What to rank states by.
-    data : Sketch
-    rng : numpy.random.Generator
-    max_iter : int
-
-    Returns
-    -------
-    Search
-
-    Raises
-    ------
-    CollapseError
-        If every start lost a component.
+    Raises CollapseError if every start lost a component, however often it was seeded anew.
 
     References
     ----------
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
     Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
-    climber = Climber(expect, rule, climb_all, worth, max_iter)
-    runs = climber.look([rule.maximize(seed, seed.second) for seed in seeds], FIRST_LOOK)
+    rule = runner.rule
+    starts = [rule.maximize(seed, seed.second) for seed in islice(seeds, effort.n_starts)]
+    look = effort.first_look
+    runs = runner.reseeded(runner.look(starts, look), look)
     standing = list(range(len(runs)))
-    for keep, steps in ROUNDS:
-        standing = climber.ranked(runs, standing)[:keep]
-        for i, run in zip(standing, climber.on([runs[i] for i in standing], steps), strict=True):
+    for keep, steps in effort.rounds:
+        standing = runner.ranked(runs, standing)[:keep]
+        further = runner.reseeded(runner.on([runs[i] for i in standing], steps), steps)
+        for i, run in zip(standing, further, strict=True):
             runs[i] = run
-    for i in climber.ranked(runs, standing):
-        runs[i] = climber.follow(runs[i])
-    followed = [runs[i] for i in standing if runs[i].collapsed is None]
+    followed = []
+    for i in runner.ranked(runs, list(range(len(runs)))):
+        # One that was left behind has its turn where all that were kept collapse.
+        if i in standing or not followed:
+            runs[i] = runner.follow(runs[i])
+            followed += [runs[i]] if runs[i].collapsed is None else []
     if not followed:
         raise collapse(runs)
+    in_vain = 0
     if rule.n_components > 1:
-        followed += climber.swap(max(followed, key=climber.value), data, rng)
-    return Search(distinct(followed, worth), runs)
+        best = max(followed, key=runner.value)
+        found, in_vain = runner.swap(best, effort.patience, effort.most_swaps)
+        followed += found
+    return Search(distinct(followed, runner.worth), runs, in_vain)
 
 
-def carried_over(expect: Expect, rule: Rule, found: Search, worth: Worth, max_iter: int) -> Search:
-    """Follow the best optima of a part of the data up to optima of the whole.
+def carried_over(
+    expect: Expect, rule: Rule, found: Search, worth: Worth, share: float, max_iter: int
+) -> Search:
+    """Follow the best optima of a part of the data, whose rows stand for `share` rows each.
 
-    Parameters
-    ----------
-    expect : callable
-        Of the whole data.
-    rule : Rule
-    found : Search
-        In a part of it.
-    worth : callable
-    max_iter : int
-
-    Returns
-    -------
-    Search
-
-    Raises
-    ------
-    CollapseError
-        If every one of them lost a component.
+    In the whole, an optimum that is `CLOSE` nats lower in the part is not the better one: the
+    standard error of a difference of g nats in the part is about the root of 2 g.
     """
-    starts = [optimum.run.state.candidate for optimum in found.optima[:CARRIED]]
-    climbed = climb(expect, rule, starts, worth, max_iter=max_iter, tol=NEARLY)
-    return climbed._replace(runs=found.runs)
+    ended: list[em.EMResult] = []
+    least = found.optima[0].worth - CLOSE * share
+    for place, optimum in enumerate(found.optima):
+        if ended and (place >= CARRIED or optimum.worth < least):
+            break
+        start = optimum.run.state.candidate
+        run = em.run(expect, rule, start, max_iter=max_iter, tol=NEARLY)
+        ended += [run] if run.collapsed is None else []
+    if not ended:
+        raise collapse(found.runs)
+    return found._replace(optima=distinct(ended, worth))
 
 
 def finished(
     expect: Expect, rule: Rule, found: Search, worth: Worth, *, max_iter: int, tol: float
 ) -> Search:
-    """Follow the best optimum to the end, until its parameters stand still.
+    """Follow the best optimum to the end, until its parameters no longer change.
 
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    found : Search
-        Whose optima are reached nearly.
-    worth : callable
-    max_iter : int
-    tol : float
-        In nats.
-
-    Returns
-    -------
-    Search
-
-    Raises
-    ------
-    CollapseError
-        If every optimum turns out to be the way to a pole.
+    Raises CollapseError if every optimum turns out to be the way to a pole.
     """
-    optima = list(found.optima)
 
     def to_the_end(run: em.EMResult) -> em.EMResult:
         limit = max_iter - len(run.objectives) + 1
-        return joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
+        return em.joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
 
+    optima = list(found.optima)
     best = to_the_end(optima[0].run)
     while best.collapsed is not None:
         # What looked like an optimum was the way to a pole; the next best may be one.
@@ -188,11 +175,11 @@ def finished(
         best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
     first = optima[0]._replace(run=best, worth=worth(best.state))
     # Another may have been the same optimum, left a little lower.
-    others = [o for o in optima[1:] if abs(o.run.state.objective - best.state.objective) >= SAME]
+    others = [o for o in optima[1:] if abs(o.run.state.objective - best.state.objective) >= BETTER]
     return found._replace(optima=[first, *others])
 
 
-def climb(
+def run_each(
     expect: Expect,
     rule: Rule,
     starts: Iterable[Candidate],
@@ -201,27 +188,7 @@ def climb(
     max_iter: int,
     tol: float,
 ) -> Search:
-    """Climb to the end from every one of some given starts, and do no more.
-
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    starts : iterable of Candidate
-    worth : callable
-    max_iter : int
-    tol : float
-        In nats.
-
-    Returns
-    -------
-    Search
-
-    Raises
-    ------
-    CollapseError
-        If every start lost a component.
-    """
+    """Run EM to the end from every one of some given starts, and do no more."""
     runs = [em.run(expect, rule, start, max_iter=max_iter, tol=tol) for start in starts]
     ended = [run for run in runs if run.collapsed is None]
     if not ended:
@@ -233,28 +200,17 @@ def collapse(runs: list[em.EMResult]) -> CollapseError:
     """Say that every run lost a component, and what to do."""
     whole = "the only start" if len(runs) == 1 else f"all {len(runs)} starts"
     return CollapseError(
-        f"{whole} collapsed: component {runs[0].collapsed} shrank onto too few distinct rows, "
-        "where the likelihood is unbounded; "
-        'use prior="default", fewer components or a covariance structure with fewer parameters'
+        f"{whole} collapsed: a component shrank onto too few distinct rows, where the likelihood "
+        'is unbounded; use prior="default", fewer components or a covariance structure with fewer '
+        "parameters"
     )
 
 
 def distinct(runs: list[em.EMResult], worth: Worth) -> list[Optimum]:
-    """Gather runs that ended at the same height, and rank the optima.
-
-    Parameters
-    ----------
-    runs : list of EMResult
-    worth : callable
-
-    Returns
-    -------
-    list of Optimum
-        The best first.
-    """
+    """Gather runs that ended at the same height, and rank the optima, the best first."""
     optima: list[Optimum] = []
     for run in sorted(runs, key=lambda run: run.state.objective, reverse=True):
-        if optima and optima[-1].run.state.objective - run.state.objective < SAME:
+        if optima and optima[-1].run.state.objective - run.state.objective < BETTER:
             optima[-1] = optima[-1]._replace(n_starts=optima[-1].n_starts + 1)
         else:
             optima.append(Optimum(run, 1, worth(run.state)))

@@ -13,7 +13,8 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.initialize import Sketch, labelled_statistics, nearest, spread_out
+from bayes_gmm.inference.initialize import Sketch, labelled_statistics
+from bayes_gmm.inference.kmeans import nearest, spread_out
 from bayes_gmm.inference.point import Starts
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.categorical import check_weights

@@ -1,0 +1,151 @@
+"""EM runs of one search: plain steps compiled, slow runs accelerated, collapsed components reseeded.
+
+A run makes its first steps in `kernels.climb`, many runs at once; one that is far from its optimum
+after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component collapses,
+it is seeded anew on another row and the run goes on, at most `RESEEDS` times.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayes_gmm.inference import em
+from bayes_gmm.inference.initialize import Sketch
+from bayes_gmm.inference.spurious import Worth
+from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.climb import Climb, ClimbAll
+from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.model.statistics import SufficientStatistics
+
+LONG = 150  # plain steps of a run before it is handed to the loop that accelerates
+NEARLY = 1e-2  # nats; how closely optima are approached until the best one is known
+RESEEDS = 3
+AT_ONCE = 5  # swaps tried from one optimum before the best of them is the next
+SWAP_LOOK = 8  # steps that a swap is given
+NEAR = 10.0  # nats below the best so far that it may then be and still be worth following
+FAR = 3.0  # the same, after `SWAP_AGAIN` steps more
+SWAP_AGAIN = 40
+BETTER = 5e-2  # nats; optima closer than this are one
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """EM with everything but the start decided."""
+
+    expect: Expect
+    rule: Rule
+    run_all: ClimbAll
+    worth: Worth
+    data: Sketch
+    rng: np.random.Generator
+    max_iter: int
+
+    def value(self, run: em.EMResult) -> float:
+        """Say what a run is worth where it stands."""
+        return self.worth(run.state)
+
+    def ranked(self, runs: list[em.EMResult], which: list[int]) -> list[int]:
+        """Numbers of the runs that have not collapsed, the best first."""
+        alive = [i for i in which if runs[i].collapsed is None]
+        return sorted(alive, key=lambda i: self.value(runs[i]), reverse=True)
+
+    def look(self, starts: list[Candidate], steps: int) -> list[em.EMResult]:
+        """A few plain steps from every start."""
+        return [run_of(c) for c in self.run_all(starts, min(steps, self.max_iter), NEARLY)]
+
+    def reseeded(self, runs: list[em.EMResult], steps: int) -> list[em.EMResult]:
+        """Seed the component that each run lost on another row, and go on by a few steps."""
+        runs = list(runs)
+        for _ in range(RESEEDS if self.rule.n_components > 1 else 0):
+            lost = [i for i, run in enumerate(runs) if run.collapsed is not None and run.has_state]
+            starts = [self.swapped(runs[i].state, runs[i].collapsed) for i in lost]
+            for i, again in zip(lost, self.look(starts, steps), strict=True):
+                runs[i] = again._replace(collapses=(*runs[i].collapses, runs[i].collapse))
+        return runs
+
+    def left(self, run: em.EMResult) -> int:
+        """How many iterations a run may still take."""
+        return max(self.max_iter - len(run.objectives) + 1, 0)
+
+    def on(self, runs: list[em.EMResult], steps: int) -> list[em.EMResult]:
+        """A few steps more of every run that has not arrived."""
+        going = [run for run in runs if not run.converged]
+        steps = min([steps, *map(self.left, going)])
+        further = self.look([run.state.candidate for run in going], steps)
+        both = (em.joined(run, rest) for run, rest in zip(going, further, strict=True))
+        return [run if run.converged else next(both) for run in runs]
+
+    def follow(self, run: em.EMResult) -> em.EMResult:
+        """Up to the optimum, nearly."""
+        for _ in range(1 + RESEEDS):
+            (run,) = self.on([run], LONG)
+            if not run.converged and run.collapsed is None:
+                rest = em.run(
+                    self.expect, self.rule, run.state, max_iter=self.left(run), tol=NEARLY
+                )
+                run = em.joined(run, rest)
+            if run.collapsed is None:
+                break
+            (run,) = self.reseeded([run], LONG)
+            if run.collapsed is not None:
+                break
+        return run
+
+    def swap(self, best: em.EMResult, patience: int, limit: int) -> tuple[list[em.EMResult], int]:
+        """Optima near the best one so far, by taking components away and starting them elsewhere.
+
+        It ends after so many swaps in vain, or at the limit; the second number says how many were
+        in vain at the end. Most swaps lead back; those that have come to a halt no higher than the
+        best are dropped.
+        """
+        found: list[em.EMResult] = []
+        in_vain = 0
+        for _ in range(limit // AT_ONCE):
+            if in_vain >= patience:
+                break
+            in_vain += AT_ONCE
+            top = self.value(best)
+            starts = [self.swapped(best.state) for _ in range(AT_ONCE)]
+            runs = [r for r in self.look(starts, SWAP_LOOK) if r.collapsed is None]
+            runs = [run for run in runs if self.value(run) > top - NEAR]
+            for run in self.on(runs, SWAP_AGAIN):
+                if run.collapsed is not None:
+                    continue
+                height = self.value(run)
+                if height < top + NEARLY if run.converged else height < top - FAR:
+                    continue
+                end = self.follow(run)
+                if end.collapsed is None:
+                    found.append(end)
+                    if self.value(end) > self.value(best):
+                        if self.value(end) > top + BETTER:
+                            in_vain = 0
+                        best = end
+        return found, in_vain
+
+    def swapped(self, state: em.EMState, out: int | None = None) -> Candidate:
+        """Take one component away, drawn if not given, and seed another on a row drawn at random.
+
+        The new one is up to ten times smaller than the others, in rows and in variance alike: what
+        is missing may be of any size (random swap EM: Zhao, Hautamaki, Karkkainen & Franti, 2012).
+        """
+        statistics, rng = state.statistics, self.rng
+        if out is None:
+            out = int(rng.integers(len(statistics.count)))
+        kept = np.arange(len(statistics.count)) != out
+        smaller = 10 ** -rng.random()
+        share = smaller * statistics.count.mean() / 2
+        pooled = statistics.scatter[kept].sum(axis=0) / statistics.count[kept].sum()
+        count, first = statistics.count.copy(), statistics.first.copy()
+        second, center = statistics.second.copy(), statistics.center.copy()
+        count[out], first[out], second[out] = share, 0.0, share * smaller * pooled
+        center[out] = self.data.draw(rng)
+        moved = SufficientStatistics(0.0, count, first, second, center)
+        return self.rule.maximize(moved, state.candidate.parameters.covariances)
+
+
+def run_of(climb: Climb) -> em.EMResult:
+    """Take compiled steps for a run of EM."""
+    state = em.EMState(climb.candidate, climb.statistics, climb.objectives[-1])
+    lost = climb.lost if climb.lost >= 0 else None
+    return em.EMResult(state, climb.objectives, climb.converged, lost)
