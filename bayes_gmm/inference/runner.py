@@ -11,6 +11,7 @@ import numpy as np
 
 from bayes_gmm.inference import em
 from bayes_gmm.inference.initialize import Sketch
+from bayes_gmm.inference.kmeans import draw_index
 from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.climb import Climb, ClimbAll
@@ -25,6 +26,7 @@ SWAP_LOOK = 8  # steps that a swap is given
 NEAR = 10.0  # nats below the best so far that it may then be and still be worth following
 FAR = 3.0  # the same, after `SWAP_AGAIN` steps more
 SWAP_AGAIN = 40
+BLOCK_NUMBERS = 1 << 18  # of an array of rows x components x features
 BETTER = 5e-2  # nats; optima closer than this are one
 
 
@@ -94,7 +96,8 @@ class Runner:
     def swap(self, best: em.EMResult, patience: int, limit: int) -> tuple[list[em.EMResult], int]:
         """Optima near the best one so far, by taking components away and starting them elsewhere.
 
-        It ends after so many swaps in vain, or at the limit; the second number says how many were
+        A component is taken the more often, the less the others would miss it. It ends after so
+        many swaps in vain, or at the limit; the second number says how many were
         in vain at the end. Most swaps lead back; those that have come to a halt no higher than the
         best are dropped.
         """
@@ -105,14 +108,21 @@ class Runner:
                 break
             in_vain += AT_ONCE
             top = self.value(best)
-            starts = [self.swapped(best.state) for _ in range(AT_ONCE)]
+
+            def behind(run: em.EMResult, start: em.EMResult = best) -> float:
+                """How far a run is below the best, in what it is worth or in its objective."""
+                lower = start.state.objective - run.state.objective
+                return min(self.value(start) - self.value(run), lower)
+
+            chances = 1 / (1 + np.argsort(np.argsort(self.losses(best.state))))
+            outs = [draw_index(chances, self.rng) for _ in range(AT_ONCE)]
+            starts = [self.swapped(best.state, out) for out in outs]
             runs = [r for r in self.look(starts, SWAP_LOOK) if r.collapsed is None]
-            runs = [run for run in runs if self.value(run) > top - NEAR]
+            runs = [run for run in runs if behind(run) < NEAR]
             for run in self.on(runs, SWAP_AGAIN):
                 if run.collapsed is not None:
                     continue
-                height = self.value(run)
-                if height < top + NEARLY if run.converged else height < top - FAR:
+                if behind(run) > (-NEARLY if run.converged else FAR):
                     continue
                 end = self.follow(run)
                 if end.collapsed is None:
@@ -123,15 +133,25 @@ class Runner:
                         best = end
         return found, in_vain
 
-    def swapped(self, state: em.EMState, out: int | None = None) -> Candidate:
-        """Take one component away, drawn if not given, and seed another on a row drawn at random.
+    def losses(self, state: em.EMState) -> np.ndarray:
+        """Log-likelihood that each component (K,) adds to the others: -sum_n log(1 - r_nk)."""
+        functions = state.candidate.log_quadratic
+        n_rows = max(1, BLOCK_NUMBERS // functions.center.size)
+        total = np.zeros(len(functions.offset))
+        for start in range(0, len(self.data.rows), n_rows):
+            log_rho = functions(self.data.rows[start : start + n_rows])
+            rho = np.exp(log_rho - log_rho.max(axis=1, keepdims=True))
+            others = np.maximum(1 - rho / rho.sum(axis=1, keepdims=True), np.finfo(float).eps)
+            total -= self.data.counts[start : start + n_rows] @ np.log(others)
+        return total
+
+    def swapped(self, state: em.EMState, out: int) -> Candidate:
+        """Take one component away, and seed another on a row drawn at random.
 
         The new one is up to ten times smaller than the others, in rows and in variance alike: what
         is missing may be of any size (random swap EM: Zhao, Hautamaki, Karkkainen & Franti, 2012).
         """
         statistics, rng = state.statistics, self.rng
-        if out is None:
-            out = int(rng.integers(len(statistics.count)))
         kept = np.arange(len(statistics.count)) != out
         smaller = 10 ** -rng.random()
         share = smaller * statistics.count.mean() / 2

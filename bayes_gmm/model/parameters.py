@@ -37,9 +37,8 @@ class LogQuadratic(NamedTuple):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate at rows x (N, D); returns (N, K)."""
-        residual = x[:, None, :] - self.center
-        whitened = np.einsum("kij,nkj->nki", self.whitener, residual)
-        return self.offset - 0.5 * (whitened**2).sum(axis=-1)
+        whitened = (x - self.center[:, None, :]) @ self.whitener.swapaxes(1, 2)
+        return self.offset - 0.5 * (whitened**2).sum(axis=-1).T
 
 
 @dataclass(frozen=True, eq=False)
