@@ -21,7 +21,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import climber, em, initialize, point, spurious
+from bayes_gmm.inference import em, initialize, kmeans, point, runner, spurious
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import ClimbAll
@@ -42,7 +42,7 @@ class Setting(NamedTuple):
     data: initialize.Sketch
     rule: Rule
     climb_all: ClimbAll
-    climber: climber.Climber
+    runner: runner.Runner
 
     @classmethod
     def of(cls, problem: Problem) -> "Setting":
@@ -58,7 +58,9 @@ class Setting(NamedTuple):
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         worth = spurious.penalized(covariance, data.counts.sum())
         climb_all = compiled.climber(rule, *data)
-        own = climber.Climber(expectation(sample), rule, climb_all, worth, 3000)
+        own = runner.Runner(
+            expectation(sample), rule, climb_all, worth, data, np.random.default_rng(0), 3000
+        )
         return cls(data, rule, climb_all, own)
 
     def end(self, labels: Labels) -> em.EMResult | None:
@@ -67,18 +69,18 @@ class Setting(NamedTuple):
         if labels is None or len(np.unique(labels)) < n_components:
             return None
         seed = initialize.labelled_statistics(self.data, labels, n_components)
-        (run,) = self.climber.look([self.rule.maximize(seed, seed.second)], 1)
-        run = self.climber.follow(run) if run.collapsed is None else run
+        (run,) = self.runner.look([self.rule.maximize(seed, seed.second)], 1)
+        run = self.runner.follow(run) if run.collapsed is None else run
         return run if run.collapsed is None else None
 
 
 def plus_plus(data, space, n_components, rng) -> Labels:
-    return initialize.nearest(space, initialize.spread_out(space, data.counts, n_components, rng))
+    return kmeans.nearest(space, kmeans.spread_out(space, data.counts, n_components, rng))
 
 
 def random_rows(data, space, n_components, rng) -> Labels:
     chosen = rng.choice(len(space), n_components, replace=False, p=data.counts / data.counts.sum())
-    return initialize.nearest(space, space[chosen])
+    return kmeans.nearest(space, space[chosen])
 
 
 def k_means(data, space, n_components, rng) -> Labels:
@@ -90,7 +92,7 @@ def k_means(data, space, n_components, rng) -> Labels:
             np.average(space[labels == k], axis=0, weights=data.counts[labels == k])
             for k in range(n_components)
         ]
-        labels = initialize.nearest(space, np.array(means))
+        labels = kmeans.nearest(space, np.array(means))
     return labels
 
 
@@ -99,7 +101,7 @@ def agglomeration(data, space, n_components, rng) -> Labels:
     part = space[rng.choice(len(space), min(len(space), 20 * n_components), replace=False)]
     tree = fcluster(linkage(part, "ward"), n_components, "maxclust")
     means = [part[tree == k].mean(axis=0) for k in np.unique(tree)]
-    return initialize.nearest(space, np.array(means))
+    return kmeans.nearest(space, np.array(means))
 
 
 def quantile_cuts(data, space, n_components, rng) -> Labels:
@@ -134,15 +136,16 @@ def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[em.EMResul
     alive = [end for end in ends if end is not None]
     if not alive:
         return ends
-    best = max(alive, key=setting.climber.value)
+    best = max(alive, key=setting.runner.value)
     for _ in range(n - 5):
-        (run,) = setting.climber.look(
-            [climber.swapped(best.state, setting.data, setting.rule, rng)], climber.SWAP_LOOK
+        (run,) = setting.runner.look(
+            [setting.runner.swapped(best.state, int(rng.integers(setting.n_components)))],
+            runner.SWAP_LOOK,
         )
-        run = setting.climber.follow(run) if run.collapsed is None else run
+        run = setting.runner.follow(run) if run.collapsed is None else run
         end = run if run.collapsed is None else None
         ends.append(end)
-        best = max(best, end or best, key=setting.climber.value)
+        best = max(best, end or best, key=setting.runner.value)
     return ends
 
 
@@ -166,7 +169,7 @@ def main(n_starts: int) -> None:
                 ]
             seconds[name] = time.process_time() - began
             heights[name] = np.array(
-                [-np.inf if end is None else setting.climber.value(end) for end in ends]
+                [-np.inf if end is None else setting.runner.value(end) for end in ends]
             )
         best = max(values.max() for values in heights.values())
         hits = [float(np.mean(heights[name] > best - HIT)) for name in names]

@@ -47,7 +47,8 @@ def fit(
     equal_weights : bool
         Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
     n_starts : int
-        How many starting points are compared; the best go on, and the best of all is kept.
+        How many starting points are compared, and how long the search goes on from the best of
+        them; fewer are looked at where a step of EM is expensive. The first two are k-means.
     max_iter : int
         Iterations allowed per start.
     tol : float
@@ -60,8 +61,10 @@ def fit(
     xarray.DataTree
         Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
-        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
-        final objective of every start.
+        feature; `optimizer_result` has the log-likelihood, the objective per iteration, the
+        final objective of every start, and how sure the search is: `optimum_starts`, the number of
+        runs that ended in each optimum, `swaps_in_vain`, how many components were moved since that
+        last led to a better optimum, and `still_improving`, whether it still did at the end.
 
     Raises
     ------
@@ -73,7 +76,8 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If the best start had not converged after max_iter iterations.
+        If the best start had not converged after max_iter iterations, or the search for the best
+        optimum ended while it still found better ones.
 
     References
     ----------
@@ -128,6 +132,13 @@ def fit(
     if not result["optimizer_result"]["converged"]:
         warnings.warn(
             f"EM had not converged after {max_iter} iterations; raise max_iter",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    if result["optimizer_result"]["still_improving"]:
+        warnings.warn(
+            "the search for the best optimum ended while it still found better ones; "
+            f"raise n_starts above {n_starts}, and it goes on longer",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -42,7 +42,7 @@ class Collapse(NamedTuple):
 
     mean: np.ndarray
     covariance: np.ndarray
-    count: float
+    n_rows: float
 
 
 class EMResult(NamedTuple):

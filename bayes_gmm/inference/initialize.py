@@ -2,8 +2,9 @@
 
 Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order,
 so that neither the order of the rows nor the way repeats are written down can change a fit. A start
-labels each row: the first ones by k-means, the others by the nearest of K rows that lie apart. Every
-other start does so in coordinates without correlation, where long parallel clusters are round.
+labels each row: the first ones by k-means, the others by the nearest of K rows that lie apart.
+Every other start does so in coordinates without correlation, where long parallel clusters are
+round.
 """
 
 from collections.abc import Iterator

@@ -78,7 +78,9 @@ def swapped(
     squares = np.einsum("nd,nd->n", rows, rows)
     error = _sums(partition.labels, counts * (own + squares), n_components)
     moved = np.argsort(missed, kind="stable")[:n_swapped]
-    donors = [k for k in np.argsort(-error, kind="stable") if k not in set(moved)][:n_swapped]
+    held = np.bincount(partition.labels, minlength=n_components) > 0
+    held[moved] = False
+    donors = [k for k in np.argsort(-error, kind="stable") if held[k]][:n_swapped]
     means = partition.means.copy()
     for out, donor in zip(moved, donors, strict=False):
         members = np.flatnonzero(partition.labels == donor)
@@ -88,7 +90,7 @@ def swapped(
 
 def nearest(rows: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Label each row (N, D) by the mean (K, D) that is nearest."""
-    return np.argmin(_distances(rows, means), axis=1)
+    return np.argmin([((rows - mean) ** 2).sum(axis=1) for mean in means], axis=0)
 
 
 def spread_out(

@@ -33,7 +33,7 @@ class StartCollapse(NamedTuple):
     start: int
     mean: np.ndarray
     covariance: np.ndarray
-    count: float
+    n_rows: float
 
 
 class PointEstimate(NamedTuple):
@@ -156,6 +156,7 @@ def estimate(
         "start_converged": np.array([run.converged for run in found.runs]),
         "start_collapsed": np.array([bool(run.all_collapses) for run in found.runs]),
         "swaps_in_vain": found.swaps_in_vain,
+        "still_improving": found.still_improving,
         "optimum_objective": np.array([o.run.state.objective for o in found.optima]) + moved,
         "optimum_starts": np.array([o.n_starts for o in found.optima]),
         "optimum_spurious": np.array(
@@ -174,7 +175,7 @@ def estimate(
     optima = [optimum.run.state for optimum in found.optima]
     collapses = [
         StartCollapse(
-            start, origin + scale * c.mean, c.covariance * np.outer(scale, scale), c.count
+            start, origin + scale * c.mean, c.covariance * np.outer(scale, scale), c.n_rows
         )
         for start, run in enumerate(found.runs)
         for c in run.all_collapses

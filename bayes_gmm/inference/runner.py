@@ -1,4 +1,4 @@
-"""EM runs of one search: plain steps compiled, slow runs accelerated, collapsed components reseeded.
+"""EM runs of one search: compiled steps, acceleration of slow runs, swaps, new seeds on collapse.
 
 A run makes its first steps in `kernels.climb`, many runs at once; one that is far from its optimum
 after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component collapses,
@@ -145,7 +145,7 @@ class Runner:
             total -= self.data.counts[start : start + n_rows] @ np.log(others)
         return total
 
-    def swapped(self, state: em.EMState, out: int) -> Candidate:
+    def swapped(self, state: em.EMState, out: int | None) -> Candidate:
         """Take one component away, and seed another on a row drawn at random.
 
         The new one is up to ten times smaller than the others, in rows and in variance alike: what

@@ -7,8 +7,8 @@ and put where it may be missing. Where a step is expensive, fewer starts and swa
 the first starts, which are k-means, matter most.
 """
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
 from bayes_gmm.errors import CollapseError
@@ -41,7 +41,7 @@ class Effort(NamedTuple):
 
     @classmethod
     def of(cls, n_starts: int, n_components: int, step_cost: float) -> "Effort":
-        """Spend `BUDGET` where a step of EM takes so many operations, and no more than is useful."""
+        """Spend about `BUDGET` where a step of EM takes many operations."""
         steps = MANY_STARTS * FIRST_LOOK + sum(keep * more for keep, more in ROUNDS)
         root = min(1.0, BUDGET / (steps * step_cost)) ** 0.5
         few = round(root * n_starts)
@@ -53,7 +53,7 @@ class Effort(NamedTuple):
                 (max(round(root * keep), 2), max(round(root * n), LEAST_LOOK)) for keep, n in ROUNDS
             ),
             int(swaps * PATIENCE * n_components),
-            int(swaps * MOST_SWAPS * n_components),
+            int(swaps * MOST_SWAPS * n_components * max(1.0, n_starts / MANY_STARTS)),
         )
 
 
@@ -86,11 +86,14 @@ class Search(NamedTuple):
         One per start, in order, as far as each was followed.
     swaps_in_vain : int
         How many swaps were tried since one last led to something better.
+    still_improving : bool
+        Whether the search ended at its limit while swaps still led to better optima.
     """
 
     optima: list[Optimum]
     runs: list[em.EMResult]
     swaps_in_vain: int = 0
+    still_improving: bool = False
 
 
 def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort) -> Search:
@@ -113,7 +116,7 @@ def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort
         further = runner.reseeded(runner.on([runs[i] for i in standing], steps), steps)
         for i, run in zip(standing, further, strict=True):
             runs[i] = run
-    followed = []
+    followed: list[em.EMResult] = []
     for i in runner.ranked(runs, list(range(len(runs)))):
         # One that was left behind has its turn where all that were kept collapse.
         if i in standing or not followed:
@@ -121,12 +124,12 @@ def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort
             followed += [runs[i]] if runs[i].collapsed is None else []
     if not followed:
         raise collapse(runs)
-    in_vain = 0
-    if rule.n_components > 1:
-        best = max(followed, key=runner.value)
-        found, in_vain = runner.swap(best, effort.patience, effort.most_swaps)
-        followed += found
-    return Search(distinct(followed, runner.worth), runs, in_vain)
+    if rule.n_components == 1:
+        return Search(distinct(followed, runner.worth), runs)
+    best = max(followed, key=runner.value)
+    found, in_vain = runner.swap(best, effort.patience, effort.most_swaps)
+    still_improving = bool(found) and in_vain < effort.patience
+    return Search(distinct(followed + found, runner.worth), runs, in_vain, still_improving)
 
 
 def carried_over(
@@ -162,20 +165,30 @@ def finished(
         limit = max_iter - len(run.objectives) + 1
         return em.joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
 
-    optima = list(found.optima)
-    best = to_the_end(optima[0].run)
-    while best.collapsed is not None:
-        # What looked like an optimum was the way to a pole; the next best may be one.
-        del optima[0]
-        if not optima:
-            raise collapse([best])
-        best = to_the_end(optima[0].run)
+    def left_behind() -> Iterator[Optimum]:
+        """Where all that looked like optima were ways to poles, the other runs have their turn."""
+        runs = [run for run in found.runs if run.collapsed is None]
+        for run in sorted(runs, key=lambda run: worth(run.state), reverse=True):
+            start = em.evaluate(expect, run.state.candidate)
+            yield Optimum(em.EMResult(start, [start.objective], False, None), 1, worth(start))
+
+    for optimum in chain(found.optima, left_behind()):
+        best = to_the_end(optimum.run)
+        if best.collapsed is None:
+            break
+    else:
+        raise collapse(found.runs)
     if best.converged:
         settled = em.settle(expect, rule, best.state)
         best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
-    first = optima[0]._replace(run=best, worth=worth(best.state))
-    # Another may have been the same optimum, left a little lower.
-    others = [o for o in optima[1:] if abs(o.run.state.objective - best.state.objective) >= BETTER]
+    first = optimum._replace(run=best, worth=worth(best.state))
+    # Another may have been the same optimum, left a little lower; one ranked higher was a pole.
+    height = best.state.objective
+    others = [
+        other
+        for other in found.optima
+        if other.worth <= first.worth and abs(other.run.state.objective - height) >= BETTER
+    ]
     return found._replace(optima=[first, *others])
 
 
