@@ -43,7 +43,7 @@ def expectation(
     ----------
     observations : Observations
     kernel : callable
-        One of `cpu.accumulate` and `reference.accumulate`.
+        One of `cpu.accumulate`, `cpu.accumulate_for(structure)` and `reference.accumulate`.
     threads : int, optional
         How many blocks are worked on at a time; by default one per core, and one for few rows.
         Samplers, which run in threads of their own, pass 1.

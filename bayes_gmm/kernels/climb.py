@@ -15,11 +15,14 @@ from numba import njit, types
 
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.chunks import in_parts
-from bayes_gmm.kernels.rule import Candidate, Rule, factored, pooled
+from bayes_gmm.kernels.rule import Candidate, Rule, pooled
 from bayes_gmm.kernels.signatures import (
+    FACTOR,
     FLAG,
     MATRIX,
     NUMBERS,
+    PASS,
+    PRIOR,
     REAL,
     STACK,
     STACKS,
@@ -30,12 +33,8 @@ from bayes_gmm.kernels.signatures import (
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)
-
-PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, STACK, *SUMS)
 POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*SUMS, MATRIX, *PRIOR)
 PROJECT = STACK(STACK, VECTOR, STACK, FLAG, FLAG)
-FACTOR = types.Tuple([VECTOR, STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
 PARTS = PASS, POOL, PROJECT, FACTOR
 DATA = (MATRIX, VECTOR, VECTOR, VECTOR, VECTOR)
 RULE = (FLAG, FLAG, FLAG, VECTOR, *PRIOR)
@@ -96,9 +95,10 @@ def climber(
     times = cpu.UNWEIGHTED if (weights == 1).all() else np.ascontiguousarray(weights)
     zeros = np.zeros(n_features)
     data = (rows, times, zeros, np.ones(n_features), zeros if blur is None else blur)
-    parts: tuple[Any, ...] = (cpu.loop(n_features), pooled, rule.project, factored)
+    parts: tuple[Any, ...] = (rule.loop, pooled, rule.project, rule.factor)
     for part, signature in zip(parts, PARTS, strict=True):
-        part.compile(signature)
+        if not part.signatures:
+            part.compile(signature)
     compiled = _compiled()
 
     def climb(starts: Sequence[Candidate], steps: int, tol: float) -> list[Climb]:

@@ -9,10 +9,12 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numba import njit
 
+from bayes_gmm.kernels.diagonal import diagonal_whiteners
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -24,7 +26,9 @@ from bayes_gmm.kernels.log_rho import (
     packed,
     turn,
 )
+from bayes_gmm.kernels.shared import shared_whitener
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -37,32 +41,57 @@ def accumulate(
     scale: np.ndarray,
     log_quadratic: LogQuadratic,
     weights: np.ndarray | None = None,
+    structure: Structure = UNCONSTRAINED,
 ) -> SufficientStatistics:
-    """Expected sufficient statistics of a block of rows; see `reference.accumulate`."""
+    """Expected sufficient statistics of a block of rows; see `reference.accumulate`.
+
+    Of second moments only that is made which an M-step of this structure reads.
+    """
     # Copies are writable and in C order, whatever came: numba compiles one version, not four.
     offset, center, whitener = (part.copy() for part in log_quadratic)
     n_components, n_features = center.shape
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    row_weights = UNWEIGHTED if weights is None else weights
-    log_normalizer = loop(n_features)(
-        x, row_weights, origin, 1 / scale, offset, center, whitener, count, first, second
+    data = (x, UNWEIGHTED if weights is None else weights, origin, 1 / scale)
+    log_normalizer = loop(n_features, structure)(
+        *(np.require(part, float, "CW") for part in data),
+        *(offset, center, whitener),
+        *(count, first, second),
     )
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
 
 
-def loop(n_features: int) -> Callable:
-    """Choose the compiled loop over rows that is faster with so many features.
+def accumulate_for(structure: Structure) -> Callable[..., SufficientStatistics]:
+    """Return `accumulate` for functions and M-steps of a structure.
 
     Parameters
     ----------
-    n_features : int
+    structure : Structure
 
     Returns
     -------
     callable
     """
+    return partial(accumulate, structure=structure)
+
+
+def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Callable:
+    """Choose the fastest compiled loop over rows, given what the whiteners have in common.
+
+    Parameters
+    ----------
+    n_features : int
+    structure : Structure
+
+    Returns
+    -------
+    callable
+    """
+    if structure.orientation == "I":
+        return diagonal_whiteners
+    if structure.code == "EEE" and n_features > FEW_FEATURES:
+        return shared_whitener
     return few_features if n_features <= FEW_FEATURES else many_features
 
 

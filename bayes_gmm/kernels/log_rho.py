@@ -16,6 +16,7 @@ from bayes_gmm.kernels.fast_exp import exp_in_place
 CHUNK = 512  # rows that stay in the second-level cache
 FEW_FEATURES = 14  # up to here written-out loops beat BLAS on a chunk
 PANEL = 8  # features at a time in a product by BLAS
+LINE = 8  # numbers in a line of the cache
 REASSOCIATE = {"contract", "reassoc", "nsz", "arcp"}
 
 
@@ -28,10 +29,17 @@ def turn(x, origin, inverse_scale, rows):  # pragma: no cover - compiled
             column = rows[j]
             for i in range(n):
                 column[i] = (x[i, j] - origin[j]) * inverse_scale[j]
-    else:
-        for i in range(n):
-            for j in range(n_features):
-                rows[j, i] = (x[i, j] - origin[j]) * inverse_scale[j]
+        return
+    # A few rows at a time: they fill a line of the cache of every feature.
+    whole = n - n % LINE
+    for low in range(0, whole, LINE):
+        for j in range(n_features):
+            column = rows[j]
+            for i in range(low, low + LINE):
+                column[i] = (x[i, j] - origin[j]) * inverse_scale[j]
+    for i in range(whole, n):
+        for j in range(n_features):
+            rows[j, i] = (x[i, j] - origin[j]) * inverse_scale[j]
 
 
 @njit(inline="always")
@@ -61,6 +69,31 @@ def log_rho_few(
                 scratch[i] += a * d[i]
         for i in range(n):
             value[i] -= 0.5 * scratch[i] * scratch[i]
+
+
+@njit(inline="always")
+def log_rho_diagonal(rows, offset, center, roots, value, n):  # pragma: no cover - compiled
+    """Log rho of one component at n rows, its whitener diagonal; roots (D,) is sqrt(1/2) of it.
+
+    Four features at a time: a row's sum is read and written a fourth as often.
+    """
+    n_features = rows.shape[0]
+    for i in range(n):
+        value[i] = offset
+    whole = n_features - n_features % 4
+    for j in range(0, whole, 4):
+        x0, x1, x2, x3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        c0, c1, c2, c3 = center[j], center[j + 1], center[j + 2], center[j + 3]
+        a0, a1, a2, a3 = roots[j], roots[j + 1], roots[j + 2], roots[j + 3]
+        for i in range(n):
+            d0, d1 = a0 * (x0[i] - c0), a1 * (x1[i] - c1)
+            d2, d3 = a2 * (x2[i] - c2), a3 * (x3[i] - c3)
+            value[i] -= (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for j in range(whole, n_features):
+        column, c, a = rows[j], center[j], roots[j]
+        for i in range(n):
+            d = a * (column[i] - c)
+            value[i] -= d * d
 
 
 @njit(inline="always")

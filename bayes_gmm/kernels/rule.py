@@ -8,6 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from bayes_gmm.kernels import cpu
+from bayes_gmm.kernels.diagonal import factored_diagonal
+from bayes_gmm.kernels.log_rho import REASSOCIATE
+from bayes_gmm.kernels.signatures import FACTOR
 from bayes_gmm.model import shared_parts
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
@@ -114,6 +118,8 @@ class Rule:
         equal_weights: bool = False,
     ) -> None:
         self.project = family(structure)
+        self.loop = cpu.loop(prior.n_features, structure)
+        self.factor = factored_diagonal if structure.orientation == "I" else factored
         self._equal = structure.volume == "E", structure.shape == "E"
         self._floor = VARIANCE_FLOOR * data_variances
         self._prior = tuple(
@@ -189,7 +195,7 @@ class Rule:
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
     ) -> Candidate:
-        offset, whitener, log_kernel, singular = factored(
+        offset, whitener, log_kernel, singular = self.factor(
             weights, means, covariances, self._floor, *self._prior
         )
         return Candidate(
@@ -240,7 +246,68 @@ def pooled(
     return weights, means, scatter, spread, empty
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(inline="always")
+def _factor(covariance, floor, whitener):  # pragma: no cover - compiled
+    """Write the inverse of the Cholesky factor; return half the log-determinant, nan if singular.
+
+    Row by row, so that the inner loops run along rows and vectorize.
+    """
+    n_features = len(floor)
+    factor = np.empty((n_features, n_features))
+    half_log_det = 0.0
+    for i in range(n_features):
+        row, pivot = factor[i], covariance[i, i]
+        for j in range(i):
+            above, entry = factor[j], 0.0
+            for m in range(j):
+                entry += row[m] * above[m]
+            row[j] = (covariance[i, j] - entry) / above[j]
+        for m in range(i):
+            pivot -= row[m] * row[m]
+        if not pivot > max(floor[i], SINGULAR * covariance[i, i]):
+            return np.nan
+        row[i] = np.sqrt(pivot)
+        half_log_det += 0.5 * np.log(pivot)
+    for i in range(n_features):
+        row, solved = factor[i], whitener[i]
+        solved[i] = 1.0 / row[i]
+        for m in range(i):
+            above, share = whitener[m], row[m] * solved[i]
+            for j in range(m + 1):
+                solved[j] -= share * above[j]
+    return half_log_det
+
+
+@njit(inline="always")
+def _trace(whitener, scale):  # pragma: no cover - compiled
+    """Trace of whitener scale whitener'; a scale whose diagonal is zero is zero."""
+    n_features = len(scale)
+    size, trace = 0.0, 0.0
+    for j in range(n_features):
+        size += scale[j, j]
+    if size == 0.0:
+        return 0.0
+    for i in range(n_features):
+        row = whitener[i]
+        for j in range(i + 1):
+            other, entry = scale[j], 0.0
+            for m in range(i + 1):
+                entry += row[m] * other[m]
+            trace += row[j] * entry
+    return trace
+
+
+@njit(inline="always")
+def _equal(one, other):  # pragma: no cover - compiled
+    """Whether two matrices are the same."""
+    for i in range(len(one)):
+        for j in range(len(one)):
+            if one[i, j] != other[i, j]:
+                return False
+    return True
+
+
+@njit(FACTOR, nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
 def factored(
     weights,
     means,
@@ -256,40 +323,29 @@ def factored(
     n_components, n_features = means.shape
     offset = np.empty(n_components)
     whitener = np.zeros((n_components, n_features, n_features))
-    factor = np.empty((n_features, n_features))
-    log_prior = 0.0
+    distance = np.empty(n_features)
+    half_log_det, trace, log_prior = 0.0, 0.0, 0.0
     lost = -1
     for k in range(n_components):
-        half_log_det = 0.0
-        for j in range(n_features):
-            pivot = covariances[k, j, j]
-            for m in range(j):
-                pivot -= factor[j, m] * factor[j, m]
-            if not pivot > max(floor[j], SINGULAR * covariances[k, j, j]) and lost < 0:
+        # Covariances that are one and the same are factored once.
+        same = k > 0 and _equal(covariances[k], covariances[k - 1])
+        if same:
+            whitener[k] = whitener[k - 1]
+        else:
+            half_log_det = _factor(covariances[k], floor, whitener[k])
+            if np.isnan(half_log_det) and lost < 0:
                 lost = k
-            factor[j, j] = np.sqrt(pivot)
-            half_log_det += 0.5 * np.log(pivot)
-            for i in range(j + 1, n_features):
-                entry = covariances[k, i, j]
-                for m in range(j):
-                    entry -= factor[i, m] * factor[j, m]
-                factor[i, j] = entry / factor[j, j]
-        for j in range(n_features):
-            whitener[k, j, j] = 1.0 / factor[j, j]
-            for i in range(j + 1, n_features):
-                entry = 0.0
-                for m in range(j, i):
-                    entry -= factor[i, m] * whitener[k, m, j]
-                whitener[k, i, j] = entry / factor[i, i]
+        if not (same and _equal(prior_scale[k], prior_scale[k - 1])):
+            trace = _trace(whitener[k], prior_scale[k])
         offset[k] = np.log(weights[k]) - half_log_det - 0.5 * n_features * LOG_2PI
         if concentration[k] != 1.0:
             log_prior += (concentration[k] - 1.0) * np.log(weights[k])
-        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det
+        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det + 0.5 * trace
+        for j in range(n_features):
+            distance[j] = means[k, j] - prior_mean[k, j]
         for i in range(n_features):
             whitened = 0.0
             for j in range(i + 1):
-                whitened += whitener[k, i, j] * (means[k, j] - prior_mean[k, j])
-                for m in range(i + 1):
-                    log_prior -= 0.5 * whitener[k, i, j] * whitener[k, i, m] * prior_scale[k, j, m]
+                whitened += whitener[k, i, j] * distance[j]
             log_prior -= 0.5 * precision[k] * whitened * whitened
     return offset, whitener, log_prior, lost
