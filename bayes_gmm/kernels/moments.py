@@ -10,41 +10,47 @@ from numba import njit
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
-def flatten(statistics: SufficientStatistics) -> np.ndarray:
+def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndarray:
     """Count, first and second moment about the origin of every component.
 
     Parameters
     ----------
     statistics : SufficientStatistics
+    diagonal : bool
+        Whether only the diagonals of second moments are known.
 
     Returns
     -------
-    ndarray (K (1 + D + D (D + 1) / 2),)
+    ndarray (K (1 + D + D (D + 1) / 2),) or (K (1 + 2 D),)
     """
-    return _flatten(statistics.count, statistics.first, statistics.second, statistics.center)
+    return _flatten(
+        statistics.count, statistics.first, statistics.second, statistics.center, diagonal
+    )
 
 
-def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
+def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> SufficientStatistics:
     """Statistics about given centers, from raw moments.
 
     Parameters
     ----------
     flat : ndarray
     center : ndarray (K, D)
+    diagonal : bool
 
     Returns
     -------
     SufficientStatistics
         Without a log normalizer: a mixture of passes is not a pass.
     """
-    count, first, second = _restore(flat, center)
+    count, first, second = _restore(flat, center, diagonal)
     return SufficientStatistics(np.nan, count, first, second, center)
 
 
 @njit(nogil=True, cache=True)
-def _flatten(count, first, second, center):  # pragma: no cover - compiled
+def _flatten(count, first, second, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
-    flat = np.empty(n_components * (1 + n_features + n_features * (n_features + 1) // 2))
+    n_moments = n_features if diagonal else n_features * (n_features + 1) // 2
+    flat = np.empty(n_components * (1 + n_features + n_moments))
     place = 0
     for k in range(n_components):
         flat[place] = count[k]
@@ -53,7 +59,7 @@ def _flatten(count, first, second, center):  # pragma: no cover - compiled
             flat[place] = first[k, i] + count[k] * center[k, i]
             place += 1
         for i in range(n_features):
-            for j in range(i + 1):
+            for j in range(i if diagonal else 0, i + 1):
                 flat[place] = (
                     second[k, i, j]
                     + first[k, i] * center[k, j]
@@ -65,11 +71,11 @@ def _flatten(count, first, second, center):  # pragma: no cover - compiled
 
 
 @njit(nogil=True, cache=True)
-def _restore(flat, center):  # pragma: no cover - compiled
+def _restore(flat, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     count = np.empty(n_components)
     first = np.empty((n_components, n_features))
-    second = np.empty((n_components, n_features, n_features))
+    second = np.zeros((n_components, n_features, n_features))
     place = 0
     for k in range(n_components):
         count[k] = flat[place]
@@ -78,7 +84,7 @@ def _restore(flat, center):  # pragma: no cover - compiled
             first[k, i] = flat[place] - count[k] * center[k, i]
             place += 1
         for i in range(n_features):
-            for j in range(i + 1):
+            for j in range(i if diagonal else 0, i + 1):
                 moment = (
                     flat[place]
                     - first[k, i] * center[k, j]

@@ -119,7 +119,8 @@ class Rule:
     ) -> None:
         self.project = family(structure)
         self.loop = cpu.loop(prior.n_features, structure)
-        self.factor = factored_diagonal if structure.orientation == "I" else factored
+        self.diagonal = structure.orientation == "I"
+        self.factor = factored_diagonal if self.diagonal else factored
         self._equal = structure.volume == "E", structure.shape == "E"
         self._floor = VARIANCE_FLOOR * data_variances
         self._prior = tuple(
