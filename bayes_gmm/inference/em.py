@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.inference.anderson import Anderson
-from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.parameters import Parameters
@@ -133,6 +133,7 @@ def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> tuple
     return after, False
 
 
+@ONE_BLAS_THREAD
 def run(
     expect: Expect,
     rule: Rule,
@@ -203,6 +204,7 @@ def run(
     return EMResult(state, objectives, False, None)
 
 
+@ONE_BLAS_THREAD
 def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
     """Go on from a converged state until the parameters stand still to the last few digits.
 

@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ContextDecorator, nullcontext
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -72,9 +72,9 @@ def expectation(
             return kernel(rows, origin, scale, log_quadratic, times)
 
         cut = enumerate(blocks(observations.values, block_rows))
-        if threads == 1:
-            return _total(one(*block) for block in cut)
         with one_blas_thread:
+            if threads == 1:
+                return _total(one(*block) for block in cut)
             return _total(_in_order(_pool(threads), one, cut, ahead=4 * threads))
 
     return expect
@@ -96,10 +96,12 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-class OneBlasThread:
+class OneBlasThread(ContextDecorator):
     """Hold BLAS to one thread as long as any pass is under way.
 
-    Passes may overlap in time, so the first to begin sets the limit and the last to end lifts it.
+    The products of a pass are too small to share, and threads of BLAS that wait for each other
+    make it several times slower. Passes may overlap in time, so the first to begin sets the limit
+    and the last to end lifts it; a loop that holds it saves its passes from doing so.
     """
 
     def __init__(self) -> None:
@@ -141,11 +143,11 @@ def in_parts(work: Callable[[slice], None], n: int, *, busy: bool) -> None:
         Whether the work is worth several threads.
     """
     threads = min(os.cpu_count() or 1, n) if busy else 1
-    if threads == 1:
-        work(slice(0, n))
-        return
     edges = [n * i // threads for i in range(threads + 1)]
     with ONE_BLAS_THREAD:
+        if threads == 1:
+            work(slice(0, n))
+            return
         list(_pool(threads).map(work, map(slice, edges, edges[1:])))
 
 

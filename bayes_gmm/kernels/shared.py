@@ -121,7 +121,7 @@ def shared_whitener(
         )
     add_between(center, overlap, within)
     for k in range(n_components):
-        share_of_all = count[k] / n_total
+        share_of_all = count[k] / n_total if n_total > 0.0 else 0.0
         for j in range(n_features):
             for m in range(j + 1):
                 second[k, j, m] = share_of_all * within[j, m]
