@@ -8,11 +8,9 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 `chunks.expectation` runs it on several blocks of rows at a time.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit
 
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -24,11 +22,13 @@ from bayes_gmm.kernels.log_rho import (
     packed,
     turn,
 )
+from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, REAL, SUMS, VECTOR
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 
 UNWEIGHTED = np.empty(0)
+PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, *FUNCTIONS, *SUMS)
 
 
 def accumulate(
@@ -39,20 +39,18 @@ def accumulate(
     weights: np.ndarray | None = None,
 ) -> SufficientStatistics:
     """Expected sufficient statistics of a block of rows; see `reference.accumulate`."""
-    # Copies are writable and in C order, whatever came: numba compiles one version, not four.
-    offset, center, whitener = (part.copy() for part in log_quadratic)
+    offset, center, whitener = c_order(*log_quadratic)
     n_components, n_features = center.shape
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    row_weights = UNWEIGHTED if weights is None else weights
-    log_normalizer = loop(n_features)(
-        x, row_weights, origin, 1 / scale, offset, center, whitener, count, first, second
-    )
+    data = c_order(x, UNWEIGHTED if weights is None else weights, origin, 1 / scale)
+    functions = offset, center, whitener
+    log_normalizer = loop(n_features)(*data, *functions, count, first, second)
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
 
 
-def loop(n_features: int) -> Callable:
+def loop(n_features: int) -> Kernel:
     """Choose the compiled loop over rows that is faster with so many features.
 
     Parameters
@@ -61,12 +59,13 @@ def loop(n_features: int) -> Callable:
 
     Returns
     -------
-    callable
+    Kernel
+        Of the signature `PASS`.
     """
     return few_features if n_features <= FEW_FEATURES else many_features
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def few_features(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
@@ -94,7 +93,7 @@ def few_features(
     return log_normalizer
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def many_features(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
@@ -125,7 +124,7 @@ def many_features(
     return log_normalizer
 
 
-@njit(inline="always")
+@inlined
 def _mirror(second):  # pragma: no cover - compiled
     """Copy the lower triangle of each matrix to its upper one."""
     for k in range(second.shape[0]):

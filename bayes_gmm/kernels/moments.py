@@ -5,8 +5,10 @@ responsibilities, so that a combination of several is again the statistics of so
 """
 
 import numpy as np
-from numba import njit
+from numba import types
 
+from bayes_gmm.kernels.kernel import c_order, kernel
+from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, OUT_VECTOR, SUMS, VECTOR
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
@@ -21,7 +23,8 @@ def flatten(statistics: SufficientStatistics) -> np.ndarray:
     -------
     ndarray (K (1 + D + D (D + 1) / 2),)
     """
-    return _flatten(statistics.count, statistics.first, statistics.second, statistics.center)
+    s = statistics
+    return _flatten(*c_order(s.count, s.first, s.second, s.center))
 
 
 def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
@@ -37,11 +40,11 @@ def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
     SufficientStatistics
         Without a log normalizer: a mixture of passes is not a pass.
     """
-    count, first, second = _restore(flat, center)
+    count, first, second = _restore(*c_order(flat, center))
     return SufficientStatistics(np.nan, count, first, second, center)
 
 
-@njit(nogil=True, cache=True)
+@kernel(OUT_VECTOR(*FUNCTIONS, MATRIX))
 def _flatten(count, first, second, center):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     flat = np.empty(n_components * (1 + n_features + n_features * (n_features + 1) // 2))
@@ -64,7 +67,7 @@ def _flatten(count, first, second, center):  # pragma: no cover - compiled
     return flat
 
 
-@njit(nogil=True, cache=True)
+@kernel(types.Tuple(SUMS)(VECTOR, MATRIX))
 def _restore(flat, center):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     count = np.empty(n_components)

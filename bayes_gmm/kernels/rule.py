@@ -6,8 +6,22 @@ from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import types
 
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
+from bayes_gmm.kernels.signatures import (
+    FLAG,
+    FUNCTIONS,
+    MATRIX,
+    OUT_STACK,
+    OUT_VECTOR,
+    PRIOR,
+    REAL,
+    STACK,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 from bayes_gmm.model import shared_parts
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
@@ -20,24 +34,14 @@ from bayes_gmm.model.statistics import SufficientStatistics
 VARIANCE_FLOOR = 1e-12
 EMPTY_COUNT = 1e-3
 
+POOL = types.Tuple([*SUMS, OUT_VECTOR, WHOLE])(*FUNCTIONS, MATRIX, *PRIOR)
+PROJECT = OUT_STACK(STACK, VECTOR, STACK, FLAG, FLAG)
+FACTOR = types.Tuple([OUT_VECTOR, OUT_STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
 
-def compiled(function: Callable, **replaced: Callable) -> Callable:
-    """Compile a function of the book, with the functions that it calls already compiled.
 
-    Parameters
-    ----------
-    function : callable
-    **replaced : callable
-        Compiled versions of the functions it calls, by name.
-
-    Returns
-    -------
-    callable
-    """
-    source = FunctionType(
-        function.__code__, {**function.__globals__, **replaced}, function.__name__
-    )
-    return njit(nogil=True, cache=True, error_model="numpy")(source)
+def _calling(function: Callable, **replaced: Callable) -> FunctionType:
+    """Copy a function of the book that calls others in the place of those it names."""
+    return FunctionType(function.__code__, {**function.__globals__, **replaced}, function.__name__)
 
 
 HELPERS: dict[str, Callable] = {}  # what the families call; each may call those before it
@@ -56,11 +60,11 @@ for helper in (
     shared_parts.spectrum,
     shared_parts.common_axes,
 ):
-    HELPERS[helper.__name__] = compiled(helper, **HELPERS)
+    HELPERS[helper.__name__] = inlined(_calling(helper, **HELPERS))
 
 
 @cache
-def family(structure: Structure) -> Callable:
+def family(structure: Structure) -> Kernel:
     """Compiled twin of `Structure.family`.
 
     Parameters
@@ -69,9 +73,9 @@ def family(structure: Structure) -> Callable:
 
     Returns
     -------
-    callable
+    Kernel
     """
-    return compiled(structure.family, **HELPERS)
+    return kernel(PROJECT)(_calling(structure.family, **HELPERS))
 
 
 class Candidate(NamedTuple):
@@ -115,16 +119,13 @@ class Rule:
     ) -> None:
         self.project = family(structure)
         self._equal = structure.volume == "E", structure.shape == "E"
-        self._floor = VARIANCE_FLOOR * data_variances
-        self._prior = tuple(
-            np.array(part)
-            for part in (
-                prior.concentration,
-                prior.mean,
-                prior.mean_precision,
-                prior.degrees_of_freedom,
-                prior.scale,
-            )
+        (self._floor,) = c_order(VARIANCE_FLOOR * data_variances)
+        self._prior = c_order(
+            prior.concentration,
+            prior.mean,
+            prior.mean_precision,
+            prior.degrees_of_freedom,
+            prior.scale,
         )
         self.log_normalizer = prior.log_normalizer
         self._equal_weights = equal_weights
@@ -152,17 +153,13 @@ class Rule:
         -------
         Candidate
         """
-        weights, means, scatter, spread, empty = pooled(
-            statistics.count,
-            statistics.first,
-            statistics.second,
-            statistics.center,
-            *self._prior,
-        )
+        s = statistics
+        sums = c_order(s.count, s.first, s.second, s.center)
+        weights, means, scatter, spread, empty = pooled(*sums, *self._prior)
         if self._equal_weights:
             weights[:] = 1 / len(weights)
         try:
-            covariances = self.project(scatter, spread, previous, *self._equal)
+            covariances = self.project(scatter, spread, *c_order(previous), *self._equal)
         except np.linalg.LinAlgError:
             # Some matrix is singular, and the component with the fewest rows is why.
             return self._candidate(weights, means, scatter, int(np.argmin(spread)))
@@ -179,12 +176,9 @@ class Rule:
         -------
         Candidate
         """
-        return self._candidate(
-            np.array(parameters.weights),
-            np.array(parameters.means),
-            np.array(parameters.covariances),
-            -1,
-        )
+        theta = parameters
+        weights, means, covariances = c_order(theta.weights, theta.means, theta.covariances)
+        return self._candidate(weights, means, covariances, -1)
 
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
@@ -200,7 +194,7 @@ class Rule:
         )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(POOL)
 def pooled(
     count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
@@ -240,7 +234,7 @@ def pooled(
     return weights, means, scatter, spread, empty
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(FACTOR)
 def factored(
     weights,
     means,
