@@ -9,8 +9,8 @@ diagonals is neither read nor written. Rows are taken in chunks on their side, a
 """
 
 import numpy as np
-from numba import njit
 
+from bayes_gmm.kernels.kernel import kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     LINE,
@@ -24,7 +24,7 @@ from bayes_gmm.kernels.weighted_sums import add_diagonal
 from bayes_gmm.model.normal import LOG_2PI
 
 
-@njit(PASS, nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def diagonal_whiteners(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
@@ -54,7 +54,7 @@ def diagonal_whiteners(
     return log_normalizer
 
 
-@njit(FACTOR, nogil=True, cache=True, error_model="numpy")
+@kernel(FACTOR)
 def factored_diagonal(
     weights,
     means,

@@ -4,14 +4,13 @@ A chunk is turned on its side, (D, n), so that the inner loops run over rows and
 features the products of matrices are written out as loops; with many they go to BLAS.
 
 These functions are inlined where they are called: a pass is one piece of machine code, compiled and
-rounded as a whole. As functions of their own they would be linked to whichever copy is loaded
-first, and a seed would not fix the last bit.
+rounded as a whole.
 """
 
 import numpy as np
-from numba import njit
 
 from bayes_gmm.kernels.fast_exp import exp_in_place
+from bayes_gmm.kernels.kernel import inlined
 
 CHUNK = 512  # rows that stay in the second-level cache
 FEW_FEATURES = 14  # up to here written-out loops beat BLAS on a chunk
@@ -20,7 +19,7 @@ LINE = 8  # numbers in a line of the cache
 REASSOCIATE = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@njit(inline="always")
+@inlined
 def turn(x, origin, inverse_scale, rows):  # pragma: no cover - compiled
     """Write (x - origin) * inverse_scale, x (n, D), into the first n columns of rows."""
     n, n_features = x.shape
@@ -42,7 +41,7 @@ def turn(x, origin, inverse_scale, rows):  # pragma: no cover - compiled
             rows[j, i] = (x[i, j] - origin[j]) * inverse_scale[j]
 
 
-@njit(inline="always")
+@inlined
 def subtract(rows, center, residual):  # pragma: no cover - compiled
     """Residuals about a center of all columns of rows."""
     for j in range(rows.shape[0]):
@@ -51,7 +50,7 @@ def subtract(rows, center, residual):  # pragma: no cover - compiled
             d[i] = column[i] - c
 
 
-@njit(inline="always")
+@inlined
 def log_rho_few(
     rows, residual, scratch, offset, center, whitener, value, n
 ):  # pragma: no cover - compiled
@@ -71,7 +70,7 @@ def log_rho_few(
             value[i] -= 0.5 * scratch[i] * scratch[i]
 
 
-@njit(inline="always")
+@inlined
 def log_rho_diagonal(rows, offset, center, roots, value, n):  # pragma: no cover - compiled
     """Log rho of one component at n rows, its whitener diagonal; roots (D,) is sqrt(1/2) of it.
 
@@ -96,7 +95,7 @@ def log_rho_diagonal(rows, offset, center, roots, value, n):  # pragma: no cover
             value[i] -= d * d
 
 
-@njit(inline="always")
+@inlined
 def packed(whitener):  # pragma: no cover - compiled
     """Lay the panels of each whitener, cut at the diagonal, one after another, (K, D * D).
 
@@ -117,7 +116,7 @@ def packed(whitener):  # pragma: no cover - compiled
     return panels
 
 
-@njit(inline="always")
+@inlined
 def log_rho_many(
     rows, residual, panel, offset, center, panels, value
 ):  # pragma: no cover - compiled
@@ -139,7 +138,7 @@ def log_rho_many(
         place += size
 
 
-@njit(inline="always")
+@inlined
 def exponentiate(log_rho, peak, total, scratch, n):  # pragma: no cover - compiled
     """Turn log_rho (K, n) into rho / max rho; peak becomes log max rho, and total the sum."""
     for i in range(n):
@@ -158,7 +157,7 @@ def exponentiate(log_rho, peak, total, scratch, n):  # pragma: no cover - compil
             total[i] += row[i]
 
 
-@njit(inline="always")
+@inlined
 def normalize(log_rho, weights, peak, total, product, scratch, n):  # pragma: no cover - compiled
     """Turn log_rho (K, n) into weighted responsibilities; return sum_n w_n log sum_k rho_nk.
 
@@ -190,7 +189,7 @@ def normalize(log_rho, weights, peak, total, product, scratch, n):  # pragma: no
     return log_normalizer
 
 
-@njit(inline="always")
+@inlined
 def scale_rows(rho, factor, n):  # pragma: no cover - compiled
     """Multiply the rho (K, n) of every row by its own factor."""
     for k in range(rho.shape[0]):

@@ -5,8 +5,10 @@ responsibilities, so that a combination of several is again the statistics of so
 """
 
 import numpy as np
-from numba import njit
+from numba import types
 
+from bayes_gmm.kernels.kernel import c_order, kernel
+from bayes_gmm.kernels.signatures import FLAG, FUNCTIONS, MATRIX, OUT_VECTOR, SUMS, VECTOR
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
@@ -23,9 +25,8 @@ def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndar
     -------
     ndarray (K (1 + D + D (D + 1) / 2),) or (K (1 + 2 D),)
     """
-    return _flatten(
-        statistics.count, statistics.first, statistics.second, statistics.center, diagonal
-    )
+    s = statistics
+    return _flatten(*c_order(s.count, s.first, s.second, s.center), diagonal)
 
 
 def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> SufficientStatistics:
@@ -42,11 +43,11 @@ def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> Suf
     SufficientStatistics
         Without a log normalizer: a mixture of passes is not a pass.
     """
-    count, first, second = _restore(flat, center, diagonal)
+    count, first, second = _restore(*c_order(flat, center), diagonal)
     return SufficientStatistics(np.nan, count, first, second, center)
 
 
-@njit(nogil=True, cache=True)
+@kernel(OUT_VECTOR(*FUNCTIONS, MATRIX, FLAG))
 def _flatten(count, first, second, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     n_moments = n_features if diagonal else n_features * (n_features + 1) // 2
@@ -70,7 +71,7 @@ def _flatten(count, first, second, center, diagonal):  # pragma: no cover - comp
     return flat
 
 
-@njit(nogil=True, cache=True)
+@kernel(types.Tuple(SUMS)(VECTOR, MATRIX, FLAG))
 def _restore(flat, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     count = np.empty(n_components)

@@ -6,12 +6,25 @@ from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import types
 
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.diagonal import factored_diagonal
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import REASSOCIATE
-from bayes_gmm.kernels.signatures import FACTOR
+from bayes_gmm.kernels.signatures import (
+    FACTOR,
+    FLAG,
+    FUNCTIONS,
+    MATRIX,
+    OUT_STACK,
+    OUT_VECTOR,
+    PRIOR,
+    STACK,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 from bayes_gmm.model import shared_parts
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
@@ -24,24 +37,13 @@ from bayes_gmm.model.statistics import SufficientStatistics
 VARIANCE_FLOOR = 1e-12
 EMPTY_COUNT = 1e-3
 
+POOL = types.Tuple([*SUMS, OUT_VECTOR, WHOLE])(*FUNCTIONS, MATRIX, *PRIOR)
+PROJECT = OUT_STACK(STACK, VECTOR, STACK, FLAG, FLAG)
 
-def compiled(function: Callable, **replaced: Callable) -> Callable:
-    """Compile a function of the book, with the functions that it calls already compiled.
 
-    Parameters
-    ----------
-    function : callable
-    **replaced : callable
-        Compiled versions of the functions it calls, by name.
-
-    Returns
-    -------
-    callable
-    """
-    source = FunctionType(
-        function.__code__, {**function.__globals__, **replaced}, function.__name__
-    )
-    return njit(nogil=True, cache=True, error_model="numpy")(source)
+def _calling(function: Callable, **replaced: Callable) -> FunctionType:
+    """Copy a function of the book that calls others in the place of those it names."""
+    return FunctionType(function.__code__, {**function.__globals__, **replaced}, function.__name__)
 
 
 HELPERS: dict[str, Callable] = {}  # what the families call; each may call those before it
@@ -60,11 +62,11 @@ for helper in (
     shared_parts.spectrum,
     shared_parts.common_axes,
 ):
-    HELPERS[helper.__name__] = compiled(helper, **HELPERS)
+    HELPERS[helper.__name__] = inlined(_calling(helper, **HELPERS))
 
 
 @cache
-def family(structure: Structure) -> Callable:
+def family(structure: Structure) -> Kernel:
     """Compiled twin of `Structure.family`.
 
     Parameters
@@ -73,9 +75,9 @@ def family(structure: Structure) -> Callable:
 
     Returns
     -------
-    callable
+    Kernel
     """
-    return compiled(structure.family, **HELPERS)
+    return kernel(PROJECT)(_calling(structure.family, **HELPERS))
 
 
 class Candidate(NamedTuple):
@@ -122,16 +124,13 @@ class Rule:
         self.diagonal = structure.orientation == "I"
         self.factor = factored_diagonal if self.diagonal else factored
         self._equal = structure.volume == "E", structure.shape == "E"
-        self._floor = VARIANCE_FLOOR * data_variances
-        self._prior = tuple(
-            np.array(part)
-            for part in (
-                prior.concentration,
-                prior.mean,
-                prior.mean_precision,
-                prior.degrees_of_freedom,
-                prior.scale,
-            )
+        (self._floor,) = c_order(VARIANCE_FLOOR * data_variances)
+        self._prior = c_order(
+            prior.concentration,
+            prior.mean,
+            prior.mean_precision,
+            prior.degrees_of_freedom,
+            prior.scale,
         )
         self.log_normalizer = prior.log_normalizer
         self._equal_weights = equal_weights
@@ -159,17 +158,13 @@ class Rule:
         -------
         Candidate
         """
-        weights, means, scatter, spread, empty = pooled(
-            statistics.count,
-            statistics.first,
-            statistics.second,
-            statistics.center,
-            *self._prior,
-        )
+        s = statistics
+        sums = c_order(s.count, s.first, s.second, s.center)
+        weights, means, scatter, spread, empty = pooled(*sums, *self._prior)
         if self._equal_weights:
             weights[:] = 1 / len(weights)
         try:
-            covariances = self.project(scatter, spread, previous, *self._equal)
+            covariances = self.project(scatter, spread, *c_order(previous), *self._equal)
         except np.linalg.LinAlgError:
             # Some matrix is singular, and the component with the fewest rows is why.
             return self._candidate(weights, means, scatter, int(np.argmin(spread)))
@@ -186,12 +181,9 @@ class Rule:
         -------
         Candidate
         """
-        return self._candidate(
-            np.array(parameters.weights),
-            np.array(parameters.means),
-            np.array(parameters.covariances),
-            -1,
-        )
+        theta = parameters
+        weights, means, covariances = c_order(theta.weights, theta.means, theta.covariances)
+        return self._candidate(weights, means, covariances, -1)
 
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
@@ -207,7 +199,7 @@ class Rule:
         )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(POOL)
 def pooled(
     count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
@@ -247,7 +239,7 @@ def pooled(
     return weights, means, scatter, spread, empty
 
 
-@njit(inline="always")
+@inlined
 def _factor(covariance, floor, whitener):  # pragma: no cover - compiled
     """Write the inverse of the Cholesky factor; return half the log-determinant, nan if singular.
 
@@ -279,7 +271,7 @@ def _factor(covariance, floor, whitener):  # pragma: no cover - compiled
     return half_log_det
 
 
-@njit(inline="always")
+@inlined
 def _trace(whitener, scale):  # pragma: no cover - compiled
     """Trace of whitener scale whitener'; a scale whose diagonal is zero is zero."""
     n_features = len(scale)
@@ -298,7 +290,7 @@ def _trace(whitener, scale):  # pragma: no cover - compiled
     return trace
 
 
-@njit(inline="always")
+@inlined
 def _equal(one, other):  # pragma: no cover - compiled
     """Whether two matrices are the same."""
     for i in range(len(one)):
@@ -308,7 +300,7 @@ def _equal(one, other):  # pragma: no cover - compiled
     return True
 
 
-@njit(FACTOR, nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(FACTOR, fastmath=REASSOCIATE)
 def factored(
     weights,
     means,

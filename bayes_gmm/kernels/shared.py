@@ -11,8 +11,8 @@ digit is lost. Each component is given its share count_k / N of the sum.
 """
 
 import numpy as np
-from numba import njit
 
+from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     PANEL,
@@ -25,7 +25,7 @@ from bayes_gmm.kernels.signatures import PASS
 from bayes_gmm.kernels.weighted_sums import add_many
 
 
-@njit(inline="always")
+@inlined
 def add_first(rows, share, center, first, n):  # pragma: no cover - compiled
     """Add one component's first moments; return its count."""
     for j in range(rows.shape[0]):
@@ -40,7 +40,7 @@ def add_first(rows, share, center, first, n):  # pragma: no cover - compiled
     return count
 
 
-@njit(inline="always")
+@inlined
 def add_between(center, overlap, within):  # pragma: no cover - compiled
     """Add sum_{k<l} m_kl (center_k - center_l)(center_k - center_l)' to the lower triangle."""
     n_components, n_features = center.shape
@@ -59,7 +59,7 @@ def add_between(center, overlap, within):  # pragma: no cover - compiled
                     within[j, m] += between[j, m]
 
 
-@njit(PASS, nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def shared_whitener(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
