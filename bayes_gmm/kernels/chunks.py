@@ -2,7 +2,7 @@
 
 `expectation` closes over the data and returns `expect`, a function from K log-quadratic functions
 to sufficient statistics. The loops of the package call `expect` and never see the rows, how many
-there are, or how many threads work on them. Blocks are cut by the number of rows alone and their
+there are, or how many threads work on them. Blocks are cut by the shape of the data alone and their
 statistics are added in order, so the answer does not depend on the threads.
 """
 
@@ -35,7 +35,7 @@ def expectation(
     kernel: Kernel = cpu.accumulate,
     *,
     threads: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    block_rows: int | None = None,
 ) -> Expect:
     """Close over the data: the E-step as a function of the parameters only.
 
@@ -47,8 +47,8 @@ def expectation(
     threads : int, optional
         How many blocks are worked on at a time; by default one per core, and one for few rows.
         Samplers, which run in threads of their own, pass 1.
-    block_rows : int
-        Rows per block.
+    block_rows : int, optional
+        Rows per block; fewer by default where there are many features, which make a row long work.
 
     Returns
     -------
@@ -59,11 +59,12 @@ def expectation(
     weights = observations.weights
     origin, scale = observations.origin, observations.scale
     n_rows = observations.n_rows
+    many_features = observations.n_features > cpu.FEW_FEATURES
+    if block_rows is None:
+        block_rows = BLOCK_ROWS // 4 if many_features else BLOCK_ROWS
     if threads is None:
         threads = (os.cpu_count() or 1) if n_rows > block_rows else 1
-    one_blas_thread = (
-        ONE_BLAS_THREAD if observations.n_features > cpu.FEW_FEATURES else nullcontext()
-    )
+    one_blas_thread = ONE_BLAS_THREAD if many_features else nullcontext()
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
         def one(place: int, rows: np.ndarray) -> SufficientStatistics:
