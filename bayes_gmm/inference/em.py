@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.inference.anderson import Anderson
-from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.parameters import Parameters
@@ -154,19 +154,22 @@ def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> tuple
     guess = history.extrapolate()
     if guess is not None:
         previous = state.candidate.parameters
-        candidate = rule.maximize(restore(guess, previous.means), previous.covariances)
+        statistics = restore(guess, previous.means, rule.diagonal)
+        candidate = rule.maximize(statistics, previous.covariances)
         if candidate.lost < 0:
             ahead = evaluate(expect, candidate)
             if ahead.objective >= state.objective:
-                history.push(guess, flatten(ahead.statistics))
+                history.push(guess, flatten(ahead.statistics, rule.diagonal))
                 return ahead, True
         history.forget()
     after = step(expect, rule, state)
     if after is not state:
-        history.push(flatten(state.statistics), flatten(after.statistics))
+        old, new = (flatten(s.statistics, rule.diagonal) for s in (state, after))
+        history.push(old, new)
     return after, False
 
 
+@ONE_BLAS_THREAD
 def run(
     expect: Expect,
     rule: Rule,
@@ -237,6 +240,7 @@ def run(
     return EMResult(state, objectives, False, None)
 
 
+@ONE_BLAS_THREAD
 def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
     """Go on from a converged state until the parameters stand still to the last few digits.
 
@@ -256,14 +260,14 @@ def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
     """
     history = Anderson()
     best, smallest, in_vain = state, np.inf, 0
-    x = flatten(state.statistics)
+    x = flatten(state.statistics, rule.diagonal)
     for _ in range(SETTLING_STEPS):
         previous = best.candidate.parameters
-        candidate = rule.maximize(restore(x, previous.means), previous.covariances)
+        candidate = rule.maximize(restore(x, previous.means, rule.diagonal), previous.covariances)
         if candidate.lost >= 0:
             break
         after = evaluate(expect, candidate)
-        y = flatten(after.statistics)
+        y = flatten(after.statistics, rule.diagonal)
         residual = float(np.abs(y - x).max())
         if after.objective < state.objective - LEVEL * abs(state.objective):
             break

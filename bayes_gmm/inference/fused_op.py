@@ -30,10 +30,11 @@ from pytensor.link.numba.dispatch.basic import (
 from pytensor.tensor.rewriting.basic import register_specialize
 from pytensor.tensor.variable import TensorVariable
 
-from bayes_gmm.kernels.pointwise import load_first, log_density, log_density_and_gradient
+from bayes_gmm.kernels.kernel import inlined
+from bayes_gmm.kernels.pointwise import log_density, log_density_and_gradient, sweep
 
 # Part of the key under which PyTensor keeps compiled code: raise it when a kernel changes.
-KERNEL_VERSION = 1
+KERNEL_VERSION = 2
 
 
 class MixtureOp(Op):
@@ -55,7 +56,7 @@ class MixtureOp(Op):
 
     def perform(self, node: Apply, inputs: Sequence[Any], outputs: Any) -> None:
         """Compute, for linkers that call Python."""
-        results = self.compute(*(np.ascontiguousarray(each) for each in inputs))
+        results = self.compute(*inputs)
         for place, result in zip(outputs, results, strict=True):
             place[0] = result
 
@@ -155,24 +156,36 @@ def formula(
     return pt.logsumexp(offset - 0.5 * (whitened**2).sum(axis=-1), axis=1)
 
 
+@inlined
+def _swept(x, offset, center, whitener, cotangent):
+    """Call the kernel with arrays of any layout."""
+    return sweep(
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(offset),
+        np.ascontiguousarray(center),
+        np.ascontiguousarray(whitener),
+        np.ascontiguousarray(cotangent),
+    )
+
+
 @register_funcify_default_op_cache_key(MixtureLogDensity)
 def _value_by_numba(op: Op, **options: Any) -> tuple:
-    load_first()
+    sweep.compiled()  # PyTensor keeps code of its own, which calls it by its address
 
     @numba_njit
     def value(x, offset, center, whitener):
-        return log_density(x, offset, center, whitener)
+        return _swept(x, offset, center, whitener, np.empty(0))[0]
 
     return value, KERNEL_VERSION
 
 
 @register_funcify_default_op_cache_key(MixtureGradient)
 def _gradient_by_numba(op: Op, **options: Any) -> tuple:
-    load_first()
+    sweep.compiled()
 
     @numba_njit
     def gradient(x, offset, center, whitener, cotangent):
-        results = log_density_and_gradient(x, offset, center, whitener, cotangent)
+        results = _swept(x, offset, center, whitener, cotangent)
         return results[1], results[2], results[3]
 
     return gradient, KERNEL_VERSION
@@ -180,11 +193,11 @@ def _gradient_by_numba(op: Op, **options: Any) -> tuple:
 
 @register_funcify_default_op_cache_key(MixtureLogDensityAndGradient)
 def _both_by_numba(op: Op, **options: Any) -> tuple:
-    load_first()
+    sweep.compiled()
 
     @numba_njit
     def value_and_gradient(x, offset, center, whitener, cotangent):
-        return log_density_and_gradient(x, offset, center, whitener, cotangent)
+        return _swept(x, offset, center, whitener, cotangent)
 
     return value_and_gradient, KERNEL_VERSION
 

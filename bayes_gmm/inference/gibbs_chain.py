@@ -13,7 +13,8 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, sweeps
+from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import loop, sweep_key
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.streams import blocks
@@ -25,18 +26,17 @@ class Rows:
     """The data as the kernels take them, read once if they fit into one block, and the kernels."""
 
     def __init__(self, observations: Observations):
-        self.origin, self.inverse_scale = observations.origin, 1 / observations.scale
+        self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
         self._values = observations.values
         self.look = loop(observations.n_features)
-        self.run_sweeps = sweeps(self.look)
         self.whole: np.ndarray | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield blocks of rows, float64 and writable so that numba compiles one version."""
+        """Yield blocks of rows as the kernels take them."""
         for block in blocks(self._values, BLOCK_ROWS):
-            yield np.require(block, np.float64, ["C", "W"])
+            yield from c_order(block)
 
 
 class Chain:
@@ -105,7 +105,8 @@ class Chain:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
         if self._rows.whole is not None:
-            lost = self._rows.run_sweeps(
+            lost = run_sweeps(
+                self._rows.look.compiled(),
                 self._rows.whole,
                 self._rows.origin,
                 self._rows.inverse_scale,

@@ -24,6 +24,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import loop
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -90,7 +91,7 @@ class GibbsStep(BlockedStep):
         self.var_names = tuple(variable.name for variable in self.vars)
         self.rng = get_random_generator(rng)
         observations = Observations.of(rows, what="the observed rows")
-        self._rows = np.require(observations.values, np.float64, ["C", "W"])
+        (self._rows,) = c_order(np.asarray(observations.values))
         self._observations = observations
         self._to_parameters, self._to_values = _coordinates(model, theta, self.vars)
         prior = model.replace_rvs_by_values(_prior_parameters(theta))
@@ -123,8 +124,7 @@ class GibbsStep(BlockedStep):
             self._rows,
             0,  # the place of the first row
             self.rng.integers(1 << 64, dtype=np.uint64),
-            origin,
-            1 / scale,
+            *c_order(origin, 1 / scale),
             state.offset,
             state.means,
             state.whitener,

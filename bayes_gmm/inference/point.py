@@ -15,6 +15,7 @@ from bayes_gmm.inference.runner import Runner
 from bayes_gmm.inference.search import Effort, carried_over, finished, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect, expectation
 from bayes_gmm.kernels.climb import climber
+from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
@@ -110,9 +111,10 @@ def estimate(
     data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
     sample = data.observations(view)
     initialize.require_components(n_components, data, observations.n_rows)
-    expect = expectation(view)
+    accumulate = accumulate_for(structure)
+    expect = expectation(view, accumulate)
     # All of few rows, or a part of many: where the starts are compared.
-    explore = expect if sample is view else expectation(sample)
+    explore = expect if sample is view else expectation(sample, accumulate)
     if blur:
         expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
     covariance = _covariance(expect, n_features)

@@ -2,7 +2,7 @@
 
 `expectation` closes over the data and returns `expect`, a function from K log-quadratic functions
 to sufficient statistics. The loops of the package call `expect` and never see the rows, how many
-there are, or how many threads work on them. Blocks are cut by the number of rows alone and their
+there are, or how many threads work on them. Blocks are cut by the shape of the data alone and their
 statistics are added in order, so the answer does not depend on the threads.
 """
 
@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ContextDecorator, nullcontext
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -35,7 +35,7 @@ def expectation(
     kernel: Kernel = cpu.accumulate,
     *,
     threads: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    block_rows: int | None = None,
 ) -> Expect:
     """Close over the data: the E-step as a function of the parameters only.
 
@@ -43,12 +43,12 @@ def expectation(
     ----------
     observations : Observations
     kernel : callable
-        One of `cpu.accumulate` and `reference.accumulate`.
+        One of `cpu.accumulate`, `cpu.accumulate_for(structure)` and `reference.accumulate`.
     threads : int, optional
         How many blocks are worked on at a time; by default one per core, and one for few rows.
         Samplers, which run in threads of their own, pass 1.
-    block_rows : int
-        Rows per block.
+    block_rows : int, optional
+        Rows per block; fewer by default where there are many features, which make a row long work.
 
     Returns
     -------
@@ -59,11 +59,12 @@ def expectation(
     weights = observations.weights
     origin, scale = observations.origin, observations.scale
     n_rows = observations.n_rows
+    many_features = observations.n_features > cpu.FEW_FEATURES
+    if block_rows is None:
+        block_rows = BLOCK_ROWS // 4 if many_features else BLOCK_ROWS
     if threads is None:
         threads = (os.cpu_count() or 1) if n_rows > block_rows else 1
-    one_blas_thread = (
-        ONE_BLAS_THREAD if observations.n_features > cpu.FEW_FEATURES else nullcontext()
-    )
+    one_blas_thread = ONE_BLAS_THREAD if many_features else nullcontext()
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
         def one(place: int, rows: np.ndarray) -> SufficientStatistics:
@@ -72,9 +73,9 @@ def expectation(
             return kernel(rows, origin, scale, log_quadratic, times)
 
         cut = enumerate(blocks(observations.values, block_rows))
-        if threads == 1:
-            return _total(one(*block) for block in cut)
         with one_blas_thread:
+            if threads == 1:
+                return _total(one(*block) for block in cut)
             return _total(_in_order(_pool(threads), one, cut, ahead=4 * threads))
 
     return expect
@@ -96,10 +97,12 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-class OneBlasThread:
+class OneBlasThread(ContextDecorator):
     """Hold BLAS to one thread as long as any pass is under way.
 
-    Passes may overlap in time, so the first to begin sets the limit and the last to end lifts it.
+    The products of a pass are too small to share, and threads of BLAS that wait for each other
+    make it several times slower. Passes may overlap in time, so the first to begin sets the limit
+    and the last to end lifts it; a loop that holds it saves its passes from doing so.
     """
 
     def __init__(self) -> None:
@@ -141,11 +144,11 @@ def in_parts(work: Callable[[slice], None], n: int, *, busy: bool) -> None:
         Whether the work is worth several threads.
     """
     threads = min(os.cpu_count() or 1, n) if busy else 1
-    if threads == 1:
-        work(slice(0, n))
-        return
     edges = [n * i // threads for i in range(threads + 1)]
     with ONE_BLAS_THREAD:
+        if threads == 1:
+            work(slice(0, n))
+            return
         list(_pool(threads).map(work, map(slice, edges, edges[1:])))
 
 

@@ -7,40 +7,38 @@ knows the pass and the M-step by their addresses, so that one compilation serves
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.chunks import in_parts
-from bayes_gmm.kernels.rule import Candidate, Rule, factored, pooled
+from bayes_gmm.kernels.kernel import c_order, kernel
+from bayes_gmm.kernels.rule import POOL, PROJECT, Candidate, Rule, pooled
 from bayes_gmm.kernels.signatures import (
+    FACTOR,
     FLAG,
     MATRIX,
     NUMBERS,
+    OUT_MATRIX,
+    OUT_STACK,
+    OUT_STACKS,
+    OUT_VECTOR,
+    PASS,
+    PRIOR,
     REAL,
-    STACK,
-    STACKS,
-    SUMS,
     VECTOR,
     WHOLE,
 )
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)
-
-PASS = REAL(MATRIX, VECTOR, VECTOR, VECTOR, VECTOR, MATRIX, STACK, *SUMS)
-POOL = types.Tuple([VECTOR, MATRIX, STACK, VECTOR, WHOLE])(*SUMS, MATRIX, *PRIOR)
-PROJECT = STACK(STACK, VECTOR, STACK, FLAG, FLAG)
-FACTOR = types.Tuple([VECTOR, STACK, REAL, WHOLE])(VECTOR, MATRIX, STACK, VECTOR, *PRIOR)
-PARTS = PASS, POOL, PROJECT, FACTOR
+PARTS = tuple(map(types.FunctionType, (PASS, POOL, PROJECT, FACTOR)))
 DATA = (MATRIX, VECTOR, VECTOR, VECTOR, VECTOR)
 RULE = (FLAG, FLAG, FLAG, VECTOR, *PRIOR)
-STARTS = (MATRIX, STACK, STACKS, MATRIX, STACKS, VECTOR)
-ENDS = (MATRIX, STACK, STACKS, MATRIX, NUMBERS, NUMBERS)
+STARTS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, OUT_STACKS, OUT_VECTOR)
+ENDS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, NUMBERS, NUMBERS)
 
 WORTH_A_THREAD = 1 << 14  # numbers to look at in a step, from which a thread saves time
 CONVERGED, UNFINISHED = -1, -2  # where else the number of a lost component stands
@@ -91,15 +89,12 @@ def climber(
         (starts, steps, tol) -> one Climb per start. A climb ends after so many steps, or when
         Aitken's extrapolation says that its objective is within tol nats of its limit.
     """
-    rows = np.ascontiguousarray(rows)
     n_features = rows.shape[1]
-    times = cpu.UNWEIGHTED if (weights == 1).all() else np.ascontiguousarray(weights)
-    zeros = np.zeros(n_features)
-    data = (rows, times, zeros, np.ones(n_features), zeros if blur is None else blur)
-    parts: tuple[Any, ...] = (cpu.loop(n_features), pooled, rule.project, factored)
-    for part, signature in zip(parts, PARTS, strict=True):
-        part.compile(signature)
-    compiled = _compiled()
+    times = cpu.UNWEIGHTED if (weights == 1).all() else weights
+    zeros, ones = np.zeros(n_features), np.ones(n_features)
+    data = c_order(rows, times, zeros, ones, zeros if blur is None else blur)
+    kernels = (rule.loop, pooled, rule.project, rule.factor)
+    parts = [part.compiled() for part in kernels]
 
     def climb(starts: Sequence[Candidate], steps: int, tol: float) -> list[Climb]:
         if not starts:
@@ -123,7 +118,7 @@ def climber(
 
         def some(part: slice) -> None:
             some_of_each = (stack[part] for stack in stacks)
-            compiled(*parts, *data, *rule.closed_over, steps, tol, *some_of_each)
+            _climb_all(*parts, *data, *rule.closed_over, steps, tol, *some_of_each)
 
         in_parts(some, len(starts), busy=rows.size * rule.n_components >= WORTH_A_THREAD)
         log_prior += rule.log_normalizer
@@ -153,14 +148,7 @@ def climber(
     return climb
 
 
-@cache
-def _compiled() -> Callable:
-    """Compile the loop, on its first use and not when this file is imported."""
-    functions = map(types.FunctionType, PARTS)
-    signature = types.void(*functions, *DATA, *RULE, WHOLE, REAL, *STARTS, *ENDS)
-    return njit(signature, nogil=True, cache=True, error_model="numpy")(_climb_all)
-
-
+@kernel(types.void(*PARTS, *DATA, *RULE, WHOLE, REAL, *STARTS, *ENDS))
 def _climb_all(
     accumulate, pool, project, factor,
     rows, row_weights, origin, inverse_scale, blur,

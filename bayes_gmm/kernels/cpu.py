@@ -9,10 +9,12 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from numba import njit
 
+from bayes_gmm.kernels.diagonal import diagonal_whiteners
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -24,7 +26,10 @@ from bayes_gmm.kernels.log_rho import (
     packed,
     turn,
 )
+from bayes_gmm.kernels.shared import shared_whitener
+from bayes_gmm.kernels.signatures import PASS
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -37,36 +42,58 @@ def accumulate(
     scale: np.ndarray,
     log_quadratic: LogQuadratic,
     weights: np.ndarray | None = None,
+    structure: Structure = UNCONSTRAINED,
 ) -> SufficientStatistics:
-    """Expected sufficient statistics of a block of rows; see `reference.accumulate`."""
-    # Copies are writable and in C order, whatever came: numba compiles one version, not four.
-    offset, center, whitener = (part.copy() for part in log_quadratic)
+    """Expected sufficient statistics of a block of rows; see `reference.accumulate`.
+
+    Of second moments only that is made which an M-step of this structure reads.
+    """
+    offset, center, whitener = c_order(*log_quadratic)
     n_components, n_features = center.shape
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    row_weights = UNWEIGHTED if weights is None else weights
-    log_normalizer = loop(n_features)(
-        x, row_weights, origin, 1 / scale, offset, center, whitener, count, first, second
-    )
+    data = c_order(x, UNWEIGHTED if weights is None else weights, origin, 1 / scale)
+    functions = offset, center, whitener
+    log_normalizer = loop(n_features, structure)(*data, *functions, count, first, second)
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
 
 
-def loop(n_features: int) -> Callable:
-    """Choose the compiled loop over rows that is faster with so many features.
+def accumulate_for(structure: Structure) -> Callable[..., SufficientStatistics]:
+    """Return `accumulate` for functions and M-steps of a structure.
 
     Parameters
     ----------
-    n_features : int
+    structure : Structure
 
     Returns
     -------
     callable
     """
+    return partial(accumulate, structure=structure)
+
+
+def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
+    """Choose the fastest compiled loop over rows, given what the whiteners have in common.
+
+    Parameters
+    ----------
+    n_features : int
+    structure : Structure
+
+    Returns
+    -------
+    Kernel
+        Of the signature `PASS`.
+    """
+    if structure.orientation == "I":
+        return diagonal_whiteners
+    if structure.code == "EEE" and n_features > FEW_FEATURES:
+        return shared_whitener
     return few_features if n_features <= FEW_FEATURES else many_features
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def few_features(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
@@ -94,7 +121,7 @@ def few_features(
     return log_normalizer
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def many_features(
     x, weights, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
@@ -125,7 +152,7 @@ def many_features(
     return log_normalizer
 
 
-@njit(inline="always")
+@inlined
 def _mirror(second):  # pragma: no cover - compiled
     """Copy the lower triangle of each matrix to its upper one."""
     for k in range(second.shape[0]):

@@ -7,7 +7,10 @@ to the last bits, and 2^n goes in by adding n to the exponent field through an i
 import math
 
 import numpy as np
-from numba import njit
+from numba import types
+
+from bayes_gmm.kernels.kernel import kernel
+from bayes_gmm.kernels.signatures import OUT_VECTOR
 
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 6.93147180369123816490e-01  # log 2 in two pieces, so that t - n log 2 is exact
@@ -21,7 +24,7 @@ C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12 = (1 / math.factorial(i) for i in 
 
 
 # "contract" allows fused multiply-adds but no reordering, which would undo the rounding trick.
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="never")
+@kernel(types.void(OUT_VECTOR, OUT_VECTOR), fastmath={"contract"})
 def exp_in_place(t, scratch):  # pragma: no cover - compiled
     """Replace t (n,), all <= 0, by exp(t); scratch (n,) is overwritten."""
     bits = t.view(np.int64)

@@ -10,16 +10,26 @@ with S lower triangular, S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 
 Wishart, and no precision or covariance matrix is ever factored.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from bayes_gmm.kernels import labels
+from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.labels import sweep_key
-from bayes_gmm.kernels.signatures import MATRIX, REAL, STACK, STACKS, SUMS, VECTOR, WHOLE
+from bayes_gmm.kernels.signatures import (
+    BITS,
+    MATRIX,
+    OUT_MATRIX,
+    OUT_STACK,
+    OUT_STACKS,
+    OUT_VECTOR,
+    REAL,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -94,47 +104,21 @@ class Record(NamedTuple):
 
 
 FIELDS = {
-    Conjugate: (VECTOR, MATRIX, VECTOR, VECTOR, STACK),
-    State: (VECTOR, MATRIX, STACK, VECTOR, STACK),
+    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK),
+    State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,
-    Record: (MATRIX, STACK, STACKS, VECTOR, types.Array(WHOLE, 2, "C")),
+    Record: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_VECTOR, types.Array(WHOLE, 2, "C")),
 }
-ENDING = (
-    *(WHOLE, WHOLE, types.npy_rng),
-    *(types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()),
+CONJUGATE, STATE, TOTALS, RECORD = (
+    types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
-PARTS = labels.PASS, WHOLE(WHOLE, REAL, *ENDING)
+ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
+LOOK = types.FunctionType(labels.PASS)
 
 
-@cache
-def sweeps(look: Any) -> Callable:
-    """Compile `_run_sweeps`, or load it.
-
-    The loop knows its two parts by their addresses: machine code that calls a compiled function
-    would carry a copy of it, compiled once more and perhaps rounded otherwise.
-
-    Parameters
-    ----------
-    look : callable
-        The pass, from `labels.loop`.
-
-    Returns
-    -------
-    callable
-        `_run_sweeps` without its first two arguments.
-    """
-    parts = look, end_sweep
-    for part, signature in zip(parts, PARTS, strict=True):
-        part.compile(signature)
-    data = (MATRIX, VECTOR, VECTOR, types.uint64, WHOLE, WHOLE)
-    signature = WHOLE(*map(types.FunctionType, PARTS), *data, *ENDING)
-    run = njit(signature, nogil=True, cache=True, error_model="numpy")(_run_sweeps)
-    return partial(run, *parts)
-
-
-def _run_sweeps(
+@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+def run_sweeps(
     look,
-    end,
     x,
     origin,
     inverse_scale,
@@ -153,8 +137,8 @@ def _run_sweeps(
 
     Parameters
     ----------
-    look, end : callable
-        A pass of `labels`, and `end_sweep`.
+    look : callable
+        A compiled pass of `labels`.
     x : ndarray (N, D)
         Rows in the user's units.
     origin, inverse_scale : ndarray (D,)
@@ -193,13 +177,13 @@ def _run_sweeps(
             not_kept,
             0.0,
         )
-        lost = end(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
+        lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
             return lost
     return -1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(WHOLE(WHOLE, REAL, *ENDING))
 def end_sweep(
     sweep, log_normalizer, tune, thin, rng, prior, state, sums, record
 ):  # pragma: no cover - compiled
@@ -247,7 +231,7 @@ def end_sweep(
     return lost
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(WHOLE(types.npy_rng, CONJUGATE, STATE, TOTALS))
 def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
 
@@ -330,7 +314,7 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     return -1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inlined
 def _right_divide(numerator, denominator, quotient):  # pragma: no cover - compiled
     """Solve quotient denominator = numerator, all lower triangular."""
     for i in range(numerator.shape[0]):

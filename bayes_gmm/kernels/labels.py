@@ -12,11 +12,10 @@ Row n of sweep s takes the label where the cumulative probability passes a unifo
 function of (key, s, n). So chunks, blocks and the order of the work change nothing.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -28,25 +27,35 @@ from bayes_gmm.kernels.log_rho import (
     packed,
     turn,
 )
-from bayes_gmm.kernels.signatures import MATRIX, NUMBERS, REAL, SUMS, VECTOR, WHOLE
+from bayes_gmm.kernels.signatures import (
+    BITS,
+    FUNCTIONS,
+    MATRIX,
+    NUMBERS,
+    OUT_VECTOR,
+    REAL,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 
 # SplitMix64 (Steele, Lea & Flood 2014, OOPSLA): the increment and the two multipliers of its hash.
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
-PASS = REAL(MATRIX, WHOLE, types.uint64, VECTOR, VECTOR, *SUMS, *SUMS, NUMBERS, REAL)
+PASS = REAL(MATRIX, WHOLE, BITS, VECTOR, VECTOR, *FUNCTIONS, *SUMS, NUMBERS, REAL)
 ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
 S12, S27, S30, S31 = (np.uint64(shift) for shift in (12, 27, 30, 31))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _hash(z):  # pragma: no cover - compiled
     z = (z ^ (z >> S30)) * FIRST_MULTIPLIER
     z = (z ^ (z >> S27)) * SECOND_MULTIPLIER
     return z ^ (z >> S31)
 
 
-@njit(nogil=True, cache=True)
+@kernel(BITS(BITS, WHOLE))
 def sweep_key(key, sweep):  # pragma: no cover - compiled
     """Key of one sweep, from the key of the chain.
 
@@ -62,7 +71,7 @@ def sweep_key(key, sweep):  # pragma: no cover - compiled
     return _hash(key + np.uint64(sweep + 1) * GOLDEN)
 
 
-@njit(nogil=True, cache=True)
+@kernel(types.void(BITS, WHOLE, OUT_VECTOR))
 def uniforms(key, start, out):  # pragma: no cover - compiled
     """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ...
 
@@ -82,7 +91,7 @@ def uniforms(key, start, out):  # pragma: no cover - compiled
         out[i] -= 1.0
 
 
-@njit(inline="always")
+@inlined
 def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - compiled
     """Take for each row the first component at which the cumulative share passes its number."""
     for i in range(n):
@@ -95,7 +104,7 @@ def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - c
             labels[i] += cumulative[i] <= uniform[i]
 
 
-@njit(inline="always")
+@inlined
 def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
     """Order the rows of a chunk by label; component k gets places stretch[k] to stretch[k + 1]."""
     for k in range(stretch.size):
@@ -114,7 +123,7 @@ def _sort(labels, stretch, order, n):  # pragma: no cover - compiled
     stretch[0] = 0
 
 
-@njit(inline="always")
+@inlined
 def _add_few(rows, order, center, residual, first, second):  # pragma: no cover - compiled
     """Add the moments of the rows in `order` to one component's, sums written out."""
     n = order.size
@@ -134,7 +143,7 @@ def _add_few(rows, order, center, residual, first, second):  # pragma: no cover 
             second[j, m] += sum_second
 
 
-@njit(inline="always")
+@inlined
 def _add_many(
     x, order, origin, inverse_scale, center, residual, product, first, second
 ):  # pragma: no cover - compiled
@@ -152,7 +161,7 @@ def _add_many(
             second[j, m] += product[j, m]
 
 
-def loop(n_features: int) -> Callable:
+def loop(n_features: int) -> Kernel:
     """Choose the compiled pass that is faster with so many features.
 
     Parameters
@@ -161,13 +170,13 @@ def loop(n_features: int) -> Callable:
 
     Returns
     -------
-    callable
+    Kernel
         Of the signature `PASS`, with the arguments of `few_features`.
     """
     return few_features if n_features <= FEW_FEATURES else many_features
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def few_features(
     x,
     start,
@@ -236,7 +245,7 @@ def few_features(
     return log_normalizer
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(PASS, fastmath=REASSOCIATE)
 def many_features(
     x,
     start,

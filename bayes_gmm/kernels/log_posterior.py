@@ -11,19 +11,17 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, types
 
 from bayes_gmm.data import Observations
-from bayes_gmm.kernels.cpu import few_features, loop, many_features
-from bayes_gmm.kernels.linking import load
+from bayes_gmm.kernels.cpu import few_features, many_features
+from bayes_gmm.kernels.kernel import inlined, load_called
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
-from bayes_gmm.kernels.signatures import MATRIX, SUMS, VECTOR
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.normal import LOG_2PI
 
 HEADER = 5  # N, D, K, number of row weights, constant
 NOT_FINITE = 1  # the status where the density has no value: to a sampler, a divergence
-OPTIONS: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cpython_wrapper": True}
 
 
 class LogPosterior:
@@ -60,7 +58,6 @@ class LogPosterior:
             rows.ravel(),
         )
         self.block = np.concatenate(parts)
-        load(loop(prior.n_features), MATRIX, VECTOR, VECTOR, VECTOR, *SUMS, *SUMS)
         few = prior.n_features <= FEW_FEATURES
         self.function = _compiled(_with_few_features if few else _with_many_features)
 
@@ -90,6 +87,7 @@ def _compiled(function: Callable) -> Any:
     """Compile a C function (P, u, gradient, value, block) -> status, when first asked for."""
     numbers = types.CPointer(types.double)
     signature = types.int64(types.uint64, numbers, numbers, numbers, types.voidptr)
+    load_called(function)
     return cfunc(signature, cache=True, error_model="numpy")(function)
 
 
@@ -138,7 +136,7 @@ def _with_many_features(size, free, gradient, value, block):  # pragma: no cover
     return _report(log_likelihood + log_prior + constant, value, gradient, size)
 
 
-@njit(**OPTIONS)
+@inlined
 def _unpack(block):  # pragma: no cover - compiled
     """Find data and prior in the block."""
     header = carray(block, HEADER, np.float64)
@@ -156,14 +154,14 @@ def _unpack(block):  # pragma: no cover - compiled
     return rows, weights, (concentration, precision, mean, degrees, a), header[4]
 
 
-@njit(**OPTIONS)
+@inlined
 def _zeros(prior):  # pragma: no cover - compiled
     """Sums of a pass before it."""
     _, _, mean, _, a = prior
     return np.zeros(a.shape[0]), np.zeros(mean.shape), np.zeros(a.shape)
 
 
-@njit(**OPTIONS)
+@inlined
 def _report(result, value, gradient, size):  # pragma: no cover - compiled
     """Write the value, and say whether it and the gradient are numbers."""
     carray(value, 1)[0] = result
@@ -173,7 +171,7 @@ def _report(result, value, gradient, size):  # pragma: no cover - compiled
     return 0 if finite else NOT_FINITE
 
 
-@njit(**OPTIONS)
+@inlined
 def _enter(free, prior):  # pragma: no cover - compiled
     """Take free coordinates apart, up to the log-quadratic functions of the pass."""
     _, _, _, _, a = prior
@@ -217,7 +215,7 @@ def _enter(free, prior):  # pragma: no cover - compiled
     return (log_weights, log_diagonal, triangle), (offset, center, whitener)
 
 
-@njit(**OPTIONS)
+@inlined
 def _leave(point, log_quadratic, sums, prior, gradient):  # pragma: no cover - compiled
     """Fill in the gradient from the statistics; return the log prior but for its constant."""
     log_weights, log_diagonal, triangle = point

@@ -4,22 +4,22 @@ A chunk is turned on its side, (D, n), so that the inner loops run over rows and
 features the products of matrices are written out as loops; with many they go to BLAS.
 
 These functions are inlined where they are called: a pass is one piece of machine code, compiled and
-rounded as a whole. As functions of their own they would be linked to whichever copy is loaded
-first, and a seed would not fix the last bit.
+rounded as a whole.
 """
 
 import numpy as np
-from numba import njit
 
 from bayes_gmm.kernels.fast_exp import exp_in_place
+from bayes_gmm.kernels.kernel import inlined
 
 CHUNK = 512  # rows that stay in the second-level cache
 FEW_FEATURES = 14  # up to here written-out loops beat BLAS on a chunk
 PANEL = 8  # features at a time in a product by BLAS
+LINE = 8  # numbers in a line of the cache
 REASSOCIATE = {"contract", "reassoc", "nsz", "arcp"}
 
 
-@njit(inline="always")
+@inlined
 def turn(x, origin, inverse_scale, rows):  # pragma: no cover - compiled
     """Write (x - origin) * inverse_scale, x (n, D), into the first n columns of rows."""
     n, n_features = x.shape
@@ -28,13 +28,20 @@ def turn(x, origin, inverse_scale, rows):  # pragma: no cover - compiled
             column = rows[j]
             for i in range(n):
                 column[i] = (x[i, j] - origin[j]) * inverse_scale[j]
-    else:
-        for i in range(n):
-            for j in range(n_features):
-                rows[j, i] = (x[i, j] - origin[j]) * inverse_scale[j]
+        return
+    # A few rows at a time: they fill a line of the cache of every feature.
+    whole = n - n % LINE
+    for low in range(0, whole, LINE):
+        for j in range(n_features):
+            column = rows[j]
+            for i in range(low, low + LINE):
+                column[i] = (x[i, j] - origin[j]) * inverse_scale[j]
+    for i in range(whole, n):
+        for j in range(n_features):
+            rows[j, i] = (x[i, j] - origin[j]) * inverse_scale[j]
 
 
-@njit(inline="always")
+@inlined
 def subtract(rows, center, residual):  # pragma: no cover - compiled
     """Residuals about a center of all columns of rows."""
     for j in range(rows.shape[0]):
@@ -43,7 +50,7 @@ def subtract(rows, center, residual):  # pragma: no cover - compiled
             d[i] = column[i] - c
 
 
-@njit(inline="always")
+@inlined
 def log_rho_few(
     rows, residual, scratch, offset, center, whitener, value, n
 ):  # pragma: no cover - compiled
@@ -63,7 +70,32 @@ def log_rho_few(
             value[i] -= 0.5 * scratch[i] * scratch[i]
 
 
-@njit(inline="always")
+@inlined
+def log_rho_diagonal(rows, offset, center, roots, value, n):  # pragma: no cover - compiled
+    """Log rho of one component at n rows, its whitener diagonal; roots (D,) is sqrt(1/2) of it.
+
+    Four features at a time: a row's sum is read and written a fourth as often.
+    """
+    n_features = rows.shape[0]
+    for i in range(n):
+        value[i] = offset
+    whole = n_features - n_features % 4
+    for j in range(0, whole, 4):
+        x0, x1, x2, x3 = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        c0, c1, c2, c3 = center[j], center[j + 1], center[j + 2], center[j + 3]
+        a0, a1, a2, a3 = roots[j], roots[j + 1], roots[j + 2], roots[j + 3]
+        for i in range(n):
+            d0, d1 = a0 * (x0[i] - c0), a1 * (x1[i] - c1)
+            d2, d3 = a2 * (x2[i] - c2), a3 * (x3[i] - c3)
+            value[i] -= (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for j in range(whole, n_features):
+        column, c, a = rows[j], center[j], roots[j]
+        for i in range(n):
+            d = a * (column[i] - c)
+            value[i] -= d * d
+
+
+@inlined
 def packed(whitener):  # pragma: no cover - compiled
     """Lay the panels of each whitener, cut at the diagonal, one after another, (K, D * D).
 
@@ -84,7 +116,7 @@ def packed(whitener):  # pragma: no cover - compiled
     return panels
 
 
-@njit(inline="always")
+@inlined
 def log_rho_many(
     rows, residual, panel, offset, center, panels, value
 ):  # pragma: no cover - compiled
@@ -106,7 +138,7 @@ def log_rho_many(
         place += size
 
 
-@njit(inline="always")
+@inlined
 def exponentiate(log_rho, peak, total, scratch, n):  # pragma: no cover - compiled
     """Turn log_rho (K, n) into rho / max rho; peak becomes log max rho, and total the sum."""
     for i in range(n):
@@ -125,7 +157,7 @@ def exponentiate(log_rho, peak, total, scratch, n):  # pragma: no cover - compil
             total[i] += row[i]
 
 
-@njit(inline="always")
+@inlined
 def normalize(log_rho, weights, peak, total, product, scratch, n):  # pragma: no cover - compiled
     """Turn log_rho (K, n) into weighted responsibilities; return sum_n w_n log sum_k rho_nk.
 
@@ -157,7 +189,7 @@ def normalize(log_rho, weights, peak, total, product, scratch, n):  # pragma: no
     return log_normalizer
 
 
-@njit(inline="always")
+@inlined
 def scale_rows(rho, factor, n):  # pragma: no cover - compiled
     """Multiply the rho (K, n) of every row by its own factor."""
     for k in range(rho.shape[0]):

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import types
 
-from bayes_gmm.kernels.cpu import REASSOCIATE
 from bayes_gmm.kernels.fast_exp import SMALLEST, exp_in_place
+from bayes_gmm.kernels.kernel import c_order, inlined, kernel
+from bayes_gmm.kernels.log_rho import REASSOCIATE
+from bayes_gmm.kernels.signatures import MATRIX, OUT_MATRIX, OUT_STACK, OUT_VECTOR, STACK, STACKS
 from bayes_gmm.model.parameters import Parameters
 
 TILE = 128  # draws at a time, whose parameters stay in cache while rows pass by
@@ -42,7 +44,7 @@ class Ensemble(NamedTuple):
     def of(cls, mixtures: Sequence[Parameters]) -> "Ensemble":
         """Stack mixtures."""
         parts = zip(*(mixture.log_quadratic() for mixture in mixtures), strict=True)
-        return cls(*(np.ascontiguousarray(np.stack(part, axis=-1)) for part in parts))
+        return cls(*c_order(*(np.stack(part, axis=-1) for part in parts)))
 
     @property
     def n_components(self) -> int:
@@ -81,13 +83,13 @@ class Ensemble(NamedTuple):
 
     def _log_joint(self, x: np.ndarray) -> np.ndarray:
         """Log of phi_k N(x; mu_k, Sigma_k), (n, K, S)."""
-        x = np.array(x, dtype=np.float64, order="C")  # writable too: numba compiles one version
+        (x,) = c_order(x)
         log_joint = np.empty((len(x), *self.offset.shape))
         _log_joint(x, *self, log_joint)
         return log_joint
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(types.void(MATRIX, MATRIX, STACK, STACKS, OUT_STACK), fastmath=REASSOCIATE)
 def _log_joint(x, offset, center, whitener, log_joint):  # pragma: no cover - compiled
     """Write the log joint densities of rows x (n, D) into log_joint (n, K, S)."""
     n_rows, n_features = x.shape
@@ -117,7 +119,7 @@ def _log_joint(x, offset, center, whitener, log_joint):  # pragma: no cover - co
                     out[s] = level[s] - 0.5 * distance[s]
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", inline="always")
+@inlined
 def _peaks(log_joint, i, start, n, peak):  # pragma: no cover - compiled
     """Find the largest component of row i under each of n draws."""
     value = log_joint[i, 0, start : start + n]
@@ -129,7 +131,7 @@ def _peaks(log_joint, i, start, n, peak):  # pragma: no cover - compiled
             peak[s] = max(peak[s], value[s])
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(types.void(OUT_STACK, OUT_VECTOR), fastmath=REASSOCIATE)
 def _normalize(log_joint, entropy):  # pragma: no cover - compiled
     """Turn log_joint (n, K, S) into responsibilities and fill entropy (n,).
 
@@ -172,7 +174,7 @@ def _normalize(log_joint, entropy):  # pragma: no cover - compiled
         entropy[i] = sum_of_entropies / n_mixtures
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
+@kernel(types.void(OUT_STACK, OUT_MATRIX), fastmath=REASSOCIATE)
 def _log_sum_exp(log_joint, log_density):  # pragma: no cover - compiled
     """Sum the components of log_joint (n, K, S), which is overwritten, into log_density (n, S)."""
     n_rows, n_components, n_mixtures = log_joint.shape

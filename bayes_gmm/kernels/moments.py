@@ -5,46 +5,53 @@ responsibilities, so that a combination of several is again the statistics of so
 """
 
 import numpy as np
-from numba import njit
+from numba import types
 
+from bayes_gmm.kernels.kernel import c_order, kernel
+from bayes_gmm.kernels.signatures import FLAG, FUNCTIONS, MATRIX, OUT_VECTOR, SUMS, VECTOR
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
-def flatten(statistics: SufficientStatistics) -> np.ndarray:
+def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndarray:
     """Count, first and second moment about the origin of every component.
 
     Parameters
     ----------
     statistics : SufficientStatistics
+    diagonal : bool
+        Whether only the diagonals of second moments are known.
 
     Returns
     -------
-    ndarray (K (1 + D + D (D + 1) / 2),)
+    ndarray (K (1 + D + D (D + 1) / 2),) or (K (1 + 2 D),)
     """
-    return _flatten(statistics.count, statistics.first, statistics.second, statistics.center)
+    s = statistics
+    return _flatten(*c_order(s.count, s.first, s.second, s.center), diagonal)
 
 
-def restore(flat: np.ndarray, center: np.ndarray) -> SufficientStatistics:
+def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> SufficientStatistics:
     """Statistics about given centers, from raw moments.
 
     Parameters
     ----------
     flat : ndarray
     center : ndarray (K, D)
+    diagonal : bool
 
     Returns
     -------
     SufficientStatistics
         Without a log normalizer: a mixture of passes is not a pass.
     """
-    count, first, second = _restore(flat, center)
+    count, first, second = _restore(*c_order(flat, center), diagonal)
     return SufficientStatistics(np.nan, count, first, second, center)
 
 
-@njit(nogil=True, cache=True)
-def _flatten(count, first, second, center):  # pragma: no cover - compiled
+@kernel(OUT_VECTOR(*FUNCTIONS, MATRIX, FLAG))
+def _flatten(count, first, second, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
-    flat = np.empty(n_components * (1 + n_features + n_features * (n_features + 1) // 2))
+    n_moments = n_features if diagonal else n_features * (n_features + 1) // 2
+    flat = np.empty(n_components * (1 + n_features + n_moments))
     place = 0
     for k in range(n_components):
         flat[place] = count[k]
@@ -53,7 +60,7 @@ def _flatten(count, first, second, center):  # pragma: no cover - compiled
             flat[place] = first[k, i] + count[k] * center[k, i]
             place += 1
         for i in range(n_features):
-            for j in range(i + 1):
+            for j in range(i if diagonal else 0, i + 1):
                 flat[place] = (
                     second[k, i, j]
                     + first[k, i] * center[k, j]
@@ -64,12 +71,12 @@ def _flatten(count, first, second, center):  # pragma: no cover - compiled
     return flat
 
 
-@njit(nogil=True, cache=True)
-def _restore(flat, center):  # pragma: no cover - compiled
+@kernel(types.Tuple(SUMS)(VECTOR, MATRIX, FLAG))
+def _restore(flat, center, diagonal):  # pragma: no cover - compiled
     n_components, n_features = center.shape
     count = np.empty(n_components)
     first = np.empty((n_components, n_features))
-    second = np.empty((n_components, n_features, n_features))
+    second = np.zeros((n_components, n_features, n_features))
     place = 0
     for k in range(n_components):
         count[k] = flat[place]
@@ -78,7 +85,7 @@ def _restore(flat, center):  # pragma: no cover - compiled
             first[k, i] = flat[place] - count[k] * center[k, i]
             place += 1
         for i in range(n_features):
-            for j in range(i + 1):
+            for j in range(i if diagonal else 0, i + 1):
                 moment = (
                     flat[place]
                     - first[k, i] * center[k, j]

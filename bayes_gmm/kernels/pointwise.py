@@ -13,9 +13,9 @@ samplers call them from threads and forked processes of their own.
 """
 
 import numpy as np
-from numba import njit
+from numba import types
 
-from bayes_gmm.kernels.linking import load
+from bayes_gmm.kernels.kernel import c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -28,15 +28,18 @@ from bayes_gmm.kernels.log_rho import (
     scale_rows,
     turn,
 )
-from bayes_gmm.kernels.signatures import MATRIX, STACK, VECTOR
+from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, OUT_VECTOR, SUMS, VECTOR
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
 
 LN2 = 0.6931471805599453
 ROOT_HALF = 0x3FE6A09E667F3BCD  # 1/sqrt(2) as the bits of a double
+NO_COTANGENT = np.empty(0)
+SWEEP = types.Tuple([OUT_VECTOR, *SUMS])(MATRIX, *FUNCTIONS, VECTOR)
 
 
-@njit(nogil=True, cache=True)
-def log_density(x, offset, center, whitener):  # pragma: no cover - compiled
+def log_density(
+    x: np.ndarray, offset: np.ndarray, center: np.ndarray, whitener: np.ndarray
+) -> np.ndarray:
     """Log density of every row.
 
     Parameters
@@ -51,11 +54,16 @@ def log_density(x, offset, center, whitener):  # pragma: no cover - compiled
     -------
     ndarray (N,)
     """
-    return _sweep(x, offset.copy(), center.copy(), whitener.copy(), np.empty(0))[0]
+    return sweep(*c_order(x, offset, center, whitener, NO_COTANGENT))[0]
 
 
-@njit(nogil=True, cache=True)
-def log_density_and_gradient(x, offset, center, whitener, cotangent):  # pragma: no cover - compiled
+def log_density_and_gradient(
+    x: np.ndarray,
+    offset: np.ndarray,
+    center: np.ndarray,
+    whitener: np.ndarray,
+    cotangent: np.ndarray,
+) -> tuple[np.ndarray, ...]:
     """Log density of every row, and the gradient of their weighted sum.
 
     Parameters
@@ -76,33 +84,10 @@ def log_density_and_gradient(x, offset, center, whitener, cotangent):  # pragma:
     d_whitener : ndarray (K, D, D)
         Lower triangular.
     """
-    # Copies are writable and in C order, whatever came: the loops are compiled once, not ten times.
-    values, count, first, second = _sweep(
-        x, offset.copy(), center.copy(), whitener.copy(), cotangent.copy()
-    )
-    n_components, n_features = center.shape
-    d_center = np.zeros((n_components, n_features))
-    d_whitener = np.zeros((n_components, n_features, n_features))
-    for k in range(n_components):
-        for i in range(n_features):
-            whitened = 0.0
-            for j in range(i + 1):
-                whitened += whitener[k, i, j] * first[k, j]
-            for j in range(i + 1):
-                d_center[k, j] += whitener[k, i, j] * whitened
-                for m in range(i + 1):
-                    # The sums fill the lower triangle only.
-                    moment = second[k, j, m] if j >= m else second[k, m, j]
-                    d_whitener[k, i, m] -= whitener[k, i, j] * moment
-    return values, count, d_center, d_whitener
+    return sweep(*c_order(x, offset, center, whitener, cotangent))
 
 
-def load_first() -> None:
-    """Load the loop over rows, which must be done before what calls it is loaded; see `linking`."""
-    load(_sweep, MATRIX, VECTOR, MATRIX, STACK, VECTOR)
-
-
-@njit(nogil=True, cache=True)
+@inlined
 def _are_numbers(offset, center, whitener):  # pragma: no cover - compiled
     """Whether the parameters can be computed with; a weight of zero, offset -inf, can."""
     for k in range(offset.size):
@@ -117,9 +102,9 @@ def _are_numbers(offset, center, whitener):  # pragma: no cover - compiled
     return True
 
 
-@njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")
-def _sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compiled
-    """Values of all rows; their weighted sums too, unless there are no weights."""
+@kernel(SWEEP, fastmath=REASSOCIATE)
+def sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compiled
+    """Values of all rows, and the gradient of their weighted sum unless there are no weights."""
     n_rows, n_features = x.shape
     n_components = offset.size
     few = n_features <= FEW_FEATURES
@@ -161,10 +146,29 @@ def _sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compil
     if not _are_numbers(offset, center, whitener):
         for sums in (values, count, first.ravel(), second.ravel()):
             sums[:] = np.nan
-    return values, count, first, second
+    d_center, d_whitener = np.zeros(first.shape), np.zeros(second.shape)
+    if cotangent.size:
+        _pull_back(whitener, first, second, d_center, d_whitener)
+    return values, count, d_center, d_whitener
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, inline="never")
+@inlined
+def _pull_back(whitener, first, second, d_center, d_whitener):  # pragma: no cover - compiled
+    """Turn weighted sums of residuals into the gradient, W' W first and -tril(W second)."""
+    for k in range(whitener.shape[0]):
+        for i in range(whitener.shape[1]):
+            whitened = 0.0
+            for j in range(i + 1):
+                whitened += whitener[k, i, j] * first[k, j]
+            for j in range(i + 1):
+                d_center[k, j] += whitener[k, i, j] * whitened
+                for m in range(i + 1):
+                    # The sums fill the lower triangle only.
+                    moment = second[k, j, m] if j >= m else second[k, m, j]
+                    d_whitener[k, i, m] -= whitener[k, i, j] * moment
+
+
+@kernel(types.void(OUT_VECTOR, OUT_VECTOR, OUT_VECTOR), fastmath={"contract"})
 def add_log(values, t, scratch):  # pragma: no cover - compiled
     """Add log(t) to values, t >= 1, a buffer at a time as `exp_in_place` does.
 

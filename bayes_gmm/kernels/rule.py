@@ -6,8 +6,25 @@ from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import types
 
+from bayes_gmm.kernels import cpu
+from bayes_gmm.kernels.diagonal import factored_diagonal
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
+from bayes_gmm.kernels.log_rho import REASSOCIATE
+from bayes_gmm.kernels.signatures import (
+    FACTOR,
+    FLAG,
+    FUNCTIONS,
+    MATRIX,
+    OUT_STACK,
+    OUT_VECTOR,
+    PRIOR,
+    STACK,
+    SUMS,
+    VECTOR,
+    WHOLE,
+)
 from bayes_gmm.model import shared_parts
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
@@ -20,24 +37,13 @@ from bayes_gmm.model.statistics import SufficientStatistics
 VARIANCE_FLOOR = 1e-12
 EMPTY_COUNT = 1e-3
 
+POOL = types.Tuple([*SUMS, OUT_VECTOR, WHOLE])(*FUNCTIONS, MATRIX, *PRIOR)
+PROJECT = OUT_STACK(STACK, VECTOR, STACK, FLAG, FLAG)
 
-def compiled(function: Callable, **replaced: Callable) -> Callable:
-    """Compile a function of the book, with the functions that it calls already compiled.
 
-    Parameters
-    ----------
-    function : callable
-    **replaced : callable
-        Compiled versions of the functions it calls, by name.
-
-    Returns
-    -------
-    callable
-    """
-    source = FunctionType(
-        function.__code__, {**function.__globals__, **replaced}, function.__name__
-    )
-    return njit(nogil=True, cache=True, error_model="numpy")(source)
+def _calling(function: Callable, **replaced: Callable) -> FunctionType:
+    """Copy a function of the book that calls others in the place of those it names."""
+    return FunctionType(function.__code__, {**function.__globals__, **replaced}, function.__name__)
 
 
 HELPERS: dict[str, Callable] = {}  # what the families call; each may call those before it
@@ -56,11 +62,11 @@ for helper in (
     shared_parts.spectrum,
     shared_parts.common_axes,
 ):
-    HELPERS[helper.__name__] = compiled(helper, **HELPERS)
+    HELPERS[helper.__name__] = inlined(_calling(helper, **HELPERS))
 
 
 @cache
-def family(structure: Structure) -> Callable:
+def family(structure: Structure) -> Kernel:
     """Compiled twin of `Structure.family`.
 
     Parameters
@@ -69,9 +75,9 @@ def family(structure: Structure) -> Callable:
 
     Returns
     -------
-    callable
+    Kernel
     """
-    return compiled(structure.family, **HELPERS)
+    return kernel(PROJECT)(_calling(structure.family, **HELPERS))
 
 
 class Candidate(NamedTuple):
@@ -114,17 +120,17 @@ class Rule:
         equal_weights: bool = False,
     ) -> None:
         self.project = family(structure)
+        self.loop = cpu.loop(prior.n_features, structure)
+        self.diagonal = structure.orientation == "I"
+        self.factor = factored_diagonal if self.diagonal else factored
         self._equal = structure.volume == "E", structure.shape == "E"
-        self._floor = VARIANCE_FLOOR * data_variances
-        self._prior = tuple(
-            np.array(part)
-            for part in (
-                prior.concentration,
-                prior.mean,
-                prior.mean_precision,
-                prior.degrees_of_freedom,
-                prior.scale,
-            )
+        (self._floor,) = c_order(VARIANCE_FLOOR * data_variances)
+        self._prior = c_order(
+            prior.concentration,
+            prior.mean,
+            prior.mean_precision,
+            prior.degrees_of_freedom,
+            prior.scale,
         )
         self.log_normalizer = prior.log_normalizer
         self._equal_weights = equal_weights
@@ -152,17 +158,13 @@ class Rule:
         -------
         Candidate
         """
-        weights, means, scatter, spread, empty = pooled(
-            statistics.count,
-            statistics.first,
-            statistics.second,
-            statistics.center,
-            *self._prior,
-        )
+        s = statistics
+        sums = c_order(s.count, s.first, s.second, s.center)
+        weights, means, scatter, spread, empty = pooled(*sums, *self._prior)
         if self._equal_weights:
             weights[:] = 1 / len(weights)
         try:
-            covariances = self.project(scatter, spread, previous, *self._equal)
+            covariances = self.project(scatter, spread, *c_order(previous), *self._equal)
         except np.linalg.LinAlgError:
             # Some matrix is singular, and the component with the fewest rows is why.
             return self._candidate(weights, means, scatter, int(np.argmin(spread)))
@@ -179,17 +181,14 @@ class Rule:
         -------
         Candidate
         """
-        return self._candidate(
-            np.array(parameters.weights),
-            np.array(parameters.means),
-            np.array(parameters.covariances),
-            -1,
-        )
+        theta = parameters
+        weights, means, covariances = c_order(theta.weights, theta.means, theta.covariances)
+        return self._candidate(weights, means, covariances, -1)
 
     def _candidate(
         self, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, empty: int
     ) -> Candidate:
-        offset, whitener, log_kernel, singular = factored(
+        offset, whitener, log_kernel, singular = self.factor(
             weights, means, covariances, self._floor, *self._prior
         )
         return Candidate(
@@ -200,7 +199,7 @@ class Rule:
         )
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel(POOL)
 def pooled(
     count, first, second, center, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
@@ -240,7 +239,68 @@ def pooled(
     return weights, means, scatter, spread, empty
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inlined
+def _factor(covariance, floor, whitener):  # pragma: no cover - compiled
+    """Write the inverse of the Cholesky factor; return half the log-determinant, nan if singular.
+
+    Row by row, so that the inner loops run along rows and vectorize.
+    """
+    n_features = len(floor)
+    factor = np.empty((n_features, n_features))
+    half_log_det = 0.0
+    for i in range(n_features):
+        row, pivot = factor[i], covariance[i, i]
+        for j in range(i):
+            above, entry = factor[j], 0.0
+            for m in range(j):
+                entry += row[m] * above[m]
+            row[j] = (covariance[i, j] - entry) / above[j]
+        for m in range(i):
+            pivot -= row[m] * row[m]
+        if not pivot > max(floor[i], SINGULAR * covariance[i, i]):
+            return np.nan
+        row[i] = np.sqrt(pivot)
+        half_log_det += 0.5 * np.log(pivot)
+    for i in range(n_features):
+        row, solved = factor[i], whitener[i]
+        solved[i] = 1.0 / row[i]
+        for m in range(i):
+            above, share = whitener[m], row[m] * solved[i]
+            for j in range(m + 1):
+                solved[j] -= share * above[j]
+    return half_log_det
+
+
+@inlined
+def _trace(whitener, scale):  # pragma: no cover - compiled
+    """Trace of whitener scale whitener'; a scale whose diagonal is zero is zero."""
+    n_features = len(scale)
+    size, trace = 0.0, 0.0
+    for j in range(n_features):
+        size += scale[j, j]
+    if size == 0.0:
+        return 0.0
+    for i in range(n_features):
+        row = whitener[i]
+        for j in range(i + 1):
+            other, entry = scale[j], 0.0
+            for m in range(i + 1):
+                entry += row[m] * other[m]
+            trace += row[j] * entry
+    return trace
+
+
+@inlined
+def _equal(one, other):  # pragma: no cover - compiled
+    """Whether two matrices are the same."""
+    for i in range(len(one)):
+        for j in range(len(one)):
+            if one[i, j] != other[i, j]:
+                return False
+    return True
+
+
+@kernel(FACTOR, fastmath=REASSOCIATE)
 def factored(
     weights,
     means,
@@ -256,40 +316,29 @@ def factored(
     n_components, n_features = means.shape
     offset = np.empty(n_components)
     whitener = np.zeros((n_components, n_features, n_features))
-    factor = np.empty((n_features, n_features))
-    log_prior = 0.0
+    distance = np.empty(n_features)
+    half_log_det, trace, log_prior = 0.0, 0.0, 0.0
     lost = -1
     for k in range(n_components):
-        half_log_det = 0.0
-        for j in range(n_features):
-            pivot = covariances[k, j, j]
-            for m in range(j):
-                pivot -= factor[j, m] * factor[j, m]
-            if not pivot > max(floor[j], SINGULAR * covariances[k, j, j]) and lost < 0:
+        # Covariances that are one and the same are factored once.
+        same = k > 0 and _equal(covariances[k], covariances[k - 1])
+        if same:
+            whitener[k] = whitener[k - 1]
+        else:
+            half_log_det = _factor(covariances[k], floor, whitener[k])
+            if np.isnan(half_log_det) and lost < 0:
                 lost = k
-            factor[j, j] = np.sqrt(pivot)
-            half_log_det += 0.5 * np.log(pivot)
-            for i in range(j + 1, n_features):
-                entry = covariances[k, i, j]
-                for m in range(j):
-                    entry -= factor[i, m] * factor[j, m]
-                factor[i, j] = entry / factor[j, j]
-        for j in range(n_features):
-            whitener[k, j, j] = 1.0 / factor[j, j]
-            for i in range(j + 1, n_features):
-                entry = 0.0
-                for m in range(j, i):
-                    entry -= factor[i, m] * whitener[k, m, j]
-                whitener[k, i, j] = entry / factor[i, i]
+        if not (same and _equal(prior_scale[k], prior_scale[k - 1])):
+            trace = _trace(whitener[k], prior_scale[k])
         offset[k] = np.log(weights[k]) - half_log_det - 0.5 * n_features * LOG_2PI
         if concentration[k] != 1.0:
             log_prior += (concentration[k] - 1.0) * np.log(weights[k])
-        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det
+        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det + 0.5 * trace
+        for j in range(n_features):
+            distance[j] = means[k, j] - prior_mean[k, j]
         for i in range(n_features):
             whitened = 0.0
             for j in range(i + 1):
-                whitened += whitener[k, i, j] * (means[k, j] - prior_mean[k, j])
-                for m in range(i + 1):
-                    log_prior -= 0.5 * whitener[k, i, j] * whitener[k, i, m] * prior_scale[k, j, m]
+                whitened += whitener[k, i, j] * distance[j]
             log_prior -= 0.5 * precision[k] * whitened * whitened
     return offset, whitener, log_prior, lost

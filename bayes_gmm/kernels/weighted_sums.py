@@ -8,12 +8,12 @@ Of `second` only the lower triangle is promised.
 """
 
 import numpy as np
-from numba import njit
 
+from bayes_gmm.kernels.kernel import inlined
 from bayes_gmm.kernels.log_rho import PANEL, subtract
 
 
-@njit(inline="always")
+@inlined
 def add_few(
     rows, residual, scratch, share, center, first, second, n
 ):  # pragma: no cover - compiled
@@ -38,7 +38,26 @@ def add_few(
     return count
 
 
-@njit(inline="always")
+@inlined
+def add_diagonal(rows, share, center, first, second, n):  # pragma: no cover - compiled
+    """Add one component's first moments and the diagonal of its second; return its count."""
+    for j in range(rows.shape[0]):
+        column, c = rows[j], center[j]
+        sum_first, sum_second = 0.0, 0.0
+        for i in range(n):
+            d = column[i] - c
+            weighted = share[i] * d
+            sum_first += weighted
+            sum_second += weighted * d
+        first[j] += sum_first
+        second[j, j] += sum_second
+    count = 0.0
+    for i in range(n):
+        count += share[i]
+    return count
+
+
+@inlined
 def add_many(
     rows, residual, panel, square, share, center, first, second, n
 ):  # pragma: no cover - compiled

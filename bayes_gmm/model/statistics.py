@@ -136,7 +136,7 @@ def entropy(log_quadratic: LogQuadratic, statistics: SufficientStatistics) -> fl
         In nats.
     """
     whitener = log_quadratic.whitener
-    squared = np.einsum("kij,kjl,kil->k", whitener, statistics.second, whitener)
+    squared = (whitener @ statistics.second) * whitener
     occupied = statistics.count > 0
     expected = statistics.count[occupied] @ log_quadratic.offset[occupied] - squared.sum() / 2
     return float(statistics.log_normalizer - expected)

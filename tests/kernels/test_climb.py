@@ -10,6 +10,7 @@ from bayes_gmm.inference.blur import blurred
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
+from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import CODES, Structure
 
@@ -43,8 +44,9 @@ def assert_is_a_run(climb, run):
 def test_a_climb_is_a_run_of_plain_em(code):
     rule = a_rule(code)
     starts = starts_for(rule, 3)
+    expect = expectation(IRIS, accumulate_for(Structure.of(code, 4)))
     for climb, start in zip(climber(rule, *DATA)(starts, 12, 1e-2), starts, strict=True):
-        run = em.run(expectation(IRIS), rule, start, max_iter=12, tol=1e-2, accelerate=False)
+        run = em.run(expect, rule, start, max_iter=12, tol=1e-2, accelerate=False)
         assert_is_a_run(climb, run)
 
 

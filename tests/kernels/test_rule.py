@@ -1,8 +1,12 @@
 """The compiled M-step is the book's M-step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from helpers import random_covariances, random_parameters, random_prior
+from helpers import log_prior_by_scipy, random_covariances, random_parameters, random_prior
+from scipy.linalg import solve_triangular
+from scipy.stats import multivariate_normal
 
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Rule
@@ -36,6 +40,35 @@ def test_the_compiled_m_step_is_the_posterior_mode(code, kind):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
     assert found.log_prior == pytest.approx(prior.log_density(expected), rel=1e-10, abs=1e-10)
     assert found.lost == -1
+
+
+@pytest.mark.parametrize("n_features", [2, 14, 15, 40])
+@pytest.mark.parametrize("code", ["EEE", "VVV"])
+@pytest.mark.parametrize("kind", ["flat", "proper", "one for all"])
+def test_factors_and_log_prior_are_those_of_scipy_in_any_dimension(kind, code, n_features):
+    """Also where covariances, or scales of the prior, are one for all and factored once."""
+    rng = np.random.default_rng([n_features, len(kind)])
+    theta = random_parameters(rng, K, n_features)
+    if code == "EEE":
+        one = np.tile(theta.covariances[0], (K, 1, 1))
+        theta = Parameters(theta.weights, theta.means, one)
+    prior = Prior.flat(K, n_features) if kind == "flat" else random_prior(rng, K, n_features)
+    if kind == "one for all":
+        prior = replace(prior, scale=np.tile(prior.scale[0], (K, 1, 1)))
+    found = Rule(prior, Structure.of(code, n_features), np.ones(n_features)).at(theta)
+    assert found.lost == -1
+    lower = np.linalg.cholesky(theta.covariances)
+    expected = [solve_triangular(root, np.eye(n_features), lower=True) for root in lower]
+    np.testing.assert_allclose(found.log_quadratic.whitener, expected, rtol=1e-9, atol=1e-10)
+    log_density = [
+        np.log(weight) + multivariate_normal(mean, covariance).logpdf(mean)
+        for weight, mean, covariance in zip(
+            theta.weights, theta.means, theta.covariances, strict=True
+        )
+    ]
+    np.testing.assert_allclose(found.log_quadratic.offset, log_density, rtol=1e-10)
+    if kind != "flat":
+        assert found.log_prior == pytest.approx(log_prior_by_scipy(prior, theta), rel=1e-9)
 
 
 def test_equal_weights_are_held():
