@@ -189,8 +189,8 @@ def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> floa
     """Operations of a step of EM on these rows, about."""
     n_rows, n_features = rows.shape
     if structure.orientation == "I":
-        return n_components * n_rows * n_features
-    return n_components * n_features**2 * (n_rows + n_features)
+        return n_components * n_rows * (2 * n_features + 10)
+    return n_components * (n_rows * (n_features**2 + 10) + n_features**3)
 
 
 def standardized(observations: Observations, structure: Structure) -> Observations:
