@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +15,10 @@ from numba.core.dispatcher import Dispatcher
 
 import bayes_gmm as bg
 import bayes_gmm.kernels
-from bayes_gmm.kernels import rule
+from bayes_gmm.kernels import kernel, rule
 from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.pointwise import sweep
+from bayes_gmm.kernels.signatures import REAL
 from bayes_gmm.model.covariance import CODES, Structure
 
 
@@ -113,10 +115,10 @@ def test_after_every_kind_of_input_each_kernel_has_one_signature(of_plain_rows):
     values = [value for module in modules() for value in vars(module).values()]
     kernels = {value for value in values if isinstance(value, Kernel)}
     kernels |= {rule.family(Structure.of(code, 2)) for code in CODES}
-    in_use = [kernel for kernel in kernels if kernel._compiled is not None]
+    in_use = [each for each in kernels if each._compiled is not None]
     assert len(in_use) > 10
-    for kernel in in_use:
-        assert len(kernel.compiled().signatures) == 1, kernel.symbol
+    for each in in_use:
+        assert len(each.compiled().signatures) == 1, each.symbol
     for helper in (*values, *rule.HELPERS.values()):
         if isinstance(helper, Dispatcher):
             assert helper.signatures == [], helper
@@ -129,6 +131,24 @@ def test_a_kernel_refuses_an_array_of_another_layout_or_type():
     for wrong in (np.asfortranarray(rows()), rows()[::2], rows().astype(np.float32)):
         with pytest.raises(TypeError, match="No matching definition"):
             sweep(wrong, *right[1:])
+
+
+def plus_one(number):
+    return number + 1.0
+
+
+def test_a_kernel_is_loaded_from_the_cache_unless_any_source_has_changed(monkeypatch, tmp_path):
+    """Its own file may be the same, and one whose functions are inlined another."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def was_loaded():
+        made = kernel.kernel(REAL(REAL))(plus_one)
+        assert made(1.0) == 2.0
+        return bool(made.compiled().stats.cache_hits)
+
+    assert [was_loaded(), was_loaded()] == [False, True]
+    monkeypatch.setattr(kernel, "SOURCES", (("log_rho.py", 0.0, 1),))
+    assert [was_loaded(), was_loaded()] == [False, True]
 
 
 def test_an_import_loads_no_kernel():
