@@ -55,13 +55,12 @@ def as_prior(
     prior: Prior | str | None, observations: Observations, n_components: int
 ) -> Prior | None:
     """Turn the argument `prior` into a Prior that fits the data, or None."""
-    from bayes_gmm.inference.point import default_prior
     from bayes_gmm.model.priors import Prior
 
     if prior is None:
         return None
     if isinstance(prior, str) and prior == "default":
-        return default_prior(observations, n_components)
+        return Prior.default(observations, n_components)
     if not isinstance(prior, Prior):
         described = repr(prior) if isinstance(prior, str | int | float) else type(prior).__name__
         raise InputError(
@@ -110,10 +109,9 @@ def conjugate_to(prior: AnyPrior, observations: Observations, n_components: int)
 
     EM, the starts of chains and the names of draws need a conjugate prior.
     """
-    from bayes_gmm.inference.point import default_prior
     from bayes_gmm.model.priors import Prior
 
-    return prior if isinstance(prior, Prior) else default_prior(observations, n_components)
+    return prior if isinstance(prior, Prior) else Prior.default(observations, n_components)
 
 
 def require_sizes(

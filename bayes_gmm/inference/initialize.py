@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import InputError
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.streams import blocks
 
@@ -123,33 +122,6 @@ def _hash(rows: np.ndarray) -> np.ndarray:
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
     return mixed
-
-
-def require_components(n_components: int, data: Sketch, n_rows: int) -> None:
-    """Check that there can be so many components.
-
-    Parameters
-    ----------
-    n_components : int
-    data : Sketch
-    n_rows : int
-        Rows of the whole data, of which the sketch may hold a part.
-
-    Raises
-    ------
-    InputError
-        If there are fewer rows, or fewer distinct rows, than components.
-    """
-    if n_components > n_rows:
-        raise InputError(
-            f"n_components is {n_components}, but X has only {n_rows} rows; "
-            "ask for at most one component per row"
-        )
-    if n_components > len(data.rows):
-        raise InputError(
-            f"n_components is {n_components}, but X has only {len(data.rows)} distinct rows; "
-            "ask for fewer components"
-        )
 
 
 def seeds(
