@@ -32,11 +32,23 @@ def require_seed(seed: Any) -> None:
         raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
 
 
-def as_observations(X: Any) -> Observations:
-    """Check X at the border."""
-    from bayes_gmm.data import Observations
+def as_observations(X: Any, prior: Any = None) -> Observations:
+    """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
-    return Observations.of(X)
+    Parameters
+    ----------
+    X : object
+    prior : object
+        As the user gave it.
+
+    Returns
+    -------
+    Observations
+    """
+    from bayes_gmm.data import Observations
+    from bayes_gmm.model.priors import Prior
+
+    return Observations.of(X, spread=prior.spread if isinstance(prior, Prior) else None)
 
 
 def in_memory(observations: Observations, needed_by: str) -> Observations:

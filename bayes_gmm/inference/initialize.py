@@ -148,7 +148,7 @@ def seeds(
     covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0).reshape(n_features, n_features)
     variances, axes = np.linalg.eigh(covariance)
     # A few rows may tell apart features that are one and the same in this part of the data.
-    spread = np.sqrt(np.maximum(variances, FLAT * variances[-1]))
+    spread = np.sqrt(np.maximum(variances, FLAT * (variances[-1] or 1.0)))
     whitened = (data.rows - mean) @ axes / spread
     for start in range(n_starts if n_components > 1 else 1):
         space = whitened if start % 2 else data.rows
@@ -199,7 +199,8 @@ def spread_out(
         row = rows[draw_index(chance, rng)]
         chosen.append(row)
         distance = np.minimum(distance, ((rows - row) ** 2).sum(axis=1))
-        chance = counts * distance
+        # Where every distinct row has been chosen, some are chosen again.
+        chance = counts * distance if distance.any() else counts
     return np.array(chosen)
 
 
@@ -235,7 +236,8 @@ def labelled_statistics(
     """
     share = np.eye(n_components)[labels] * data.counts[:, None]
     n_features = data.rows.shape[1]
-    center = share.T @ data.rows / share.sum(axis=0)[:, None]
+    count = share.sum(axis=0)
+    center = share.T @ data.rows / np.where(count > 0, count, 1.0)[:, None]
     own = SufficientStatistics.of(data.rows, share, center, 0.0)
     pooled = own.second.sum(axis=0) / own.count.sum() + 1e-6 * np.eye(n_features)
     helpers = n_features + 1.0

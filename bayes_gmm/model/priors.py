@@ -244,6 +244,14 @@ class Prior:
             return False
         return True
 
+    @property
+    def spread(self) -> np.ndarray | None:
+        """Standard deviations (D,) that a proper prior expects of the rows of a component."""
+        if not self.is_proper:
+            return None
+        variances = np.einsum("kjj->kj", self.scale) / self.degrees_of_freedom[:, None]
+        return np.sqrt(variances.mean(axis=0))
+
     def require_proper(self) -> None:
         """Check that the prior is proper, which sampling and a sampled posterior need.
 
