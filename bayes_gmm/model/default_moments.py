@@ -115,9 +115,7 @@ class DefaultMoments(NamedTuple):
             if self.dependent:
                 names = listing(observations.feature_names[j] for j in self.dependent)
                 why = f"columns determine each other exactly ({names})"
-            said.append(
-                f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, as {why}."
-            )
+            said.append(f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, as {why}.")
         return " ".join(said)
 
 

@@ -17,7 +17,6 @@ from scipy.special import gammaln, multigammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.model import normal
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.default_moments import DefaultMoments
