@@ -32,11 +32,23 @@ def require_seed(seed: Any) -> None:
         raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
 
 
-def as_observations(X: Any) -> Observations:
-    """Check X at the border."""
-    from bayes_gmm.data import Observations
+def as_observations(X: Any, prior: Any = None) -> Observations:
+    """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
-    return Observations.of(X)
+    Parameters
+    ----------
+    X : object
+    prior : object
+        As the user gave it.
+
+    Returns
+    -------
+    Observations
+    """
+    from bayes_gmm.data import Observations
+    from bayes_gmm.model.priors import Prior
+
+    return Observations.of(X, spread=prior.spread if isinstance(prior, Prior) else None)
 
 
 def in_memory(observations: Observations, needed_by: str) -> Observations:
@@ -55,13 +67,12 @@ def as_prior(
     prior: Prior | str | None, observations: Observations, n_components: int
 ) -> Prior | None:
     """Turn the argument `prior` into a Prior that fits the data, or None."""
-    from bayes_gmm.inference.point import default_prior
     from bayes_gmm.model.priors import Prior
 
     if prior is None:
         return None
     if isinstance(prior, str) and prior == "default":
-        return default_prior(observations, n_components)
+        return Prior.default(observations, n_components)
     if not isinstance(prior, Prior):
         described = repr(prior) if isinstance(prior, str | int | float) else type(prior).__name__
         raise InputError(
@@ -110,10 +121,9 @@ def conjugate_to(prior: AnyPrior, observations: Observations, n_components: int)
 
     EM, the starts of chains and the names of draws need a conjugate prior.
     """
-    from bayes_gmm.inference.point import default_prior
     from bayes_gmm.model.priors import Prior
 
-    return prior if isinstance(prior, Prior) else default_prior(observations, n_components)
+    return prior if isinstance(prior, Prior) else Prior.default(observations, n_components)
 
 
 def require_sizes(

@@ -1,7 +1,8 @@
 """The border: whatever the user calls X becomes `Observations`, checked once, here alone.
 
 Below this file every X is an (N, D) array of finite floating-point numbers in C order with at least
-two rows and no constant column, and nobody asks again.
+two rows and no constant column, and nobody asks again. One row, or a column that does not vary, is
+accepted from a caller who knows what spread to expect, as a proper prior does.
 """
 
 import sys
@@ -66,7 +67,7 @@ class Observations:
     weights: np.ndarray | None = None
 
     @classmethod
-    def of(cls, X: Any, *, what: str = "X") -> Self:
+    def of(cls, X: Any, *, what: str = "X", spread: np.ndarray | None = None) -> Self:
         """Check X and take it in; (N,) is read as (N, 1).
 
         Parameters
@@ -77,6 +78,8 @@ class Observations:
             a new iterator of such tables each time, or an object that can be iterated repeatedly.
         what : str
             How error messages call X.
+        spread : ndarray (D,), optional
+            Standard deviations to take for columns that do not vary, which then may be there.
 
         Raises
         ------
@@ -87,19 +90,21 @@ class Observations:
             return X
         read = reader(X, what)
         if read is not None:
-            return cls._streamed(read, what)
+            return cls._streamed(read, what, spread)
         array, names, index = _take_apart(X, what)
         values, names = _table(array, names, what)
-        if len(values) < 2:
+        if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
         block_rows = max(1, BLOCK // values.shape[1])
         scanned = _scan(blocks(values, block_rows), names, what)
-        assert scanned is not None  # there are at least two rows
-        origin, scale = _origin_and_scale(scanned, values.dtype, names, what)
+        assert scanned is not None  # there are rows
+        origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
         return cls(values, tuple(names), _row_labels(index), origin, scale)
 
     @classmethod
-    def _streamed(cls, read: Callable[[], Iterator[Any]], what: str) -> Self:
+    def _streamed(
+        cls, read: Callable[[], Iterator[Any]], what: str, spread: np.ndarray | None
+    ) -> Self:
         """Take in rows that are read block by block, after reading them once."""
         names: list[str] = []
 
@@ -118,9 +123,9 @@ class Observations:
 
         width = max((block.shape[1] for block in islice(opened(), 1)), default=1)
         scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what)
-        if scanned is None or scanned.moments.count < 2:
+        if scanned is None or (scanned.moments.count < 2 and spread is None):
             raise InputError(f"{what} gave fewer than two rows: give at least two")
-        origin, scale = _origin_and_scale(scanned, Stream.dtype, names, what)
+        origin, scale = _origin_and_scale(scanned, Stream.dtype, names, what, spread)
         stream = Stream(opened, scanned.moments.count, len(names))
         return cls(stream, tuple(names), None, origin, scale)
 
@@ -337,9 +342,12 @@ def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | Non
 
 
 def _origin_and_scale(
-    scanned: Scan, dtype: np.dtype, names: list[str], what: str
+    scanned: Scan, dtype: np.dtype, names: list[str], what: str, expected: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, which must vary, within the range of a double."""
+    """Mean and standard deviation of each column, which must vary, within the range of a double.
+
+    A column that does not vary has the standard deviation that is expected of it, if any is.
+    """
     first, moments = scanned
     scale = moments.standard_deviation
     with np.errstate(over="ignore"):
@@ -347,7 +355,9 @@ def _origin_and_scale(
         magnitude = np.maximum(np.abs(first + moments.low), np.abs(first + moments.high))
     unit = np.finfo(dtype).eps * magnitude
     constant = np.isfinite(spread) & (spread <= ROUNDING * unit)
-    if constant.any():
+    if expected is not None and expected.shape == scale.shape:
+        scale = np.where(constant, expected, scale)
+    elif constant.any():
         column = int(np.argmax(constant))
         raise InputError(
             f"{what} has a constant column {names[column]!r} (always {first[column]:g}), "

@@ -194,6 +194,19 @@ def test_the_input_is_called_x_unless_it_has_a_name():
         Observations.of([1.0])
 
 
+@pytest.mark.parametrize("stored", [lambda x: x, lambda x: lambda: iter([x])])
+def test_a_spread_that_is_expected_serves_where_there_is_none(stored):
+    spread = np.array([2.0, 5.0])
+    one = Observations.of(stored(GOOD[:1]), spread=spread)
+    assert one.n_rows == 1
+    np.testing.assert_array_equal(one.origin, GOOD[0])
+    np.testing.assert_array_equal(one.scale, spread)
+    still = Observations.of(stored(with_entry(7, slice(None))), spread=spread)
+    np.testing.assert_allclose(still.scale, [GOOD[:, 0].std(), 5.0], rtol=1e-14)
+    with pytest.raises(InputError, match="no rows|fewer than"):
+        Observations.of(stored(GOOD[:0]), spread=spread)
+
+
 @pytest.mark.parametrize("block", [3, 64, 1 << 16])
 def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
     monkeypatch.setattr(bayes_gmm.data, "BLOCK", block)

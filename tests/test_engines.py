@@ -13,7 +13,7 @@ import xarray as xr
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import engines, gibbs, point
+from bayes_gmm.inference import cost, engines, gibbs, point
 from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.results.convergence import convergence
 from bayes_gmm.results.draws import Draws, feature_names, invariants
@@ -197,6 +197,33 @@ def test_gibbs_is_thinned_by_as_much_as_its_draws_depend_on_each_other(monkeypat
     assert thins == sorted(thins)
     assert thins[0] == 1
     assert thins[-1] > 2
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "n_components"), [(3, 1, 2), (3, 1, 5), (60, 12, 3), (60, 50, 2)]
+)
+def test_the_sweeps_of_a_draw_are_bounded_by_what_they_cost(n_rows, n_features, n_components):
+    x = np.random.default_rng(1).normal(size=(n_rows, n_features))
+    observations, prior = Observations.of(x), bg.Prior.default(x, n_components)
+    theta = prior.sample(np.random.default_rng(2))
+    for engine in ("auto", "gibbs"):
+        choice = engines.choose(engine, observations, theta, prior)
+        work = cost.of_a_sweep(n_rows, n_components, n_features)
+        assert choice.engine == "gibbs"
+        assert 1 <= choice.thin < engines.CHEAP_ROWS // n_rows
+        assert choice.thin == 1 or choice.thin * work <= max(engines.CHEAP, engines.AFFORDABLE)
+
+
+def test_one_component_leaves_no_labels_open_and_its_draws_are_independent():
+    observations = Observations.of(FAITHFUL)
+    prior = bg.Prior.default(FAITHFUL, 1)
+    theta = prior.sample(np.random.default_rng(1))
+    for engine in ("auto", "gibbs"):
+        assert engines.choose(engine, observations, theta, prior) == ("gibbs", 1)
+    posterior = bg.sample(FAITHFUL, 1, seed=1, progressbar=False)
+    _, values = invariants(posterior)
+    varies = values.std(axis=(0, 1)) > 0
+    assert convergence(values[..., varies]).ess_bulk.min() > 0.8 * 4000
 
 
 def test_an_interrupt_while_draws_are_judged_loses_none_of_them(monkeypatch):

@@ -14,6 +14,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
 from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
 
 IRIS = datasets.load("iris").to_numpy()
 FAITHFUL = datasets.load("faithful").to_numpy()
@@ -31,7 +32,7 @@ either_prior = pytest.mark.parametrize("with_prior", [False, True], ids=["MLE", 
 
 def fit(x: np.ndarray, n_components: int, code: str, with_prior: bool) -> Parameters:
     observations = Observations.of(x)
-    prior = point.default_prior(observations, n_components) if with_prior else None
+    prior = Prior.default(observations, n_components) if with_prior else None
     structure = Structure.of(code, x.shape[1])
     found = point.estimate(observations, n_components, prior, structure, n_starts=3, seed=1)
     assert found.optimizer["converged"]

@@ -279,7 +279,7 @@ def changed(place: tuple[int, int], value: float) -> np.ndarray:
         (ROWS.reshape(5, 2, 4), ["X", "3 dimensions", "5 x 2 x 4"]),
         (np.column_stack([ROWS, 2 * ROWS[:, 0] - 3]), ["X", "columns", "x0", "x2"]),
         (np.column_stack([ROWS, ROWS.sum(axis=1)]), ["X", "columns", "x0", "x1", "x2"]),
-        (ROWS[:2], ["X", "columns", "x0", "x1"]),
+        (ROWS[:2], ["X", "2 rows", "2 features", "EII to VVI"]),
         (ROWS[:1], ["X", "one row"]),
         (np.empty((0, 2)), ["X", "no rows"]),
         (np.empty((20, 0)), ["X", "no columns"]),

@@ -60,6 +60,29 @@ def test_a_fit_that_cannot_be_made_says_why():
     assert "could not be made" in str(found)
 
 
+def test_a_cell_is_the_fit_of_the_same_arguments(found):
+    for code, size in (("VEV", 2), ("VVV", 3)):
+        alone = bg.fit(bg.datasets.load("iris"), size, covariance=code, n_starts=10, seed=0)
+        one = found.dataset.sel(covariance=code, n_components=size)
+        assert float(one["log_likelihood"]) == float(alone["optimizer_result"]["log_likelihood"])
+    best = bg.parameters(found.best)
+    fitted = bg.parameters(
+        bg.fit(bg.datasets.load("iris"), 2, covariance="VEV", n_starts=10, seed=0)
+    )
+    np.testing.assert_array_equal(best.means, fitted.means)
+
+
+def test_what_cannot_be_fitted_alone_is_marked_with_the_same_words():
+    rows = [0.0, 1.0, 3.0, 3.0]
+    found = bg.select(rows, [1, 4, 5], covariance="E", **QUICK)
+    status = found.dataset["status"].sel(covariance="E")
+    assert str(status.sel(n_components=1).item()) == "ok"
+    for size in (4, 5):
+        with pytest.raises(InputError) as alone:
+            bg.fit(rows, size, covariance="E", seed=0)
+        assert str(status.sel(n_components=size).item()) == str(alone.value)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

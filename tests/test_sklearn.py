@@ -180,7 +180,7 @@ def test_a_small_ridge_changes_little_and_theirs_ends_at_the_same_place(rows):
 
 def test_a_ridge_bounds_components_on_repeated_rows():
     x = np.repeat([[0.0] * 5, [1.0] * 5], 5, axis=0)
-    with pytest.raises(ValueError, match="determine each other"):
+    with pytest.raises(ValueError, match="2 of them distinct, which cannot determine"):
         GaussianMixture(2).fit(x)
     model = GaussianMixture(2, reg_covar=1e-6).fit(x)
     np.testing.assert_allclose(model.covariances_, 1e-6 * np.array([np.eye(5)] * 2), atol=1e-12)

@@ -99,7 +99,7 @@ def fit(
     require_whole("max_iter", max_iter, 1)
     require_seed(seed)
     require_tolerance(tol)
-    observations = as_observations(X)
+    observations = as_observations(X, prior)
     structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
     if chosen is not None and (chosen.concentration < 1).any():

@@ -69,7 +69,7 @@ def pymc_model(
     from bayes_gmm.inference.pymc_model import pymc_model as build
 
     require_whole("n_components", n_components, 1)
-    observations = in_memory(as_observations(X), "pymc_model")
+    observations = in_memory(as_observations(X, prior), "pymc_model")
     chosen = prior_of_posterior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood, n_components=n_components)
 
@@ -158,7 +158,7 @@ def sample(
 
     require_whole("n_components", n_components, 1)
     require_settings(draws, tune, chains, cores, seed)
-    observations = as_observations(X)
+    observations = as_observations(X, prior)
     chosen = prior_of_posterior(prior, observations, n_components)
     engines.check(engine, chosen)
     if not engines.reads_blocks(engine, chosen):

@@ -21,7 +21,7 @@ def select(
     criterion: str = "bic",
     n_starts: int = 30,
     max_iter: int = 10_000,
-    tol: float = 1e-6,
+    tol: float = 1e-10,
     seed: int | None = None,
     cores: int | None = None,
     progressbar: bool = True,
@@ -43,7 +43,7 @@ def select(
     criterion : str
         "bic", "icl" or "aic".
     n_starts, max_iter, tol, seed
-        As for `fit`.
+        As for `fit`, which makes the same fit of each cell.
     cores : int, optional
         Fits worked on at a time; one per core by default. It changes no result.
     progressbar : bool
@@ -58,7 +58,7 @@ def select(
     InputError
         If the input cannot be used.
     CollapseError
-        If no fit of the grid could be made.
+        If no fit of the grid could be made; where some could, `status` says why others could not.
 
     References
     ----------
@@ -95,11 +95,8 @@ def select(
     structures = list(
         dict.fromkeys(Structure.of(name, observations.n_features) for name in covariance)
     )
-    cells = [
-        Cell(structure, size, as_prior(prior, observations, size))
-        for structure in structures
-        for size in sizes
-    ]
+    priors = {size: as_prior(prior, observations, size) for size in sizes}
+    cells = [Cell(structure, size, priors[size]) for structure in structures for size in sizes]
     with progress(len(cells), "fits", shown=progressbar) as done:
         cells = fit_grid(
             observations,
@@ -114,7 +111,7 @@ def select(
     fits = []
     for cell in cells:
         what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
-        if isinstance(cell.outcome, CollapseError):
+        if isinstance(cell.outcome, CollapseError | InputError):
             fits.append(Fitted(*what, None, {}, str(cell.outcome)))
         else:
             fits.append(Fitted(*what, cell.outcome.parameters, cell.outcome.optimizer, "ok"))

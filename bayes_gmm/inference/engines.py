@@ -15,8 +15,11 @@ So "auto" is Gibbs, thinned so that its draws are about as independent as those 
 tau is beyond `MOST_SWEEPS` and the rows are in memory, where NUTS needs them; and PyMC where the
 prior is not conjugate. Where there are few rows sweeps cost next to nothing, and each draw has more
 of them: the posterior of few rows often has modes side by side, and the rate near one says nothing
-of the way to the next. Whoever is given the draws may find them too few still, and ask for longer
-chains.
+of the way to the next. What the sweeps of a draw may cost is bounded in either case. Whoever is
+given the draws may find them too few still, and ask for longer chains.
+
+One component leaves no label open, and its draws are independent. With very many parameters the
+rate would take longer to compute than many sweeps; it is left to the draws to tell.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +31,7 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference import cost
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.covariance import UNCONSTRAINED
@@ -40,7 +44,10 @@ from bayes_gmm.streams import Stream, every
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
 MOST_SWEEPS = 100
-CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate
+CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate,
+CHEAP = 2.3e6  # unless that takes more operations: 4000 draws take some seconds
+AFFORDABLE = 2.5e7  # operations that a draw may take if the rate asks for it
+MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
 PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
 
@@ -119,12 +126,20 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
         return Choice("pymc")
     if engine == "nuts":
         return Choice("nuts")
-    sweeps = sweeps_per_draw(observations, at, prior)
+    n_rows, (n_components, n_features) = observations.n_rows, at.means.shape
+    if n_components == 1:
+        return Choice("gibbs")
+    n_parameters = at.means.size + UNCONSTRAINED.n_parameters(n_components, n_features)
+    sweeps = 1.0
+    if n_parameters <= MOST_PARAMETERS:
+        sweeps = sweeps_per_draw(observations, at, prior)
     in_memory = not isinstance(observations.values, Stream)
     if engine == "auto" and sweeps > MOST_SWEEPS and in_memory:
         return Choice("nuts")
-    needed = int(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW))
-    return Choice("gibbs", max(needed, CHEAP_ROWS // observations.n_rows))
+    work = cost.of_a_sweep(n_rows, n_components, n_features)
+    needed = min(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW), AFFORDABLE // work)
+    cheap = min(CHEAP_ROWS // n_rows, CHEAP // work)
+    return Choice("gibbs", max(int(needed), int(cheap), 1))
 
 
 def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) -> float:

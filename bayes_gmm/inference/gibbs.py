@@ -18,6 +18,7 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.inference import cost
 from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
@@ -29,7 +30,7 @@ from bayes_gmm.progress import progress
 from bayes_gmm.streams import Stream
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
-LONGEST = 3e10  # operations for each 1000 draws, up to which a run may be made longer unasked
+LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made longer unasked
 
 
 def sample(
@@ -134,7 +135,7 @@ def longer_runs(
             zip(starts, sequences_of_chains(seed, len(starts)), strict=True)
         )
     ]
-    work = n_components * (observations.n_rows * (n_features**2 + 10.0) + n_features**3 + 500)
+    work = cost.of_a_sweep(observations.n_rows, n_components, n_features)
     slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
     last: xr.DataTree | None = None
     while True:

@@ -1,7 +1,7 @@
 """Many fits of the same data: a grid of structures and numbers of components, in parallel.
 
-Each cell is seeded by what it is, not by when its turn comes, so that neither the number of threads
-nor the other cells of the grid change a fit.
+Each cell has the seed of the grid, so that it is the fit that the same arguments make alone, and
+neither the number of threads nor the other cells change it.
 """
 
 import os
@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import CollapseError
+from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.inference.point import PointEstimate, estimate
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.priors import Prior
 
 
 class Cell(NamedTuple):
-    """One fit of the grid: what is fitted, and its PointEstimate or CollapseError."""
+    """One fit of the grid: what is fitted, and its PointEstimate or why there is none."""
 
     structure: Structure
     n_components: int
@@ -58,9 +58,8 @@ def fit_grid(
     """
 
     def one(cell: Cell) -> Cell:
-        own = None if seed is None else [seed, cell.n_components, CODES.index(cell.structure.code)]
         try:
-            outcome: PointEstimate | CollapseError = estimate(
+            outcome: PointEstimate | CollapseError | InputError = estimate(
                 observations,
                 cell.n_components,
                 cell.prior,
@@ -68,9 +67,9 @@ def fit_grid(
                 n_starts=n_starts,
                 max_iter=max_iter,
                 tol=tol,
-                seed=own,
+                seed=seed,
             )
-        except CollapseError as error:
+        except (CollapseError, InputError) as error:
             outcome = error
         return cell._replace(outcome=outcome)
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import InputError
 from bayes_gmm.inference import kmeans
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.streams import blocks
@@ -134,33 +133,6 @@ def _hash(rows: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def require_components(n_components: int, data: Sketch, n_rows: int) -> None:
-    """Check that there can be so many components.
-
-    Parameters
-    ----------
-    n_components : int
-    data : Sketch
-    n_rows : int
-        Rows of the whole data, of which the sketch may hold a part.
-
-    Raises
-    ------
-    InputError
-        If there are fewer rows, or fewer distinct rows, than components.
-    """
-    if n_components > n_rows:
-        raise InputError(
-            f"n_components is {n_components}, but X has only {n_rows} rows; "
-            "ask for at most one component per row"
-        )
-    if n_components > len(data.rows):
-        raise InputError(
-            f"n_components is {n_components}, but X has only {len(data.rows)} distinct rows; "
-            "ask for fewer components"
-        )
-
-
 def seeds(
     data: Sketch, n_components: int, n_starts: int, rng: np.random.Generator
 ) -> Iterator[SufficientStatistics]:
@@ -186,7 +158,7 @@ def decorrelated(data: Sketch) -> np.ndarray:
     covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0)
     variances, axes = np.linalg.eigh(np.atleast_2d(covariance))
     # A few rows may tell apart features that are one and the same in this part of the data.
-    spread = np.sqrt(np.maximum(variances, FLAT * variances[-1]))
+    spread = np.sqrt(np.maximum(variances, FLAT * (variances[-1] or 1.0)))
     return (data.rows - mean) @ axes / spread
 
 

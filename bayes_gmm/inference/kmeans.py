@@ -107,7 +107,8 @@ def spread_out(
         row = rows[draw_index(chance, rng)]
         chosen.append(row)
         distance = np.minimum(distance, ((rows - row) ** 2).sum(axis=1))
-        chance = counts * distance
+        # Where every distinct row has been drawn, some are drawn again.
+        chance = counts * distance if distance.any() else counts
     return np.array(chosen)
 
 

@@ -7,19 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import InputError
-from bayes_gmm.inference import initialize, spurious
+from bayes_gmm.inference import existence, initialize, spurious
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.runner import Runner
 from bayes_gmm.inference.search import Effort, carried_over, finished, run_each, search
-from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect, expectation
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
-from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
+from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.covariance import Structure
-from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
 
@@ -110,14 +108,16 @@ def estimate(
     origin, scale = view.origin, view.scale
     data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
     sample = data.observations(view)
-    initialize.require_components(n_components, data, observations.n_rows)
+    proper = prior is not None and prior.is_proper
+    if not proper:
+        existence.require_components(n_components, observations.n_rows, len(data.rows))
     accumulate = accumulate_for(structure)
     expect = expectation(view, accumulate)
     # All of few rows, or a part of many: where the starts are compared.
     explore = expect if sample is view else expectation(sample, accumulate)
     if blur:
         expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
-    covariance = _covariance(expect, n_features)
+    covariance = existence.covariance_of(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
     worth: spurious.Worth = spurious.objective
@@ -126,7 +126,11 @@ def estimate(
         worth = spurious.penalized(covariance, n_rows)
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
-    variances = _conditional_variances(covariance, view)
+    if not proper:
+        existence.require_spread(
+            covariance, view.feature_names, observations.n_rows, len(data.rows)
+        )
+    variances = existence.conditional_variances(covariance)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
     if starts is None:
@@ -210,49 +214,3 @@ def standardized(observations: Observations, structure: Structure) -> Observatio
         return observations
     common = np.exp(np.log(observations.scale).mean())
     return replace(observations, scale=np.full(observations.n_features, common))
-
-
-def default_prior(observations: Observations, n_components: int) -> Prior:
-    """Build the default prior from the data, one pass over them.
-
-    Parameters
-    ----------
-    observations : Observations
-    n_components : int
-
-    Returns
-    -------
-    Prior
-        In the user's units.
-    """
-    n_rows = observations.total_weight
-    covariance = _covariance(expectation(observations), observations.n_features)
-    unbiased = covariance * n_rows / (n_rows - 1)
-    standard = Prior.from_moments(np.zeros(observations.n_features), unbiased, n_components)
-    return standard.rescale(observations.origin, observations.scale)
-
-
-def _covariance(expect: Expect, n_features: int) -> np.ndarray:
-    """Covariance of the standardized data, by one pass with a single component."""
-    one = LogQuadratic(
-        np.zeros(1), np.zeros((1, n_features)), np.zeros((1, n_features, n_features))
-    )
-    statistics = expect(one)
-    return statistics.scatter[0] / statistics.count[0]
-
-
-def _conditional_variances(covariance: np.ndarray, observations: Observations) -> np.ndarray:
-    """Variance of each standardized feature given those before it; none may be zero."""
-    try:
-        variances = np.diagonal(cholesky(covariance)) ** 2
-    except InputError:
-        variances = np.zeros(len(covariance))
-    if (variances < VARIANCE_FLOOR * np.diagonal(covariance)).any():
-        vectors = np.linalg.eigh(covariance)[1]
-        involved = np.flatnonzero(np.abs(vectors[:, 0]) > 1e-3)
-        names = ", ".join(observations.feature_names[j] for j in involved)
-        raise InputError(
-            f"X has columns that determine each other exactly ({names}), so no covariance can be "
-            "estimated; drop one of them"
-        )
-    return variances

@@ -17,7 +17,6 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.point import default_prior
 from bayes_gmm.inference.pymc_conjugate import (
     DIMS,
     ConjugateFields,
@@ -112,7 +111,7 @@ def _of_fields(
         if name in pm.modelcontext(None).named_vars:
             raise InputError(f"prior() has a variable {name!r}; call it something else")
     symbolic = {name: part for name, part in given.items() if isinstance(part, TensorVariable)}
-    fixed = default_prior(observations, n_components)
+    fixed = Prior.default(observations, n_components)
     for name in set(given) - set(symbolic):
         full = getattr(fixed, name).shape
         for_all = np.shape(given[name]) == full[1:]

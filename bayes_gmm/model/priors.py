@@ -17,9 +17,9 @@ from scipy.special import gammaln, multigammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.model import normal
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.default_moments import DefaultMoments
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -70,6 +70,8 @@ class Prior:
     mean_precision: ArrayOrLike
     degrees_of_freedom: ArrayOrLike
     scale: ArrayOrLike
+    # Not a field: how a default prior differs from the plain moments of the data, in words.
+    note = ""
 
     def __post_init__(self) -> None:
         concentration = as_numbers("concentration", self.concentration)
@@ -126,18 +128,24 @@ class Prior:
         return prior
 
     @classmethod
-    def default(cls, x: np.ndarray, n_components: int) -> "Prior":
+    def default(cls, x: ArrayOrLike | Observations, n_components: int) -> "Prior":
         r"""Return the data-scaled default prior of Fraley & Raftery (2007).
 
         .. math:: \alpha = 1, \quad m_0 = \bar x, \quad \kappa_0 = 0.01, \quad \nu_0 = D + 2,
-            \quad \Psi_0 = \mathrm{cov}(x) / K^{2/D}
+            \quad \Psi_0 = S^* / K^{2/D}
 
         It says that the components share the data's region between them, with the strength of a
         hundredth of a row on each mean and D + 2 rows on each covariance.
 
+        The mean and the covariance S* are those of the data, with two exceptions: entries more than
+        12 robust standard deviations from the median of their column count as if they were that far
+        away, so that a few wild entries do not widen every component; and with N <= 2 D rows, or
+        where columns determine each other exactly, the correlations are shrunk so that the prior is
+        proper. `note` says in words if either was the case.
+
         Parameters
         ----------
-        x : array_like (N, D)
+        x : array_like (N, D), or rows read block by block as for `fit`
             The data whose mean and covariance (divided by N - 1) set the scale.
         n_components : int
             K.
@@ -148,9 +156,11 @@ class Prior:
         """
         if not isinstance(n_components, int | np.integer) or n_components < 1:
             raise InputError(f"n_components must be a whole number >= 1; got {n_components!r}")
-        rows = np.asarray(Observations.of(x, what="x").values)
-        mean, covariance = normal.maximum_likelihood(rows)
-        return cls.from_moments(mean, covariance * len(rows) / (len(rows) - 1), n_components)
+        observations = Observations.of(x, what="x")
+        moments = DefaultMoments.of(observations)
+        prior = cls.from_moments(moments.mean, moments.covariance, n_components)
+        object.__setattr__(prior, "note", moments.note(observations))
+        return prior
 
     @classmethod
     def from_moments(cls, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> "Prior":
@@ -232,6 +242,14 @@ class Prior:
         except InputError:
             return False
         return True
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        """Standard deviations (D,) that a proper prior expects of the rows of a component."""
+        if not self.is_proper:
+            return None
+        variances = np.einsum("kjj->kj", self.scale) / self.degrees_of_freedom[:, None]
+        return np.sqrt(variances.mean(axis=0))
 
     def require_proper(self) -> None:
         """Check that the prior is proper, which sampling and a sampled posterior need.

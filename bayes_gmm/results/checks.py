@@ -114,6 +114,12 @@ def check(
     features = feature_names(require_posterior(posterior))
     all_rows, _ = result_rows(posterior, X)
     rows = _part(all_rows, rng)
+    still = np.ptp(rows, axis=0) == 0
+    if still.any():
+        raise InputError(
+            f"X has a column {features[np.argmax(still)]!r} that does not vary, and check compares "
+            "how columns vary: it takes two rows, and columns that are not constant"
+        )
     marginals = Marginals.of(rows)
 
     def summarize(x: np.ndarray) -> Summary:

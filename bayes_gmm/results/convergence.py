@@ -51,7 +51,9 @@ def convergence(values: np.ndarray, measures: Collection[str] = Convergence._fie
     if n_draws < FEWEST_DRAWS or not usable.any():
         return result
     chosen = values[..., usable]
-    standardized = (chosen - chosen.mean(axis=(0, 1))) / chosen.std(axis=(0, 1))
+    # Probabilities may vary by so little that the square is nothing.
+    sd = chosen.std(axis=(0, 1))
+    standardized = (chosen - chosen.mean(axis=(0, 1))) / np.where(sd > 0, sd, 1.0)
     draws = np.moveaxis(standardized, -1, 0)
     half = n_draws // 2
     chains = draws if n_chains > 1 else draws[:, 0, : 2 * half].reshape(-1, 2, half)

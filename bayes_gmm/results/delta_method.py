@@ -103,7 +103,9 @@ def interval(
         (kinds == "correlation", np.arctanh, np.tanh, lambda r: 1 / (1 - r**2)),
     ):
         value = estimate[chosen]
-        distance = reach[chosen] * slope(value)
-        lower[chosen] = back(onto(value) - distance)
-        upper[chosen] = back(onto(value) + distance)
+        # A weight of 0 or 1 is on the border of its range, and has no interval.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = reach[chosen] * slope(value)
+            lower[chosen] = back(onto(value) - distance)
+            upper[chosen] = back(onto(value) + distance)
     return lower, upper

@@ -56,7 +56,8 @@ def borne_out(
     Nobile (2004), Ann. Statist. 32.
     """
     n_components = draws.weights.shape[2]
-    observations = Observations.of(x)
+    # Rows were checked when they were sampled; here their scale only sets the coordinates.
+    observations = Observations.of(x, spread=np.ones(x.shape[1]))
     expect = expectation(observations)
     origin, scale, n = observations.origin, observations.scale, observations.n_rows
     height = log_likelihood + n * np.log(scale).sum()

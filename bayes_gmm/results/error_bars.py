@@ -115,7 +115,8 @@ def quick_errors(result: Any) -> np.ndarray | None:
         return None
     fitted = Fitted.of(result)
     chart = Chart.at(fitted.parameters, fitted.structure)
-    if fitted.equal_weights or fitted.observations.n_rows * chart.n_coordinates**2 > QUICK:
+    size = max(fitted.observations.n_rows, chart.n_coordinates)
+    if fitted.equal_weights or size * chart.n_coordinates**2 > QUICK:
         return None
     products = score_products(fitted.observations, chart)
     uncertainty = Uncertainty.of(Curvature.of(chart, products, fitted.prior))

@@ -75,11 +75,12 @@ class Fitted(NamedTuple):
             )
         parameters = point_parameters(result)
         features = tuple(str(name) for name in result["point_estimate"]["feature"].to_numpy())
+        prior = prior_of(result)
         return cls(
-            _rows(result, X, features),
+            _rows(result, X, features, prior),
             parameters,
             Structure.of(result.attrs["covariance"], parameters.n_features),
-            prior_of(result),
+            prior,
             str(result.attrs["estimator"]),
             features,
             bool(result.attrs.get("equal_weights", 0)),
@@ -103,14 +104,17 @@ def prior_of(result: xr.DataTree) -> Prior | None:
     return Prior(*(group[name].transpose(*dims).to_numpy() for name, dims in PRIOR_DIMS.items()))
 
 
-def _rows(result: xr.DataTree, X: Any, features: tuple[str, ...]) -> Observations:
+def _rows(
+    result: xr.DataTree, X: Any, features: tuple[str, ...], prior: Prior | None
+) -> Observations:
     """The data, given or kept."""
+    spread = None if prior is None else prior.spread
     if X is None:
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
         rows = result["observed_data"]["x"].transpose("obs_id", "feature")
-        return Observations.of(np.ascontiguousarray(rows.to_numpy()))
-    observations = Observations.of(X)
+        return Observations.of(np.ascontiguousarray(rows.to_numpy()), spread=spread)
+    observations = Observations.of(X, spread=spread)
     names = observations.feature_names
     nameless = names == tuple(f"x{j}" for j in range(len(features)))
     if names != features and not nameless:

@@ -78,7 +78,8 @@ def best_merger(
     """
     if point.n_components == 1:
         return None
-    observations = Observations.of(x)
+    # Rows were checked when they were sampled; here their scale only sets the coordinates.
+    observations = Observations.of(x, spread=np.ones(x.shape[1]))
     expect = expectation(observations)
     to_standard = -observations.origin / observations.scale, 1 / observations.scale
     log_unit = observations.n_rows * np.log(observations.scale).sum()

@@ -15,6 +15,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.tables import as_html, as_text, counted, wrapped
 from bayes_gmm.results.tree import point_tree
+from bayes_gmm.tables import listing
 
 SHOWN = 5
 PER_FIT = (
@@ -105,12 +106,14 @@ class Selection:
             )
         failed = table[table["status"] != "ok"]
         if len(failed):
+            reasons = [
+                f"{listing(f'{f.covariance} with {f.n_components}' for f in some.itertuples())} "
+                f"({status})"
+                for status, some in failed.groupby("status", sort=False)
+            ]
             said.append(
                 f"{counted(len(failed), 'fit')} of {len(table)} could not be made: "
-                + "; ".join(
-                    f"{row.covariance} with {row.n_components} ({row.status})"
-                    for row in failed.itertuples()
-                )
+                + "; ".join(reasons)
                 + "."
             )
         unfinished = table[(table["status"] == "ok") & ~table["converged"].astype(bool)]

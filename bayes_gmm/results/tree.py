@@ -75,7 +75,7 @@ def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
     xarray.Dataset
     """
     names = ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale")
-    return labelled(
+    described = labelled(
         {name: getattr(prior, name) for name in names},
         feature_names=feature_names,
         dims={
@@ -85,6 +85,7 @@ def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
             "scale": ("cluster", "feature", "feature_bis"),
         },
     )
+    return described.assign_attrs({"note": prior.note} if prior.note else {})
 
 
 def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from helpers import refuses
 from scipy import stats
 
 from bayes_gmm.data import Observations
@@ -127,13 +126,3 @@ def test_features_that_differ_in_a_handful_of_many_rows_can_be_started_from(seed
     x = np.column_stack([x, rng.normal(size=30_000)])
     for start in starting_points(x, 2, 4, seed=12):
         assert as_parameters(start).n_components == 2
-
-
-def test_too_many_components_are_refused():
-    x = np.array([0.0, 1.0, 1.0, 2.0])
-    data = initialize.sketch(Observations.of(x))
-    initialize.require_components(3, data, 4)
-    with refuses("n_components is 4", "3 distinct rows"):
-        initialize.require_components(4, data, 4)
-    with refuses("n_components is 5", "4 rows"):
-        initialize.require_components(5, data, 4)

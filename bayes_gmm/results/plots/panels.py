@@ -34,7 +34,7 @@ def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
         values = subject.rows[:, 0]
         axes.hist(
             values,
-            bins=bin_edges(values),  # type: ignore[arg-type]
+            bins=bin_edges(values) if np.ptp(values) > 0 else np.linspace(low, high, 21),  # type: ignore[arg-type]
             density=True,
             color="#dde3e9",
             edgecolor="white",

@@ -58,7 +58,7 @@ def prior_sentences(prior: xr.Dataset) -> list[str]:
     ]
     if not _alike(prior):
         sentences.append("It differs between components; these numbers are for cluster 0.")
-    return sentences
+    return [*sentences, *filter(None, [prior.attrs.get("note")])]
 
 
 def _alike(prior: xr.Dataset) -> bool:

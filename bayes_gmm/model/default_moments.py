@@ -1,0 +1,209 @@
+r"""The mean and the covariance of the data that a default prior is made from.
+
+A few wild entries must not widen the prior of every component. So entries more than `WIDTH` robust
+standard deviations from the median of their column count as if they lay just there:
+
+    y = median + clip(x - median, -WIDTH s, WIDTH s)
+
+with s the distance from the median that all but 5% of the rows stay within, over that of a standard
+normal. A heavy tail or a group of its own reaches less far, and most data are left as they are.
+
+A prior must be proper where the data leave a direction without spread. With N rows of D features
+the correlations are shrunk, all by the same factor,
+
+    S* = (1 - lambda) S + lambda diag(S),      lambda = max(0, 1 - (N - 1) / (2 D)),
+
+so that nothing is changed from 2 D + 1 rows on, unless columns determine each other exactly.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import ndtri
+
+from bayes_gmm.data import Observations
+from bayes_gmm.model.quantiles import quantile
+from bayes_gmm.streams import blocks
+from bayes_gmm.tables import listing
+
+WIDTH = 12.0  # robust standard deviations from the median
+FAR = 0.05  # share of the rows that the robust standard deviation looks past
+BLOCK_NUMBERS = 1 << 18
+DETERMINED = 1e-12  # variance left of a feature given the others, beside its own
+NEGLIGIBLE = 1e-3  # a coefficient of a standardized feature that is rounding
+LITTLE = 0.01  # how much is shrunk where columns determine each other
+
+
+class DefaultMoments(NamedTuple):
+    """What a default prior knows of the data, in the user's units.
+
+    Attributes
+    ----------
+    mean : ndarray (D,)
+    covariance : ndarray (D, D)
+        Divided by N - 1, shrunk, positive definite.
+    n_winsorized : ndarray of int (D,)
+        Entries of each column that count as if they lay closer to the median.
+    shrunk : float
+        lambda.
+    dependent : list of int
+        Features that determine each other exactly, of enough rows.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    n_winsorized: np.ndarray
+    shrunk: float
+    dependent: list[int]
+
+    @classmethod
+    def of(cls, observations: Observations) -> "DefaultMoments":
+        """Compute them in a few passes over the rows."""
+        center, unit = robust_location_and_scale(observations)
+        n_features = observations.n_features
+        total, n_rows = 0.0, 0
+        first, second = np.zeros(n_features), np.zeros((n_features, n_features))
+        n_far = np.zeros(n_features, dtype=np.int64)
+        for rows, weights in weighted_blocks(observations)():
+            standard = (rows - center) / unit
+            near = np.clip(standard, -WIDTH, WIDTH)
+            n_far += np.count_nonzero(standard != near, axis=0)
+            n_rows += len(rows)
+            total += weights.sum()
+            first += weights @ near
+            second += (near * weights[:, None]).T @ near
+        mean = first / total
+        # The unbiased divisor; weights that add up to less than two rows count as two.
+        covariance = (second - total * np.outer(mean, mean)) / max(total - 1, total / 2)
+        shrunk = max(0.0, 1 - (n_rows - 1) / (2 * n_features)) if n_features > 1 else 0.0
+        determined = dependent(covariance) if shrunk < LITTLE else []
+        if determined:
+            shrunk = LITTLE
+        covariance += shrunk * (np.diag(np.diagonal(covariance)) - covariance)
+        return cls(
+            center + unit * mean, covariance * np.outer(unit, unit), n_far, shrunk, determined
+        )
+
+    def note(self, observations: Observations) -> str:
+        """Say how they differ from the plain moments of the data; nothing if they don't.
+
+        Parameters
+        ----------
+        observations : Observations
+
+        Returns
+        -------
+        str
+        """
+        said = []
+        moved = {
+            name: n
+            for name, n in zip(observations.feature_names, self.n_winsorized.tolist(), strict=True)
+            if n
+        }
+        if moved:
+            n_moved = sum(moved.values())
+            said.append(
+                f"{n_moved} {'entry' if n_moved == 1 else 'entries'} of {listing(moved)} more than "
+                f"{WIDTH:g} robust standard deviations from the median "
+                f"{'counts' if n_moved == 1 else 'count'} as that far."
+            )
+        if self.shrunk:
+            why = f"{observations.n_rows} rows are few for {observations.n_features} features"
+            if self.dependent:
+                names = listing(observations.feature_names[j] for j in self.dependent)
+                why = f"columns determine each other exactly ({names})"
+            said.append(f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, as {why}.")
+        return " ".join(said)
+
+
+def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
+    """Median of each column, and a standard deviation that a few wild entries do not change.
+
+    Where more than half of the entries are equal, those that differ speak for the spread: the
+    quantile of the distances is at least the median of those that are not zero.
+
+    Parameters
+    ----------
+    observations : Observations
+
+    Returns
+    -------
+    median, sd : ndarray (D,)
+    """
+    read = weighted_blocks(observations)
+    center = quantile(read, np.full(observations.n_features, 0.5))
+    away = np.zeros(observations.n_features)
+    total = 0.0
+    for rows, weights in read():
+        away += weights @ (rows != center)
+        total += weights.sum()
+    away /= total
+
+    def distances() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for rows, weights in read():
+            yield np.abs(rows - center), weights
+
+    distance = quantile(distances, np.maximum(1 - FAR, 1 - away / 2))
+    among_others = np.maximum(1 - FAR / away, 0.5)
+    return center, distance / ndtri((1 + among_others) / 2)
+
+
+def dependent(covariance: np.ndarray) -> list[int]:
+    """Find a feature that those before it determine, and those of them that it depends on.
+
+    Parameters
+    ----------
+    covariance : ndarray (D, D)
+
+    Returns
+    -------
+    list of int
+        In order; empty if every feature has a variance of its own.
+    """
+    sd = np.sqrt(np.diagonal(covariance))
+    covariance = covariance / np.outer(sd, sd)
+    factor = np.zeros_like(covariance)
+    for j in range(len(covariance)):
+        # Row j of the Cholesky factor; the coefficients of feature j on those before are
+        # row L^-1, and what they leave is its conditional variance.
+        before = factor[:j, :j]
+        row = solve_triangular(before, covariance[:j, j], lower=True) if j else np.empty(0)
+        left = 1 - row @ row
+        if left < DETERMINED:
+            coefficients = solve_triangular(before, row, lower=True, trans=1)
+            return [*np.flatnonzero(np.abs(coefficients) > NEGLIGIBLE).tolist(), j]
+        factor[j, :j], factor[j, j] = row, np.sqrt(left)
+    return []
+
+
+def weighted_blocks(
+    observations: Observations,
+) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+    """Return a function that reads the rows that count, block by block, with their weights.
+
+    Parameters
+    ----------
+    observations : Observations
+
+    Returns
+    -------
+    callable
+        () -> iterator over (n, D) and (n,).
+    """
+
+    def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        size = max(1, BLOCK_NUMBERS // observations.n_features)
+        start = 0
+        for block in blocks(observations.values, size):
+            rows, weights = np.asarray(block, dtype=np.float64), np.ones(len(block))
+            if observations.weights is not None:
+                weights = observations.weights[start : start + len(block)]
+                rows, weights = rows[weights > 0], weights[weights > 0]
+            start += len(block)
+            if len(rows):
+                yield rows, weights
+
+    return read

@@ -1,0 +1,165 @@
+"""What users met, or would have: each input that failed once, with the right answer."""
+
+import numpy as np
+import pytest
+from exact_enumeration import enumerate_posterior, sampled_quantities, worst, z_scores
+from field_cases import typo, wide
+from helpers import refuses
+
+import bayes_gmm as bg
+from bayes_gmm.inference import cost, engines
+from bayes_gmm.results.draws import Draws
+
+QUIET = {"seed": 1, "progressbar": False}
+DIAGONAL = ("EII", "VII", "EEI", "VEI", "EVI", "VVI")
+FULL = ("EEE", "EEV", "VVV")
+
+
+def labels(result, rows):
+    """Most probable component of each row."""
+    return bg.predict(result, rows)["label"].to_numpy()
+
+
+def groups_found(result, rows, n_groups=2):
+    """Whether the components are the groups of equal size that the rows come in."""
+    found = labels(result, rows).reshape(n_groups, -1)
+    return (found == found[:, :1]).all() and len(set(found[:, 0])) == n_groups
+
+
+@pytest.mark.parametrize("n_rows", [30, 60])
+def test_wide_diagonal_structures_are_fitted_to_fewer_rows_than_features(n_rows):
+    x = wide(n_rows)
+    for code in DIAGONAL:
+        assert groups_found(bg.fit(x, 2, covariance=code, n_starts=3, seed=1), x)
+
+
+def test_wide_too_few_rows_for_a_covariance_are_said_as_such_without_a_list_of_names():
+    for code in FULL:
+        expected = r"30 rows.* 50 features.*EII to VVI.*prior"
+        with pytest.raises(bg.InputError, match=expected) as said:
+            bg.fit(wide(), 2, covariance=code)
+        assert "x1" not in str(said.value)
+
+
+@pytest.mark.parametrize("n_rows", [30, 60])
+def test_wide_a_proper_prior_is_taken_whether_the_users_or_the_default(n_rows):
+    x = wide(n_rows)
+    own = bg.Prior(np.ones(2), x.mean(axis=0), 0.01, 52.0, np.eye(50))
+    for prior in (own, "default"):
+        result = bg.fit(x, 2, prior=prior, n_starts=3, seed=1)
+        assert groups_found(result, x)
+        assert np.isfinite(bg.parameters(result).choleskys).all()
+    note = result["prior_parameters"].attrs["note"]
+    assert f"{n_rows} rows are few for 50 features" in note
+
+
+def test_wide_select_marks_the_cells_that_cannot_be():
+    found = bg.select(wide(), [1, 2], covariance=["VVI", "EEE", "VVV"], n_starts=2, **QUIET)
+    status = found.dataset["status"]
+    assert (status.sel(covariance="VVI") == "ok").all()
+    for code in ("EEE", "VVV"):
+        for text in status.sel(covariance=code).to_numpy():
+            assert "30 rows, which cannot determine a covariance of 50 features" in text
+    assert found.best.attrs["covariance"] == "VVI"
+    assert str(found).count("cannot determine") <= 2, "said once, not for each cell"
+
+
+def test_wide_is_sampled_with_the_default_prior_in_sweeps_bounded_by_their_cost():
+    x = wide(60)
+    posterior = bg.sample(x, 2, draws=50, tune=50, **QUIET)
+    assert posterior.attrs["engine"] == "gibbs"
+    assert posterior.attrs["thin"] * cost.of_a_sweep(60, 2, 50) <= engines.AFFORDABLE
+    assert groups_found(posterior, x)
+    weights = posterior["posterior"]["weights"].mean(("chain", "draw")).to_numpy()
+    np.testing.assert_allclose(weights, 0.5, atol=0.05)
+
+
+def test_few_rows_one_component_needs_no_thinning():
+    posterior = bg.sample([1.0, 2.0], 1, **QUIET)
+    assert posterior.attrs["thin"] == 1
+    assert bg.diagnose(posterior).ok
+
+
+def one_prior(n_components, n_features):
+    alpha, mean, scale = np.ones(n_components), np.zeros(n_features), np.eye(n_features)
+    return bg.Prior(alpha, mean, 0.3, n_features + 3.0, scale)
+
+
+LITTLE = {
+    "five components, three rows": ([[-1.0], [0.2], [2.5]], one_prior(5, 1)),
+    "three components, one row": ([[1.5]], one_prior(3, 1)),
+    "two components, one row of two": ([[1.5, -0.5]], one_prior(2, 2)),
+    "a column that does not vary": ([[1.5, 2.0], [1.5, 3.0], [1.5, -1.0]], one_prior(2, 2)),
+}
+
+
+@pytest.fixture(scope="module", params=LITTLE)
+def little(request):
+    """Rows, prior and posterior of a tiny problem, its draws thinned as if rows were many."""
+    rows, prior = LITTLE[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "CHEAP_ROWS", 1)
+        posterior = bg.sample(rows, prior.n_components, prior=prior, tune=100, **QUIET)
+    return np.array(rows), prior, posterior
+
+
+def test_more_components_than_rows_have_the_posterior_of_the_sum_over_all_labellings(little):
+    x, prior, posterior = little
+    exact = enumerate_posterior(x, prior)
+    draws = Draws.of(posterior).reorder(inverse(posterior))
+    found = sampled_quantities(exact, draws.weights, draws.means, draws.covariances)
+    score, what = worst(z_scores(found, exact))
+    assert score < 5, what
+
+
+def inverse(posterior):
+    """Order of the components that gives the draws as the sampler named them."""
+    return np.argsort(posterior["sample_stats"]["permutation"].to_numpy(), axis=-1)
+
+
+def test_more_components_than_rows_are_followed_by_every_verb(little, tmp_path):
+    x, prior, posterior = little
+    posterior = posterior.isel(draw=slice(None, None, 5), missing_dims="ignore")
+    point = bg.fit(x, prior.n_components, prior=prior, seed=1)
+    assert np.isfinite(bg.parameters(point).covariances).all()
+    assert bg.standard_errors(point) is not None
+    bg.compare({"MAP": point}, posterior)
+    assert bg.diagnose(posterior).verdict
+    bg.predict(posterior, x)
+    if np.ptp(x, axis=0).all():
+        bg.check(posterior, seed=1)
+    else:
+        if len(x) > 1:
+            bg.report({"map": point, "posterior": posterior}, tmp_path / "report.html")
+        with refuses("does not vary", "two rows"):
+            bg.check(posterior, seed=1)
+
+
+def test_more_components_than_rows_are_refused_without_a_prior():
+    with refuses("n_components is 5", "3 rows", "prior"):
+        bg.fit([1.0, 2.0, 4.0], 5)
+    with refuses("one row"):
+        bg.sample([1.0], 2)
+
+
+def test_typo_one_wild_entry_does_not_widen_the_default_prior():
+    wrong = typo()
+    right = wrong.copy()
+    right.loc[57, "body_mass_g"] = 4100.0
+    there, here = (bg.Prior.default(table, 3) for table in (wrong, right))
+    # At most 12 robust sds in one of 342 rows: 144 / 342 of the robust variance, which is about
+    # the plain one here.
+    ratio = np.diagonal(there.scale[0]) / np.diagonal(here.scale[0])
+    assert ratio[-1] < 1.5
+    np.testing.assert_allclose(ratio[:-1], 1, rtol=1e-12)
+    assert "body_mass_g" in there.note
+    assert here.note == ""
+
+
+def test_typo_the_species_are_found_beside_it():
+    table = typo()
+    result = bg.fit(table, 4, prior="default", seed=1)
+    assert "body_mass_g" in result["prior_parameters"].attrs["note"]
+    weights = bg.parameters(result).weights
+    assert np.sort(weights)[0] == pytest.approx(1 / len(table), rel=1e-3)
+    np.testing.assert_allclose(np.sort(weights)[1:], [0.2, 0.36, 0.44], atol=0.02)
