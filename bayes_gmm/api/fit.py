@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
-from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
+from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError, require_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +61,8 @@ def fit(
         Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
         feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
-        final objective of every start.
+        final objective of every start, where starts collapsed (pole) and rows that decide a
+        component alone (deciding).
 
     Raises
     ------
@@ -74,6 +75,11 @@ def fit(
     -----
     ConvergenceWarning
         If the best start had not converged after max_iter iterations.
+    CollapseWarning
+        If the likelihood is unbounded where many starts went, and what is returned is what is left
+        beside that.
+    OutlierWarning
+        If one row, or a few, far from all others decide a component alone.
 
     References
     ----------
@@ -88,6 +94,8 @@ def fit(
     """
     from bayes_gmm.inference import point
     from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.results import poles
+    from bayes_gmm.results.search_warnings import search_warnings
     from bayes_gmm.results.tree import point_tree
 
     require_whole("n_components", n_components, 1)
@@ -104,28 +112,34 @@ def fit(
             "is infinite where a component is empty, so there is no MAP estimate: give 1 or more, "
             "or sample the posterior"
         )
-    estimate = point.estimate(
-        observations,
-        n_components,
-        chosen,
-        structure,
-        n_starts=n_starts,
-        max_iter=max_iter,
-        tol=tol,
-        seed=seed,
-        equal_weights=equal_weights,
-    )
+    try:
+        estimate = point.estimate(
+            observations,
+            n_components,
+            chosen,
+            structure,
+            n_starts=n_starts,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+            equal_weights=equal_weights,
+        )
+    except CollapseError as error:
+        raise poles.worded(error, observations, n_starts) from None
     result = point_tree(
         estimate.parameters,
         observations,
         chosen,
-        estimate.optimizer,
+        estimate.optimizer | poles.as_arrays(poles.poles(estimate.collapses, observations)),
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
         equal_weights=int(equal_weights),
         seed=seed,
     )
-    if not result["optimizer_result"]["converged"]:
+    search = result["optimizer_result"].to_dataset()
+    for warning in search_warnings(search, observations.total_weight):
+        warnings.warn(warning, stacklevel=2)
+    if not search["converged"]:
         warnings.warn(
             f"EM had not converged after {max_iter} iterations; raise max_iter",
             ConvergenceWarning,

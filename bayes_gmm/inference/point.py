@@ -1,16 +1,16 @@
 """The point estimate: the search in standardized coordinates, its outcome in the user's units."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import InputError
+from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.blur import blurred
-from bayes_gmm.inference.em import EMState
+from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.search import carried_over, climb, finished, search
 from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.climb import climber
@@ -26,6 +26,24 @@ N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
 
+class Collapse(NamedTuple):
+    """A component of a start, as last seen before it collapsed, in the user's units.
+
+    Attributes
+    ----------
+    start : int
+    mean : ndarray (D,)
+    covariance : ndarray (D, D)
+    count : float
+        Expected number of rows.
+    """
+
+    start: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: float
+
+
 class PointEstimate(NamedTuple):
     """The best start's parameters in the user's units, and what the search reports.
 
@@ -36,6 +54,8 @@ class PointEstimate(NamedTuple):
     optima : list of EMState
         All distinct optima, the best first, in the coordinates (x - origin) / scale.
     origin, scale : ndarray (D,)
+    collapses : list of Collapse
+        Components that starts lost.
     """
 
     parameters: Parameters
@@ -43,6 +63,7 @@ class PointEstimate(NamedTuple):
     optima: list[EMState]
     origin: np.ndarray
     scale: np.ndarray
+    collapses: list[Collapse]
 
 
 def estimate(
@@ -114,16 +135,19 @@ def estimate(
     variances = _conditional_variances(covariance, view)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
-    if starts is None:
-        seeds = initialize.seeds(data, n_components, n_starts, rng)
-        share = 1.0 if sample is view else n_rows / data.counts.sum()
-        climb_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
-        found = search(explore, rule, climb_all, seeds, worth, data, rng, max_iter=max_iter)
-        if sample is not view:
-            found = carried_over(expect, rule, found, worth, max_iter)
-        found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
-    else:
-        found = climb(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
+    try:
+        if starts is None:
+            seeds = initialize.seeds(data, n_components, n_starts, rng)
+            share = 1.0 if sample is view else n_rows / data.counts.sum()
+            climb_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
+            found = search(explore, rule, climb_all, seeds, worth, data, rng, max_iter=max_iter)
+            if sample is not view:
+                found = carried_over(expect, rule, found, worth, max_iter)
+            found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
+        else:
+            found = climb(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
+    except CollapseError as error:
+        raise CollapseError(str(error), _collapses(error.collapses, view)) from None
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
@@ -155,7 +179,22 @@ def estimate(
         + structure.n_parameters(n_components, n_features),
     }
     optima = [optimum.run.state for optimum in found.optima]
-    return PointEstimate(parameters, optimizer, optima, origin, scale)
+    return PointEstimate(
+        parameters, optimizer, optima, origin, scale, _collapses(found.runs, view)
+    )
+
+
+def _collapses(runs: Sequence[EMResult], view: Observations) -> list[Collapse]:
+    """Components that starts lost, in the user's units."""
+    lost = []
+    for start, run in enumerate(runs):
+        if run.collapsed is not None and np.isfinite(run.state.objective):
+            k, theta = run.collapsed, run.parameters
+            mean = view.origin + view.scale * theta.means[k]
+            covariance = theta.covariances[k] * np.outer(view.scale, view.scale)
+            count = float(run.state.statistics.count[k])
+            lost.append(Collapse(start, mean, covariance, count))
+    return lost
 
 
 def standardized(observations: Observations, structure: Structure) -> Observations:

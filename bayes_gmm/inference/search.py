@@ -233,9 +233,10 @@ def collapse(runs: list[em.EMResult]) -> CollapseError:
     """Say that every run lost a component, and what to do."""
     whole = "the only start" if len(runs) == 1 else f"all {len(runs)} starts"
     return CollapseError(
-        f"{whole} collapsed: component {runs[0].collapsed} shrank onto too few distinct rows, "
+        f"{whole} collapsed: a component shrank onto too few distinct rows, "
         "where the likelihood is unbounded; "
-        'use prior="default", fewer components or a covariance structure with fewer parameters'
+        'use prior="default", fewer components or a covariance structure with fewer parameters',
+        runs,
     )
 
 

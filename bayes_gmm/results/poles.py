@@ -1,0 +1,259 @@
+r"""Where starts of EM collapsed: a value that repeats, or the same few rows.
+
+The likelihood of a mixture is unbounded wherever a component can shrink onto a hyperplane. Where
+one value fills a column, such as the limit of an instrument or a code for a missing entry, the
+hyperplane x_j = v holds many rows, and EM is drawn there from far away: what it then returns is
+only what was left beside that pole. Near a few rows that happen to lie close together the pole is
+narrow; some starts are lost there on any data, and that says nothing unless they are most of them.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError
+from bayes_gmm.results.deciding_rows import far
+from bayes_gmm.results.tables import counted
+from bayes_gmm.streams import Stream
+
+TIGHT = 0.05  # sd of a component in a column, beside the data's, from which it is about one value
+REPEATED = 0.2  # share of the starts that collapse on one value, from which that is said
+SAME_ROW = 0.5  # the same for one row
+MOST = 0.75  # the same for any few rows, where rows are few for so many parameters
+FEW_ROWS = 5  # rows for each parameter, below which they are few
+MOST_ROWS = 20_000  # of more, rows that components collapse on are not looked for
+MISSING, LIMIT = "code", "limit"
+
+
+class Collapse(Protocol):
+    """A component as last seen before it collapsed, in the user's units."""
+
+    start: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: float
+
+
+class Pole(NamedTuple):
+    """A place at which starts collapsed.
+
+    Attributes
+    ----------
+    feature : str
+        The column whose value repeats, or nothing if it is a row.
+    value, share : float
+        The value, and the share of the rows that hold it.
+    looks_like : str
+        "code", far from all others, "limit", the end of the column, or nothing.
+    row : str
+        Label of the row.
+    position : int
+        Its place from 0, -1 if it is a value.
+    n_starts : int
+        How many starts collapsed there.
+    """
+
+    feature: str
+    value: float
+    share: float
+    looks_like: str
+    row: str
+    position: int
+    n_starts: int
+
+
+def poles(collapses: Sequence[Collapse], observations: Observations) -> list[Pole]:
+    """Find the values, and the row, that most starts collapsed on.
+
+    Parameters
+    ----------
+    collapses : sequence of Collapse
+    observations : Observations
+        Of a stream nothing is looked for.
+
+    Returns
+    -------
+    list of Pole
+        The most frequent first.
+    """
+    if isinstance(observations.values, Stream) or not collapses:
+        return []
+    at_values: set[tuple[int, int, float]] = set()
+    at_rows: set[tuple[int, int]] = set()
+    for collapse in collapses:
+        place = _repeated(collapse, observations)
+        if place is not None:
+            at_values.add((collapse.start, *place))
+        elif observations.n_rows <= MOST_ROWS:
+            at_rows |= {(collapse.start, row) for row in _nearest(collapse, observations)}
+    of_values = Counter((j, value) for _, j, value in at_values)
+    found = [_at_value(observations, *place, n) for place, n in of_values.items()]
+    of_rows = Counter(row for _, row in at_rows)
+    if of_rows:
+        row, n_starts = min(of_rows.items(), key=lambda item: (-item[1], item[0]))
+        label = str(observations.index[row])
+        found.append(Pole("", np.nan, np.nan, "", label, row, n_starts))
+    return sorted(found, key=lambda pole: -pole.n_starts)
+
+
+def _repeated(collapse: Collapse, observations: Observations) -> tuple[int, float] | None:
+    """The column and the value that a component shrank onto, if enough rows hold it."""
+    narrow = np.sqrt(np.diagonal(collapse.covariance)) / observations.scale
+    j = int(np.argmin(narrow))
+    if narrow[j] > TIGHT:
+        return None
+    column = observations.values[:, j]
+    value = column[np.argmin(np.abs(column - collapse.mean[j]))]
+    held = _counted(observations, column == value)
+    # D + 1 rows span a covariance; a component that is short of them collapses anywhere.
+    enough = min(held, collapse.count) > observations.n_features + 0.5
+    return (j, float(value)) if enough and held >= collapse.count / 2 else None
+
+
+def _nearest(collapse: Collapse, observations: Observations) -> np.ndarray:
+    """Positions of the few rows that a component consists of."""
+    scale = observations.scale
+    variances, axes = np.linalg.eigh(collapse.covariance / np.outer(scale, scale))
+    spread = np.sqrt(np.maximum(variances, np.finfo(float).eps * variances[-1]))
+    whitened = (observations.values - collapse.mean) / scale @ axes / spread
+    n_rows = max(1, round(min(collapse.count, observations.n_features + 1)))
+    return np.argsort((whitened**2).sum(axis=1), kind="stable")[:n_rows]
+
+
+def _at_value(observations: Observations, j: int, value: float, n_starts: int) -> Pole:
+    """Describe a value that repeats."""
+    column = observations.values[:, j]
+    share = _counted(observations, column == value) / observations.total_weight
+    looks_like = ""
+    if value in column[far(column)[0]]:
+        looks_like = MISSING
+    elif value in (column.min(), column.max()):
+        looks_like = LIMIT
+    return Pole(observations.feature_names[j], value, share, looks_like, "", -1, n_starts)
+
+
+def _counted(observations: Observations, chosen: np.ndarray) -> float:
+    """How many rows these are, by their weights."""
+    weights = observations.weights
+    return float(chosen.sum() if weights is None else weights[chosen].sum())
+
+
+def as_arrays(found: Sequence[Pole]) -> dict[str, np.ndarray]:
+    """Lay the poles out as variables `pole_...` of a result, one entry for each."""
+    kinds = Pole.__annotations__
+    return {
+        f"pole_{name}": np.array([getattr(one, name) for one in found], dtype=kinds[name])
+        for name in Pole._fields
+    }
+
+
+def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[Pole]:
+    """Read the poles back from the group `optimizer_result` of a result."""
+    if "pole_row" not in search:
+        return []
+    columns = [np.asarray(search[f"pole_{name}"]).tolist() for name in Pole._fields]
+    return [Pole(*entries) for entries in zip(*columns, strict=True)]
+
+
+def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> str:
+    """Say where starts collapsed, if what is returned is what was left beside that.
+
+    Parameters
+    ----------
+    search : Dataset or mapping
+        What the search for the optimum reports.
+    n_rows : float
+        How many rows it was made from.
+
+    Returns
+    -------
+    str
+        Nothing if too few starts collapsed to matter.
+    """
+    lost = np.asarray(search["start_collapsed"])
+    n_starts, n_lost = lost.size, int(lost.sum())
+    head = f"{n_lost} of {counted(n_starts, 'start')} collapsed"
+    found = told(of_arrays(search), n_starts)
+    if found:
+        return (
+            f"{head}, {_places(found)}. The likelihood is unbounded there, and the estimate is what "
+            f"is left beside that. {_advice(found)}"
+        )
+    n_parameters = int(search["n_parameters"])
+    if n_lost >= max(2, MOST * n_starts) and n_rows < FEW_ROWS * n_parameters:
+        return (
+            f"{head}, each onto a few rows: {n_rows:.6g} rows are few for {n_parameters} "
+            'parameters. Use prior="default", fewer components or a covariance structure with fewer '
+            "parameters."
+        )
+    return ""
+
+
+def worded(error: CollapseError, observations: Observations, n_starts: int) -> CollapseError:
+    """Say in an error of the search where its starts collapsed.
+
+    Parameters
+    ----------
+    error : CollapseError
+    observations : Observations
+    n_starts : int
+
+    Returns
+    -------
+    CollapseError
+    """
+    found = told(poles(error.collapses, observations), n_starts)
+    if not found:
+        return error
+    head = str(error).partition(":")[0]
+    message = f"{head}, {_places(found)}, where the likelihood is unbounded. {_advice(found)}"
+    return CollapseError(message, error.collapses)
+
+
+def told(found: Sequence[Pole], n_starts: int) -> list[Pole]:
+    """Poles at which enough of the starts collapsed; one row only where no value repeats."""
+    least = min(2, n_starts)
+    at_values = [
+        pole for pole in found if pole.feature and pole.n_starts >= max(least, REPEATED * n_starts)
+    ]
+    at_row = [
+        pole for pole in found if pole.row and pole.n_starts >= max(least, SAME_ROW * n_starts)
+    ]
+    return at_values or at_row
+
+
+def _places(found: Sequence[Pole]) -> str:
+    """Where, and how many starts."""
+    return " and ".join(
+        f"{pole.n_starts} on {pole.feature} = {pole.value:.10g} in {pole.share:.0%} of the rows"
+        if pole.feature
+        else f"{pole.n_starts} on row {pole.row}"
+        for pole in found
+    )
+
+
+def _advice(found: Sequence[Pole]) -> str:
+    """What the values may be, and what to do."""
+    codes, limits = (
+        [f"{pole.feature} = {pole.value:.10g}" for pole in found if pole.looks_like == kind]
+        for kind in (MISSING, LIMIT)
+    )
+    said = []
+    if codes:
+        looks = "looks" if len(codes) == 1 else "look"
+        said.append(
+            f"{' and '.join(codes)} {looks} like a code for a missing entry: leave these rows out."
+        )
+    if limits:
+        ends = "ends its column" if len(limits) == 1 else "end their columns"
+        said.append(f"{' and '.join(limits)} {ends}, as if values were cut off there.")
+    features = " and ".join(pole.feature for pole in found if pole.feature)
+    if features:
+        said.append(f'Use prior="default", or fit without {features}.')
+    else:
+        said.append(f'Check row {found[0].row}, or use prior="default" or fewer components.')
+    return " ".join(said)

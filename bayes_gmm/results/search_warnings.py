@@ -1,0 +1,40 @@
+"""What `fit`, `select`, the report and the command line say about the data behind an estimate.
+
+Rows that decide a component alone come first, then places where starts of EM collapsed; a value
+that is both is said once, with the starts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.errors import CollapseWarning, OutlierWarning
+from bayes_gmm.results import deciding_rows, poles
+
+
+def search_warnings(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> list[UserWarning]:
+    """Read the warnings off what a result keeps of the search for its optimum.
+
+    Parameters
+    ----------
+    search : Dataset or mapping
+        The group `optimizer_result`.
+    n_rows : float
+        How many rows the estimate was made from.
+
+    Returns
+    -------
+    list of UserWarning
+    """
+    n_starts = np.size(search["start_collapsed"])
+    places = {(pole.feature, pole.value) for pole in poles.told(poles.of_arrays(search), n_starts)}
+    rows = [
+        one for one in deciding_rows.of_arrays(search) if (one.feature, one.value) not in places
+    ]
+    collapsed = poles.sentence(search, n_rows)
+    return [
+        *(OutlierWarning(" ".join(said)) for said in deciding_rows.statements(rows)),
+        *([CollapseWarning(collapsed)] if collapsed else []),
+    ]
