@@ -125,7 +125,7 @@ def fit(
             equal_weights=equal_weights,
         )
     except CollapseError as error:
-        raise poles.worded(error, observations, n_starts) from None
+        raise poles.worded(error, observations) from None
     result = point_tree(
         estimate.parameters,
         observations,
@@ -137,7 +137,7 @@ def fit(
         seed=seed,
     )
     search = result["optimizer_result"].to_dataset()
-    for warning in search_warnings(search, observations.total_weight):
+    for warning in search_warnings(search, observations.n_rows):
         warnings.warn(warning, stacklevel=2)
     if not search["converged"]:
         warnings.warn(

@@ -75,6 +75,7 @@ def select(
     from bayes_gmm.inference.grid import Cell, fit_grid
     from bayes_gmm.model.covariance import CODES, Structure
     from bayes_gmm.progress import progress
+    from bayes_gmm.results import poles
     from bayes_gmm.results.criteria import NAMES
     from bayes_gmm.results.selection import Fitted, selection
 
@@ -114,8 +115,16 @@ def select(
     fits = []
     for cell in cells:
         what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
-        if isinstance(cell.outcome, CollapseError):
-            fits.append(Fitted(*what, None, {}, str(cell.outcome)))
+        outcome = cell.outcome
+        if isinstance(outcome, CollapseError):
+            at = poles.of_error(outcome, observations)
+            on = " and ".join(sorted(map(poles.place, at)))
+            fits.append(
+                Fitted(*what, None, {}, f"starts collapsed on {on}" if at else str(outcome), at)
+            )
         else:
-            fits.append(Fitted(*what, cell.outcome.parameters, cell.outcome.optimizer, "ok"))
+            found = poles.poles(outcome.collapses, observations)
+            optimizer = outcome.optimizer | poles.as_arrays(found)
+            at = poles.told(found, len(optimizer["start_collapsed"]))
+            fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return selection(observations, fits, criterion, seed)

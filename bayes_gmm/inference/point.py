@@ -1,7 +1,7 @@
 """The point estimate: the search in standardized coordinates, its outcome in the user's units."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,8 @@ N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
 
-class Collapse(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Collapse:
     """A component of a start, as last seen before it collapsed, in the user's units.
 
     Attributes
@@ -179,9 +180,7 @@ def estimate(
         + structure.n_parameters(n_components, n_features),
     }
     optima = [optimum.run.state for optimum in found.optima]
-    return PointEstimate(
-        parameters, optimizer, optima, origin, scale, _collapses(found.runs, view)
-    )
+    return PointEstimate(parameters, optimizer, optima, origin, scale, _collapses(found.runs, view))
 
 
 def _collapses(runs: Sequence[EMResult], view: Observations) -> list[Collapse]:

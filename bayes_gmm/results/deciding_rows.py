@@ -1,4 +1,4 @@
-r"""Rows that decide a component alone: far from all others, and much of what the component is made of.
+r"""Rows that decide a component alone: far from all others, and much of what it is made of.
 
 A value of a column is far if it lies `FAR` robust standard deviations (1.4826 times the median
 absolute deviation) from the median, and `GAP` times as far as every value that is not. Extremes of
@@ -11,6 +11,7 @@ A wrong entry is one row; a code for missing entries may be in many, but it is a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.draws import feature_names, keeps_rows, observed_rows
 from bayes_gmm.streams import Stream
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
@@ -29,6 +31,7 @@ RARE = 20  # one row in so many at most for each of these values, and in half as
 SHARE = 0.1
 MOST = 0.5
 SHOWN = 3
+MOST_ROWS = 1_000_000
 
 
 class DecidingRow(NamedTuple):
@@ -106,9 +109,10 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
     Returns
     -------
     list of DecidingRow
-        By column and row. None of a stream, which would have to be read twice more.
+        By column and row. None of a stream, which would have to be read again, nor of very many
+        rows, of which none alone weighs much.
     """
-    if isinstance(observations.values, Stream):
+    if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []
     columns = [far(observations.values[:, j]) for j in range(observations.n_features)]
     if not any(positions.size for positions, _ in columns):
@@ -154,6 +158,29 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
     return found
 
 
+def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[DecidingRow]:
+    """Find rows that decide a component alone among those that a result keeps.
+
+    Parameters
+    ----------
+    result : DataTree
+    parameters : Parameters
+
+    Returns
+    -------
+    list of DecidingRow
+        None if it keeps no rows.
+    """
+    if not keeps_rows(result):
+        return []
+    observations = replace(
+        Observations.of(observed_rows(result)),
+        feature_names=feature_names(result),
+        row_labels=result["observed_data"]["obs_id"].to_numpy(),
+    )
+    return deciding_rows(parameters, observations)
+
+
 def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:
     """Lay the rows out as variables `deciding_...` of a result, one entry for each."""
     kinds = DecidingRow.__annotations__
@@ -165,31 +192,30 @@ def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:
 
 def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[DecidingRow]:
     """Read the rows back from the group `optimizer_result` of a result."""
-    if "deciding_row" not in search:
-        return []
     columns = [np.asarray(search[f"deciding_{name}"]).tolist() for name in DecidingRow._fields]
     return [DecidingRow(*entries) for entries in zip(*columns, strict=True)]
 
 
-def statements(found: Sequence[DecidingRow]) -> list[tuple[str, str]]:
-    """Name the rows, for each column and component, and say what to do.
-
-    Parameters
-    ----------
-    found : sequence of DecidingRow
-
-    Returns
-    -------
-    list of (statement, advice)
-    """
+def by_component(found: Sequence[DecidingRow]) -> list[list[DecidingRow]]:
+    """Put rows together that decide the same component in the same column."""
     groups: dict[tuple[str, int], list[DecidingRow]] = {}
     for one in found:
         groups.setdefault((one.feature, one.component), []).append(one)
-    return [_statement(group) for group in groups.values()]
+    return list(groups.values())
 
 
-def _statement(group: list[DecidingRow]) -> tuple[str, str]:
-    """Say which rows, how far they are, what they make up of the component, and what to do."""
+def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
+    """Say which rows, how far they are and what they make up of the component; and what to do.
+
+    Parameters
+    ----------
+    group : sequence of DecidingRow
+        Of one component and one column.
+
+    Returns
+    -------
+    statement, advice : str
+    """
     first, several = group[0], sum(one.n_rows for one in group) > 1
     named = [_named(one) for one in group[:SHOWN]]
     if len(group) > SHOWN:
@@ -199,17 +225,23 @@ def _statement(group: list[DecidingRow]) -> tuple[str, str]:
     distance = f"{min(distances):,.0f}"
     if len(group) > 1:
         distance += f" to {max(distances):,.0f}"
-    part = f"{first.share_of_variance:.0%} of its variance in {first.feature}"
+    share, part = first.share_of_variance, f"variance in {first.feature}"
     if first.share_of_rows >= MOST:
-        part = f"{first.share_of_rows:.0%} of its rows"
+        share, part = first.share_of_rows, "rows"
     codes = [f"{one.value:.10g}" for one in group if one.n_rows > 1]
     if codes:
-        advice = f"{' and '.join(codes)} look{'s' * (len(codes) == 1)} like a code for a missing entry: leave these rows out"
+        looks = "look" + "s" * (len(codes) == 1)
+        advice = (
+            f"{' and '.join(codes)} {looks} like a code for a missing entry: leave these rows out"
+        )
+    elif several:
+        advice = "Check the entries, or leave the rows out"
     else:
-        advice = f"Check the {'entries' if several else 'entry'}, or leave the row{'s' * several} out"
+        advice = "Check the entry, or leave the row out"
+    verb = "decide" if share >= MOST else "strongly affect"
     statement = (
-        f"{who[0].upper()}{who[1:]} decide{'s' * (not several)} component {first.component}: "
-        f"{distance} robust standard deviations from the median, and {part}."
+        f"{who[0].upper()}{who[1:]} {verb}{'s' * (not several)} component {first.component}: "
+        f"{distance} robust standard deviations from the median, and {share:.0%} of its {part}."
     )
     return statement, f"{advice}."
 

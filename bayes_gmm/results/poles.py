@@ -9,7 +9,7 @@ narrow; some starts are lost there on any data, and that says nothing unless the
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -29,28 +29,20 @@ MOST_ROWS = 20_000  # of more, rows that components collapse on are not looked f
 MISSING, LIMIT = "code", "limit"
 
 
-class Collapse(Protocol):
-    """A component as last seen before it collapsed, in the user's units."""
-
-    start: int
-    mean: np.ndarray
-    covariance: np.ndarray
-    count: float
-
-
 class Pole(NamedTuple):
     """A place at which starts collapsed.
 
     Attributes
     ----------
     feature : str
-        The column whose value repeats, or nothing if it is a row.
+        The column whose value repeats; of a row, the column in which it is far from all others, or
+        nothing.
     value, share : float
         The value, and the share of the rows that hold it.
     looks_like : str
         "code", far from all others, "limit", the end of the column, or nothing.
     row : str
-        Label of the row.
+        Label of the row, or nothing if it is a value.
     position : int
         Its place from 0, -1 if it is a value.
     n_starts : int
@@ -66,12 +58,14 @@ class Pole(NamedTuple):
     n_starts: int
 
 
-def poles(collapses: Sequence[Collapse], observations: Observations) -> list[Pole]:
+def poles(collapses: Sequence[Any], observations: Observations) -> list[Pole]:
     """Find the values, and the row, that most starts collapsed on.
 
     Parameters
     ----------
-    collapses : sequence of Collapse
+    collapses : sequence
+        Each the start, mean, covariance and count of a component as last seen before it collapsed,
+        in the user's units.
     observations : Observations
         Of a stream nothing is looked for.
 
@@ -80,60 +74,83 @@ def poles(collapses: Sequence[Collapse], observations: Observations) -> list[Pol
     list of Pole
         The most frequent first.
     """
-    if isinstance(observations.values, Stream) or not collapses:
+    values = observations.values
+    if isinstance(values, Stream):
         return []
+    width = observations.n_features + 1  # so many rows span a covariance
     at_values: set[tuple[int, int, float]] = set()
     at_rows: set[tuple[int, int]] = set()
     for collapse in collapses:
-        place = _repeated(collapse, observations)
+        place = _repeated(collapse, observations, values)
         if place is not None:
             at_values.add((collapse.start, *place))
-        elif observations.n_rows <= MOST_ROWS:
-            at_rows |= {(collapse.start, row) for row in _nearest(collapse, observations)}
+        elif observations.n_rows <= MOST_ROWS and _rows_of(collapse, observations) < 2 * width:
+            at_rows |= {(collapse.start, row) for row in _nearest(collapse, observations, values)}
     of_values = Counter((j, value) for _, j, value in at_values)
-    found = [_at_value(observations, *place, n) for place, n in of_values.items()]
+    found = [
+        _at_value(observations, values[:, j], observations.feature_names[j], value, n)
+        for (j, value), n in of_values.items()
+    ]
     of_rows = Counter(row for _, row in at_rows)
     if of_rows:
-        row, n_starts = min(of_rows.items(), key=lambda item: (-item[1], item[0]))
-        label = str(observations.index[row])
-        found.append(Pole("", np.nan, np.nan, "", label, row, n_starts))
+        n_starts = max(of_rows.values())
+        often = [row for row, times in of_rows.items() if times == n_starts]
+        row = min(often, key=lambda row: tuple(values[row]))
+        found.append(_at_row(observations, values, row, n_starts))
     return sorted(found, key=lambda pole: -pole.n_starts)
 
 
-def _repeated(collapse: Collapse, observations: Observations) -> tuple[int, float] | None:
+def _repeated(
+    collapse: Any, observations: Observations, values: np.ndarray
+) -> tuple[int, float] | None:
     """The column and the value that a component shrank onto, if enough rows hold it."""
     narrow = np.sqrt(np.diagonal(collapse.covariance)) / observations.scale
     j = int(np.argmin(narrow))
     if narrow[j] > TIGHT:
         return None
-    column = observations.values[:, j]
+    column = values[:, j]
     value = column[np.argmin(np.abs(column - collapse.mean[j]))]
     held = _counted(observations, column == value)
-    # D + 1 rows span a covariance; a component that is short of them collapses anywhere.
-    enough = min(held, collapse.count) > observations.n_features + 0.5
+    # Rows too few to span a covariance collapse anywhere.
+    enough = _rows_of(collapse, observations) > observations.n_features + 0.5
     return (j, float(value)) if enough and held >= collapse.count / 2 else None
 
 
-def _nearest(collapse: Collapse, observations: Observations) -> np.ndarray:
+def _nearest(collapse: Any, observations: Observations, values: np.ndarray) -> np.ndarray:
     """Positions of the few rows that a component consists of."""
     scale = observations.scale
     variances, axes = np.linalg.eigh(collapse.covariance / np.outer(scale, scale))
     spread = np.sqrt(np.maximum(variances, np.finfo(float).eps * variances[-1]))
-    whitened = (observations.values - collapse.mean) / scale @ axes / spread
-    n_rows = max(1, round(min(collapse.count, observations.n_features + 1)))
+    whitened = (values - collapse.mean) / scale @ axes / spread
+    n_rows = max(1, round(_rows_of(collapse, observations)))
     return np.argsort((whitened**2).sum(axis=1), kind="stable")[:n_rows]
 
 
-def _at_value(observations: Observations, j: int, value: float, n_starts: int) -> Pole:
+def _rows_of(collapse: Any, observations: Observations) -> float:
+    """How many rows a component held, whatever the scale of their weights."""
+    return collapse.count * observations.n_rows / observations.total_weight
+
+
+def _at_value(
+    observations: Observations, column: np.ndarray, feature: str, value: float, n_starts: int
+) -> Pole:
     """Describe a value that repeats."""
-    column = observations.values[:, j]
     share = _counted(observations, column == value) / observations.total_weight
     looks_like = ""
     if value in column[far(column)[0]]:
         looks_like = MISSING
     elif value in (column.min(), column.max()):
         looks_like = LIMIT
-    return Pole(observations.feature_names[j], value, share, looks_like, "", -1, n_starts)
+    return Pole(feature, value, share, looks_like, "", -1, n_starts)
+
+
+def _at_row(observations: Observations, values: np.ndarray, row: int, n_starts: int) -> Pole:
+    """Describe a row, with its entry that is far from all others, if there is one."""
+    label, share = str(observations.index[row]), 1 / observations.n_rows
+    for name, column in zip(observations.feature_names, values.T, strict=True):
+        if row in far(column)[0]:
+            return Pole(name, float(column[row]), share, "", label, row, n_starts)
+    return Pole("", np.nan, share, "", label, row, n_starts)
 
 
 def _counted(observations: Observations, chosen: np.ndarray) -> float:
@@ -153,8 +170,6 @@ def as_arrays(found: Sequence[Pole]) -> dict[str, np.ndarray]:
 
 def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[Pole]:
     """Read the poles back from the group `optimizer_result` of a result."""
-    if "pole_row" not in search:
-        return []
     columns = [np.asarray(search[f"pole_{name}"]).tolist() for name in Pole._fields]
     return [Pole(*entries) for entries in zip(*columns, strict=True)]
 
@@ -180,37 +195,42 @@ def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> str:
     found = told(of_arrays(search), n_starts)
     if found:
         return (
-            f"{head}, {_places(found)}. The likelihood is unbounded there, and the estimate is what "
-            f"is left beside that. {_advice(found)}"
+            f"{head}, {_places(found)}. The likelihood is unbounded there, and the estimate is "
+            f"what is left beside that. {advice(found)}"
         )
     n_parameters = int(search["n_parameters"])
     if n_lost >= max(2, MOST * n_starts) and n_rows < FEW_ROWS * n_parameters:
         return (
             f"{head}, each onto a few rows: {n_rows:.6g} rows are few for {n_parameters} "
-            'parameters. Use prior="default", fewer components or a covariance structure with fewer '
-            "parameters."
+            'parameters. Use prior="default", fewer components or a covariance structure with '
+            "fewer parameters."
         )
     return ""
 
 
-def worded(error: CollapseError, observations: Observations, n_starts: int) -> CollapseError:
+def of_error(error: CollapseError, observations: Observations) -> list[Pole]:
+    """Find where enough of the starts collapsed of which all did."""
+    n_starts = len({collapse.start for collapse in error.collapses})
+    return told(poles(error.collapses, observations), n_starts)
+
+
+def worded(error: CollapseError, observations: Observations) -> CollapseError:
     """Say in an error of the search where its starts collapsed.
 
     Parameters
     ----------
     error : CollapseError
     observations : Observations
-    n_starts : int
 
     Returns
     -------
     CollapseError
     """
-    found = told(poles(error.collapses, observations), n_starts)
+    found = of_error(error, observations)
     if not found:
         return error
     head = str(error).partition(":")[0]
-    message = f"{head}, {_places(found)}, where the likelihood is unbounded. {_advice(found)}"
+    message = f"{head}, {_places(found)}, where the likelihood is unbounded. {advice(found)}"
     return CollapseError(message, error.collapses)
 
 
@@ -218,7 +238,7 @@ def told(found: Sequence[Pole], n_starts: int) -> list[Pole]:
     """Poles at which enough of the starts collapsed; one row only where no value repeats."""
     least = min(2, n_starts)
     at_values = [
-        pole for pole in found if pole.feature and pole.n_starts >= max(least, REPEATED * n_starts)
+        pole for pole in found if not pole.row and pole.n_starts >= max(least, REPEATED * n_starts)
     ]
     at_row = [
         pole for pole in found if pole.row and pole.n_starts >= max(least, SAME_ROW * n_starts)
@@ -226,17 +246,21 @@ def told(found: Sequence[Pole], n_starts: int) -> list[Pole]:
     return at_values or at_row
 
 
+def place(pole: Pole) -> str:
+    """Say which value repeats how often, or which row it is."""
+    entry = f"{pole.feature} = {pole.value:.10g}"
+    if not pole.row:
+        return f"{entry} in {pole.share:.0%} of the rows"
+    return f"row {pole.row} ({entry})" if pole.feature else f"row {pole.row}"
+
+
 def _places(found: Sequence[Pole]) -> str:
-    """Where, and how many starts."""
-    return " and ".join(
-        f"{pole.n_starts} on {pole.feature} = {pole.value:.10g} in {pole.share:.0%} of the rows"
-        if pole.feature
-        else f"{pole.n_starts} on row {pole.row}"
-        for pole in found
-    )
+    """Where, and how many starts if there are several."""
+    several = max(pole.n_starts for pole in found) > 1
+    return " and ".join((f"{pole.n_starts} on " if several else "on ") + place(pole) for pole in found)
 
 
-def _advice(found: Sequence[Pole]) -> str:
+def advice(found: Sequence[Pole]) -> str:
     """What the values may be, and what to do."""
     codes, limits = (
         [f"{pole.feature} = {pole.value:.10g}" for pole in found if pole.looks_like == kind]
@@ -251,9 +275,9 @@ def _advice(found: Sequence[Pole]) -> str:
     if limits:
         ends = "ends its column" if len(limits) == 1 else "end their columns"
         said.append(f"{' and '.join(limits)} {ends}, as if values were cut off there.")
-    features = " and ".join(pole.feature for pole in found if pole.feature)
+    features = " and ".join(pole.feature for pole in found if not pole.row)
     if features:
         said.append(f'Use prior="default", or fit without {features}.')
     else:
-        said.append(f'Check row {found[0].row}, or use prior="default" or fewer components.')
+        said.append(f'Check row {found[0].row}, or use prior="default".')
     return " ".join(said)

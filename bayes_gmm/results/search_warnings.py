@@ -27,14 +27,20 @@ def search_warnings(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> li
     Returns
     -------
     list of UserWarning
+        None of a result of version 0.1.0, which did not look.
     """
-    n_starts = np.size(search["start_collapsed"])
-    places = {(pole.feature, pole.value) for pole in poles.told(poles.of_arrays(search), n_starts)}
+    if "pole_row" not in search:
+        return []
+    told = poles.told(poles.of_arrays(search), np.size(search["start_collapsed"]))
+    places = {(pole.feature, pole.value) for pole in told if not pole.row}
     rows = [
         one for one in deciding_rows.of_arrays(search) if (one.feature, one.value) not in places
     ]
     collapsed = poles.sentence(search, n_rows)
     return [
-        *(OutlierWarning(" ".join(said)) for said in deciding_rows.statements(rows)),
+        *(
+            OutlierWarning(" ".join(deciding_rows.stated(group)))
+            for group in deciding_rows.by_component(rows)
+        ),
         *([CollapseWarning(collapsed)] if collapsed else []),
     ]
