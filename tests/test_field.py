@@ -1,4 +1,4 @@
-"""What people met: the right answer to each row of a table of inputs on which the package failed."""
+"""What people met: the right answer to each input on which the package failed."""
 
 import re
 import warnings
@@ -108,9 +108,10 @@ def test_typo_comes_before_anything_else_in_diagnose_compare_and_report(tmp_path
     comparison = bg.compare(mle, posterior)
     assert TYPO in comparison.sentences[0]
     assert "more starts" not in str(comparison)
-    page = bg.report({"mle": mle, "posterior": posterior}, tmp_path / "report.html").read_text()
+    page = bg.report({"mle": mle, "diagnosis": diagnosis}, tmp_path / "report.html").read_text()
     assert TYPO in page
     assert page.index(TYPO) < page.index("<main>")
+    assert page.index(f"Sampling.</b> {TYPO}") < page.index("<main>")
 
 
 def test_a_fit_of_the_built_in_data_is_silent():

@@ -85,7 +85,9 @@ def poles(collapses: Sequence[Any], observations: Observations) -> list[Pole]:
         if place is not None:
             at_values.add((collapse.start, *place))
         elif observations.n_rows <= MOST_ROWS and _rows_of(collapse, observations) < 2 * width:
-            at_rows |= {(collapse.start, row) for row in _nearest(collapse, observations, values)}
+            at_rows |= {
+                (collapse.start, int(row)) for row in _nearest(collapse, observations, values)
+            }
     of_values = Counter((j, value) for _, j, value in at_values)
     found = [
         _at_value(observations, values[:, j], observations.feature_names[j], value, n)
@@ -257,7 +259,9 @@ def place(pole: Pole) -> str:
 def _places(found: Sequence[Pole]) -> str:
     """Where, and how many starts if there are several."""
     several = max(pole.n_starts for pole in found) > 1
-    return " and ".join((f"{pole.n_starts} on " if several else "on ") + place(pole) for pole in found)
+    return " and ".join(
+        (f"{pole.n_starts} on " if several else "on ") + place(pole) for pole in found
+    )
 
 
 def advice(found: Sequence[Pole]) -> str:
