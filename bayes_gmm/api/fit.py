@@ -137,7 +137,7 @@ def fit(
         seed=seed,
     )
     search = result["optimizer_result"].to_dataset()
-    for warning in search_warnings(search, observations.n_rows):
+    for warning in search_warnings(search, observations.n_rows, observations.n_features):
         warnings.warn(warning, stacklevel=2)
     if not search["converged"]:
         warnings.warn(

@@ -40,7 +40,7 @@ class Pole(NamedTuple):
     value, share : float
         The value, and the share of the rows that hold it.
     looks_like : str
-        "code", far from all others, "limit", the end of the column, or nothing.
+        "code", far from all others, "limit", the end of a column of many values, or nothing.
     row : str
         Label of the row, or nothing if it is a value.
     position : int
@@ -142,7 +142,9 @@ def _at_value(
     if value in column[far(column)[0]]:
         looks_like = MISSING
     elif value in (column.min(), column.max()):
-        looks_like = LIMIT
+        others = column[column != value]
+        if len(np.unique(others)) > len(others) / 2:
+            looks_like = LIMIT
     return Pole(feature, value, share, looks_like, "", -1, n_starts)
 
 
@@ -176,15 +178,15 @@ def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[Pole]:
     return [Pole(*entries) for entries in zip(*columns, strict=True)]
 
 
-def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> str:
+def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: int, n_features: int) -> str:
     """Say where starts collapsed, if what is returned is what was left beside that.
 
     Parameters
     ----------
     search : Dataset or mapping
         What the search for the optimum reports.
-    n_rows : float
-        How many rows it was made from.
+    n_rows, n_features : int
+        Of the data.
 
     Returns
     -------
@@ -198,7 +200,7 @@ def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> str:
     if found:
         return (
             f"{head}, {_places(found)}. The likelihood is unbounded there, and the estimate is "
-            f"what is left beside that. {advice(found)}"
+            f"what is left beside that. {advice(found, n_features)}"
         )
     n_parameters = int(search["n_parameters"])
     if n_lost >= max(2, MOST * n_starts) and n_rows < FEW_ROWS * n_parameters:
@@ -232,7 +234,8 @@ def worded(error: CollapseError, observations: Observations) -> CollapseError:
     if not found:
         return error
     head = str(error).partition(":")[0]
-    message = f"{head}, {_places(found)}, where the likelihood is unbounded. {advice(found)}"
+    todo = advice(found, observations.n_features)
+    message = f"{head}, {_places(found)}, where the likelihood is unbounded. {todo}"
     return CollapseError(message, error.collapses)
 
 
@@ -264,7 +267,7 @@ def _places(found: Sequence[Pole]) -> str:
     )
 
 
-def advice(found: Sequence[Pole]) -> str:
+def advice(found: Sequence[Pole], n_features: int) -> str:
     """What the values may be, and what to do."""
     codes, limits = (
         [f"{pole.feature} = {pole.value:.10g}" for pole in found if pole.looks_like == kind]
@@ -279,9 +282,11 @@ def advice(found: Sequence[Pole]) -> str:
     if limits:
         ends = "ends its column" if len(limits) == 1 else "end their columns"
         said.append(f"{' and '.join(limits)} {ends}, as if values were cut off there.")
-    features = " and ".join(pole.feature for pole in found if not pole.row)
-    if features:
-        said.append(f'Use prior="default", or fit without {features}.')
-    else:
+    columns = list(dict.fromkeys(pole.feature for pole in found if not pole.row))
+    if not columns:
         said.append(f'Check row {found[0].row}, or use prior="default".')
+    elif len(columns) < n_features:
+        said.append(f'Use prior="default", or fit without {" and ".join(columns)}.')
+    else:
+        said.append('Use prior="default".')
     return " ".join(said)

@@ -14,15 +14,17 @@ from bayes_gmm.errors import CollapseWarning, OutlierWarning
 from bayes_gmm.results import deciding_rows, poles
 
 
-def search_warnings(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> list[UserWarning]:
+def search_warnings(
+    search: Mapping[str, Any] | xr.Dataset, n_rows: int, n_features: int
+) -> list[UserWarning]:
     """Read the warnings off what a result keeps of the search for its optimum.
 
     Parameters
     ----------
     search : Dataset or mapping
         The group `optimizer_result`.
-    n_rows : float
-        How many rows the estimate was made from.
+    n_rows, n_features : int
+        Of the data.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def search_warnings(search: Mapping[str, Any] | xr.Dataset, n_rows: float) -> li
     rows = [
         one for one in deciding_rows.of_arrays(search) if (one.feature, one.value) not in places
     ]
-    collapsed = poles.sentence(search, n_rows)
+    collapsed = poles.sentence(search, n_rows, n_features)
     return [
         *(
             OutlierWarning(" ".join(deciding_rows.stated(group)))

@@ -221,13 +221,13 @@ def selection(
     search = tree["optimizer_result"].to_dataset()
     of_best = [
         str(warning)
-        for warning in search_warnings(search, observations.n_rows)
+        for warning in search_warnings(search, observations.n_rows, observations.n_features)
         if isinstance(warning, OutlierWarning) or not best.poles
     ]
-    return Selection(dataset, tree, (*of_best, *_at_poles(fits)))
+    return Selection(dataset, tree, (*of_best, *_at_poles(fits, observations.n_features)))
 
 
-def _at_poles(fits: Sequence[Fitted]) -> list[str]:
+def _at_poles(fits: Sequence[Fitted], n_features: int) -> list[str]:
     """Say of each value or row that starts collapsed on in which fits they did."""
     at: dict[str, tuple[Pole, list[tuple[str, int]]]] = {}
     for fit in fits:
@@ -236,7 +236,8 @@ def _at_poles(fits: Sequence[Fitted]) -> list[str]:
             cells.append((fit.covariance, fit.n_components))
     return [
         f"The likelihood is unbounded on {there}. Many starts collapsed there in "
-        f"{counted(len(cells), 'fit')} of {len(fits)}: {_cells(cells)}. {advice([pole])}"
+        f"{counted(len(cells), 'fit')} of {len(fits)}: {_cells(cells)}. "
+        f"{advice([pole], n_features)}"
         for there, (pole, cells) in at.items()
     ]
 

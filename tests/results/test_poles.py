@@ -76,7 +76,7 @@ def test_a_value_is_told_from_a_fifth_of_the_starts_on(rows):
     observations = Observations.of(rows)
     for n_lost, said in ((5, False), (6, True)):
         found = poles([on_the_value(rows, start) for start in range(n_lost)], observations)
-        text = sentence(search_of(found, 30, n_lost), 200)
+        text = sentence(search_of(found, 30, n_lost), 200, 2)
         assert bool(text) is said
     assert text.startswith(f"6 of 30 starts collapsed, 6 on x1 = {rows[0, 1]:.10g} in 25% of the")
 
@@ -85,13 +85,13 @@ def test_one_row_is_told_from_half_of_the_starts_on(rows):
     observations = Observations.of(rows)
     for n_lost, said in ((14, False), (15, True)):
         found = poles([on_the_row(rows, start, 9) for start in range(n_lost)], observations)
-        assert bool(sentence(search_of(found, 30, n_lost), 200)) is said
+        assert bool(sentence(search_of(found, 30, n_lost), 200, 2)) is said
 
 
 def test_starts_lost_on_any_rows_are_told_only_if_rows_are_few():
-    assert sentence(search_of([], 30, 25), 200) == ""
-    assert sentence(search_of([], 30, 20), 40) == ""
-    assert "40 rows are few for 11 parameters" in sentence(search_of([], 30, 25), 40)
+    assert sentence(search_of([], 30, 25), 200, 2) == ""
+    assert sentence(search_of([], 30, 20), 40, 2) == ""
+    assert "40 rows are few for 11 parameters" in sentence(search_of([], 30, 25), 40, 2)
 
 
 def test_an_error_says_where_its_starts_collapsed(rows):

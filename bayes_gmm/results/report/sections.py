@@ -84,7 +84,8 @@ def _data(tree: xr.DataTree) -> str:
 def _warnings(point: xr.DataTree) -> list[str]:
     """Say which rows decide a component of an estimate alone, and where starts collapsed."""
     search = point["optimizer_result"].to_dataset()
-    return [str(warning) for warning in search_warnings(search, point.attrs["n_observations"])]
+    sizes = int(point.attrs["n_observations"]), int(point.attrs["n_features"])
+    return [str(warning) for warning in search_warnings(search, *sizes)]
 
 
 def _agreement(analysis: Analysis) -> Paragraph:
