@@ -10,9 +10,9 @@ component k if they make up `SHARE` of its variance in that column, or `MOST` of
 A wrong entry is one row; a code for missing entries may be in many, but it is always the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -80,11 +80,14 @@ def far(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Their distances from the median, in robust standard deviations.
     """
     nothing = np.empty(0, dtype=int), np.empty(0)
+    n_most = 2 * len(values) // RARE
     distance = np.abs(values - np.median(values))
+    # Rows that are not far lie within a third of the largest distance: nearly always too few do.
+    if np.count_nonzero(distance > distance.max() / GAP) > n_most:
+        return nothing
     # If more than half of the entries are the same, the spread is that of the others.
     spread = NORMAL * (np.median(distance) or np.median(distance[distance > 0]))
     beyond = np.flatnonzero(distance >= FAR * spread)
-    n_most = 2 * len(values) // RARE
     if not 0 < beyond.size <= n_most:
         return nothing
     order = beyond[np.argsort(distance[beyond], kind="stable")]
@@ -114,7 +117,9 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
     """
     if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []
-    columns = [far(observations.values[:, j]) for j in range(observations.n_features)]
+    columns = [
+        far(np.ascontiguousarray(observations.values[:, j])) for j in range(observations.n_features)
+    ]
     if not any(positions.size for positions, _ in columns):
         return []
     origin, scale = observations.origin, observations.scale
@@ -190,9 +195,11 @@ def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:
     }
 
 
-def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[DecidingRow]:
+def of_arrays(search: xr.Dataset) -> list[DecidingRow]:
     """Read the rows back from the group `optimizer_result` of a result."""
-    columns = [np.asarray(search[f"deciding_{name}"]).tolist() for name in DecidingRow._fields]
+    if not search.sizes["deciding"]:
+        return []
+    columns = [search[f"deciding_{name}"].to_numpy().tolist() for name in DecidingRow._fields]
     return [DecidingRow(*entries) for entries in zip(*columns, strict=True)]
 
 

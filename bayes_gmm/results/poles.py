@@ -8,7 +8,7 @@ narrow; some starts are lost there on any data, and that says nothing unless the
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,18 +172,20 @@ def as_arrays(found: Sequence[Pole]) -> dict[str, np.ndarray]:
     }
 
 
-def of_arrays(search: Mapping[str, Any] | xr.Dataset) -> list[Pole]:
+def of_arrays(search: xr.Dataset) -> list[Pole]:
     """Read the poles back from the group `optimizer_result` of a result."""
-    columns = [np.asarray(search[f"pole_{name}"]).tolist() for name in Pole._fields]
+    if not search.sizes["pole"]:
+        return []
+    columns = [search[f"pole_{name}"].to_numpy().tolist() for name in Pole._fields]
     return [Pole(*entries) for entries in zip(*columns, strict=True)]
 
 
-def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: int, n_features: int) -> str:
+def sentence(search: xr.Dataset, n_rows: int, n_features: int) -> str:
     """Say where starts collapsed, if what is returned is what was left beside that.
 
     Parameters
     ----------
-    search : Dataset or mapping
+    search : Dataset
         What the search for the optimum reports.
     n_rows, n_features : int
         Of the data.
@@ -193,7 +195,7 @@ def sentence(search: Mapping[str, Any] | xr.Dataset, n_rows: int, n_features: in
     str
         Nothing if too few starts collapsed to matter.
     """
-    lost = np.asarray(search["start_collapsed"])
+    lost = search["start_collapsed"].to_numpy()
     n_starts, n_lost = lost.size, int(lost.sum())
     head = f"{n_lost} of {counted(n_starts, 'start')} collapsed"
     found = told(of_arrays(search), n_starts)

@@ -4,24 +4,18 @@ Rows that decide a component alone come first, then places where starts of EM co
 that is both is said once, with the starts.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
 import xarray as xr
 
 from bayes_gmm.errors import CollapseWarning, OutlierWarning
 from bayes_gmm.results import deciding_rows, poles
 
 
-def search_warnings(
-    search: Mapping[str, Any] | xr.Dataset, n_rows: int, n_features: int
-) -> list[UserWarning]:
+def search_warnings(search: xr.Dataset, n_rows: int, n_features: int) -> list[UserWarning]:
     """Read the warnings off what a result keeps of the search for its optimum.
 
     Parameters
     ----------
-    search : Dataset or mapping
+    search : Dataset
         The group `optimizer_result`.
     n_rows, n_features : int
         Of the data.
@@ -31,9 +25,9 @@ def search_warnings(
     list of UserWarning
         None of a result of version 0.1.0, which did not look.
     """
-    if "pole_row" not in search:
+    if "pole" not in search.sizes:
         return []
-    told = poles.told(poles.of_arrays(search), np.size(search["start_collapsed"]))
+    told = poles.told(poles.of_arrays(search), search.sizes["start"])
     places = {(pole.feature, pole.value) for pole in told if not pole.row}
     rows = [
         one for one in deciding_rows.of_arrays(search) if (one.feature, one.value) not in places

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
@@ -40,7 +41,11 @@ def on_the_row(x, start, row):
 
 def search_of(found, n_starts, n_lost, n_parameters=11):
     lost = np.arange(n_starts) < n_lost
-    return {"start_collapsed": lost, "n_parameters": n_parameters} | as_arrays(found)
+    return dataset(found).assign(start_collapsed=("start", lost), n_parameters=n_parameters)
+
+
+def dataset(found):
+    return xr.Dataset({name: ("pole", values) for name, values in as_arrays(found).items()})
 
 
 def test_a_value_that_repeats_is_found_with_its_share_and_its_starts(rows):
@@ -110,6 +115,6 @@ def test_poles_survive_the_way_into_a_result_and_back(rows):
     collapses = [on_the_value(rows, start) for start in range(3)]
     found = poles([*collapses, on_the_row(rows, 3, 60)], Observations.of(rows))
     assert [bool(pole.row) for pole in found] == [False, True]
-    back = of_arrays(as_arrays(found))
+    back = of_arrays(dataset(found))
     assert str(back) == str(found)  # a row that is nowhere far has no value, which equals nothing
     assert told(back, 10) == found[:1]
