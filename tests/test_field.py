@@ -4,10 +4,14 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from field_cases import clipped, sentinel, typo
+from typer.testing import CliRunner
 
 import bayes_gmm as bg
+from bayes_gmm import cli
+from bayes_gmm.pipeline import Pipeline
 
 TYPO = "Row 57 (body_mass_g = 41000)"
 
@@ -81,6 +85,22 @@ def test_sentinel_is_named_by_select_for_the_fits_that_it_spoils():
     alone = fitted(sentinel(), 2, seed=0)[0]["optimizer_result"]["start_collapsed"].mean()
     assert float(shares) > 0.2
     assert float(alone) > 0.2
+
+
+def test_sentinel_is_a_line_of_the_command_line(tmp_path):
+    path = tmp_path / "sentinel.csv"
+    pd.DataFrame(sentinel(), columns=["a", "b"]).to_csv(path, index=False)
+    done = CliRunner().invoke(cli.app, ["select", str(path), "--most", "2", "--covariance", "VVV"])
+    assert "warning: The likelihood is unbounded on a = -9999 in 6% of the rows." in done.stderr
+
+
+def test_typo_is_a_warning_of_each_estimate_of_an_analysis(tmp_path):
+    pipeline = Pipeline(X=typo(), n_components=3, folder=tmp_path, title="penguins", seed=0)
+    for stage in pipeline.stages[:2]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            stage.run()
+        assert str(caught[0].message).startswith(TYPO)
 
 
 @pytest.mark.parametrize("prior", [None, "default"])
