@@ -94,7 +94,8 @@ def fit(
     """
     from bayes_gmm.inference import point
     from bayes_gmm.model.covariance import Structure
-    from bayes_gmm.results import poles
+    from bayes_gmm.results.pole_words import worded
+    from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.search_warnings import search_warnings
     from bayes_gmm.results.tree import point_tree
 
@@ -125,12 +126,12 @@ def fit(
             equal_weights=equal_weights,
         )
     except CollapseError as error:
-        raise poles.worded(error, observations) from None
+        raise worded(error, observations) from None
     result = point_tree(
         estimate.parameters,
         observations,
         chosen,
-        estimate.optimizer | poles.as_arrays(poles.poles(estimate.collapses, observations)),
+        estimate.optimizer | as_arrays(poles(estimate.collapses, observations)),
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
         equal_weights=int(equal_weights),

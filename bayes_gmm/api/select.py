@@ -75,8 +75,9 @@ def select(
     from bayes_gmm.inference.grid import Cell, fit_grid
     from bayes_gmm.model.covariance import CODES, Structure
     from bayes_gmm.progress import progress
-    from bayes_gmm.results import poles
     from bayes_gmm.results.criteria import NAMES
+    from bayes_gmm.results.pole_words import of_error, place, told
+    from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.selection import Fitted, selection
 
     require_seed(seed)
@@ -117,14 +118,14 @@ def select(
         what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
         outcome = cell.outcome
         if isinstance(outcome, CollapseError):
-            at = poles.of_error(outcome, observations)
-            on = " and ".join(sorted(map(poles.place, at)))
+            at = of_error(outcome, observations)
+            on = " and ".join(sorted(map(place, at)))
             fits.append(
                 Fitted(*what, None, {}, f"starts collapsed on {on}" if at else str(outcome), at)
             )
         else:
-            found = poles.poles(outcome.collapses, observations)
-            optimizer = outcome.optimizer | poles.as_arrays(found)
-            at = poles.told(found, len(optimizer["start_collapsed"]))
+            found = poles(outcome.collapses, observations)
+            optimizer = outcome.optimizer | as_arrays(found)
+            at = told(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return selection(observations, fits, criterion, seed)

@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayes_gmm.errors import CollapseWarning, OutlierWarning
 from bayes_gmm.results import deciding_rows, poles
+from bayes_gmm.results.pole_words import sentence, told
 
 
 def search_warnings(search: xr.Dataset, n_rows: int, n_features: int) -> list[UserWarning]:
@@ -27,12 +28,12 @@ def search_warnings(search: xr.Dataset, n_rows: int, n_features: int) -> list[Us
     """
     if "pole" not in search.sizes:
         return []
-    told = poles.told(poles.of_arrays(search), search.sizes["start"])
-    places = {(pole.feature, pole.value) for pole in told if not pole.row}
+    at = told(poles.of_arrays(search), search.sizes["start"])
+    places = {(pole.feature, pole.value) for pole in at if not pole.row}
     rows = [
         one for one in deciding_rows.of_arrays(search) if (one.feature, one.value) not in places
     ]
-    collapsed = poles.sentence(search, n_rows, n_features)
+    collapsed = sentence(search, n_rows, n_features)
     return [
         *(
             OutlierWarning(" ".join(deciding_rows.stated(group)))

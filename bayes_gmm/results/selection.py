@@ -13,7 +13,8 @@ from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.criteria import criteria
-from bayes_gmm.results.poles import Pole, advice, place
+from bayes_gmm.results.pole_words import advice, place
+from bayes_gmm.results.poles import Pole
 from bayes_gmm.results.search_warnings import search_warnings
 from bayes_gmm.results.tables import as_html, as_text, counted, wrapped
 from bayes_gmm.results.tree import point_tree

@@ -8,7 +8,8 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
-from bayes_gmm.results.poles import as_arrays, of_arrays, poles, sentence, told, worded
+from bayes_gmm.results.pole_words import sentence, told, worded
+from bayes_gmm.results.poles import as_arrays, of_arrays, poles
 
 
 @dataclass
