@@ -16,6 +16,7 @@ from bayes_gmm.errors import (
     ConvergenceWarning,
     IdentificationWarning,
     InputError,
+    OutlierWarning,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ __all__ = [
     "IdentificationWarning",
     "IndependentPrior",
     "InputError",
+    "OutlierWarning",
     "Parameters",
     "Prior",
     "add_log_likelihood",

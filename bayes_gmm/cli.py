@@ -189,6 +189,8 @@ def select_model(
         seed=seed,
         progressbar=sys.stderr.isatty(),
     )
+    for remark in found.remarks:
+        typer.echo(f"warning: {remark}", err=True)
     typer.echo(str(found))
     if out is not None:
         bg.plots.selection(found).savefig(out)

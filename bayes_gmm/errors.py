@@ -1,8 +1,9 @@
-"""Everything that can go wrong on purpose: two errors that stop, three warnings that do not.
+"""Everything that can go wrong on purpose: two errors that stop, four warnings that do not.
 
 An error says in one line which input it is about, what is wrong with it, and what to do.
 """
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = [
     "ConvergenceWarning",
     "IdentificationWarning",
     "InputError",
+    "OutlierWarning",
     "require_whole",
 ]
 
@@ -30,7 +32,17 @@ class CollapseError(RuntimeError):
     The likelihood of a Gaussian mixture has no maximum: a component that shrinks onto a single
     row, or onto a hyperplane, drives it to infinity. When all starts go there, no estimate is
     worth returning. Fewer components, or a prior, is the way out.
+
+    Parameters
+    ----------
+    message : str
+    collapses : sequence
+        The components as last seen before they collapsed, where the search knows them.
     """
+
+    def __init__(self, message: str, collapses: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.collapses = collapses
 
 
 class ConvergenceWarning(UserWarning):
@@ -38,7 +50,15 @@ class ConvergenceWarning(UserWarning):
 
 
 class CollapseWarning(UserWarning):
-    """Some refits of a bootstrap lost a component; the error bars are of the others."""
+    """Components collapsed, and what is returned is what was left beside that.
+
+    Of a fit: many starts of EM collapsed where the likelihood is unbounded, on a value that repeats
+    or on the same few rows. Of a bootstrap: some refits did, and the error bars are of the others.
+    """
+
+
+class OutlierWarning(UserWarning):
+    """One row, or a few, far from all others decide a component alone."""
 
 
 class IdentificationWarning(UserWarning):

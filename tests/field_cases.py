@@ -18,3 +18,20 @@ def wide(n_rows: int = 30, n_features: int = 50) -> np.ndarray:
     group = np.arange(n_rows) >= n_rows // 2
     noise = np.random.default_rng(2).normal(size=(n_rows, n_features))
     return noise + 3.0 * group[:, None]
+
+
+def clipped(seed=8):
+    """Two groups of 1500 rows in three columns; the first two are cut off at 2."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(3000, 3)) + np.repeat([0.0, 2.0], 1500)[:, None]
+    rows[:, :2] = rows[:, :2].clip(max=2)
+    return rows
+
+
+def sentinel(seed=9):
+    """Two groups, 100 rows together; in 6 of them the first column is -9999."""
+    rng = np.random.default_rng(seed)
+    group = np.repeat([0.0, 1.0], [60, 40])[:, None]
+    rows = [10, 100] + 6 * group + rng.normal(size=(100, 2))
+    rows[[3, 21, 40, 58, 77, 93], 0] = -9999
+    return rows

@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
-from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
+from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError, require_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,7 +64,8 @@ def fit(
         feature; `optimizer_result` has the log-likelihood, the objective per iteration, the
         final objective of every start, and how sure the search is: `optimum_starts`, the number of
         runs that ended in each optimum, `swaps_in_vain`, how many components were moved since that
-        last led to a better optimum, and `still_improving`, whether it still did at the end.
+        last led to a better optimum, and `still_improving`, whether it still did at the end. Also
+        where starts collapsed (pole) and rows that decide a component alone (deciding).
 
     Raises
     ------
@@ -78,6 +79,11 @@ def fit(
     ConvergenceWarning
         If the best start had not converged after max_iter iterations, or the search for the best
         optimum ended while it still found better ones.
+    CollapseWarning
+        If the likelihood is unbounded where many starts went, and what is returned is what is left
+        beside that.
+    OutlierWarning
+        If one row, or a few, far from all others decide a component alone.
 
     References
     ----------
@@ -92,6 +98,9 @@ def fit(
     """
     from bayes_gmm.inference import point
     from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.results.pole_words import worded
+    from bayes_gmm.results.poles import as_arrays, poles
+    from bayes_gmm.results.search_warnings import search_warnings
     from bayes_gmm.results.tree import point_tree
 
     require_whole("n_components", n_components, 1)
@@ -108,28 +117,34 @@ def fit(
             "is infinite where a component is empty, so there is no MAP estimate: give 1 or more, "
             "or sample the posterior"
         )
-    estimate = point.estimate(
-        observations,
-        n_components,
-        chosen,
-        structure,
-        n_starts=n_starts,
-        max_iter=max_iter,
-        tol=tol,
-        seed=seed,
-        equal_weights=equal_weights,
-    )
+    try:
+        estimate = point.estimate(
+            observations,
+            n_components,
+            chosen,
+            structure,
+            n_starts=n_starts,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+            equal_weights=equal_weights,
+        )
+    except CollapseError as error:
+        raise worded(error, observations) from None
     result = point_tree(
         estimate.parameters,
         observations,
         chosen,
-        estimate.optimizer,
+        estimate.optimizer | as_arrays(poles(estimate.collapses, observations)),
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
         equal_weights=int(equal_weights),
         seed=seed,
     )
-    if not result["optimizer_result"]["converged"]:
+    search = result["optimizer_result"].to_dataset()
+    for warning in search_warnings(search, observations.n_rows, observations.n_features):
+        warnings.warn(warning, stacklevel=2)
+    if not search["converged"]:
         warnings.warn(
             f"EM had not converged after {max_iter} iterations; raise max_iter",
             ConvergenceWarning,

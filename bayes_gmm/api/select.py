@@ -76,6 +76,8 @@ def select(
     from bayes_gmm.model.covariance import CODES, Structure
     from bayes_gmm.progress import progress
     from bayes_gmm.results.criteria import NAMES
+    from bayes_gmm.results.pole_words import of_error, place, told
+    from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.selection import Fitted, selection
 
     require_seed(seed)
@@ -111,8 +113,18 @@ def select(
     fits = []
     for cell in cells:
         what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
-        if isinstance(cell.outcome, CollapseError | InputError):
-            fits.append(Fitted(*what, None, {}, str(cell.outcome)))
+        outcome = cell.outcome
+        if isinstance(outcome, InputError):
+            fits.append(Fitted(*what, None, {}, str(outcome)))
+        elif isinstance(outcome, CollapseError):
+            at = of_error(outcome, observations)
+            on = " and ".join(sorted(map(place, at)))
+            fits.append(
+                Fitted(*what, None, {}, f"starts collapsed on {on}" if at else str(outcome), at)
+            )
         else:
-            fits.append(Fitted(*what, cell.outcome.parameters, cell.outcome.optimizer, "ok"))
+            found = poles(outcome.collapses, observations)
+            optimizer = outcome.optimizer | as_arrays(found)
+            at = told(found, len(optimizer["start_collapsed"]))
+            fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return selection(observations, fits, criterion, seed)

@@ -1,15 +1,16 @@
 """The point estimate: the search in standardized coordinates, its outcome in the user's units."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import existence, initialize, spurious
 from bayes_gmm.inference.blur import blurred
-from bayes_gmm.inference.em import EMState
+from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.runner import Runner
 from bayes_gmm.inference.search import Effort, carried_over, finished, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
@@ -133,19 +134,23 @@ def estimate(
     variances = existence.conditional_variances(covariance)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
-    if starts is None:
-        seeds = initialize.seeds(data, n_components, n_starts, rng)
-        share = 1.0 if sample is view else n_rows / data.counts.sum()
-        run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
-        runner = Runner(explore, rule, run_all, worth, data, rng, max_iter)
-        effort = Effort.of(n_starts, n_components, step_cost(structure, n_components, data.rows))
-        with ONE_BLAS_THREAD:
-            found = search(runner, seeds, effort)
-            if sample is not view:
-                found = carried_over(expect, rule, found, worth, share, max_iter)
-            found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
-    else:
-        found = run_each(expect, rule, starts(rule, data, rng), worth, max_iter=max_iter, tol=tol)
+    try:
+        if starts is None:
+            seeds = initialize.seeds(data, n_components, n_starts, rng)
+            share = 1.0 if sample is view else n_rows / data.counts.sum()
+            run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
+            runner = Runner(explore, rule, run_all, worth, data, rng, max_iter)
+            cost = step_cost(structure, n_components, data.rows)
+            with ONE_BLAS_THREAD:
+                found = search(runner, seeds, Effort.of(n_starts, n_components, cost))
+                if sample is not view:
+                    found = carried_over(expect, rule, found, worth, share, max_iter)
+                found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
+        else:
+            given = starts(rule, data, rng)
+            found = run_each(expect, rule, given, worth, max_iter=max_iter, tol=tol)
+    except CollapseError as error:
+        raise CollapseError(str(error), _collapses(error.collapses, view)) from None
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
@@ -179,14 +184,18 @@ def estimate(
         + structure.n_parameters(n_components, n_features),
     }
     optima = [optimum.run.state for optimum in found.optima]
-    collapses = [
-        StartCollapse(
-            start, origin + scale * c.mean, c.covariance * np.outer(scale, scale), c.n_rows
-        )
-        for start, run in enumerate(found.runs)
+    collapses = _collapses(found.runs, view)
+    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
+
+
+def _collapses(runs: Sequence[EMResult], view: Observations) -> list[StartCollapse]:
+    """Components that starts lost, in the user's units."""
+    units = np.outer(view.scale, view.scale)
+    return [
+        StartCollapse(start, view.origin + view.scale * c.mean, c.covariance * units, c.n_rows)
+        for start, run in enumerate(runs)
         for c in run.all_collapses
     ]
-    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
 
 
 def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:

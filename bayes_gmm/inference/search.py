@@ -218,7 +218,8 @@ def collapse(runs: list[em.EMResult]) -> CollapseError:
     return CollapseError(
         f"{whole} collapsed: a component shrank onto too few distinct rows, where the likelihood "
         'is unbounded; use prior="default", fewer components or a covariance structure with fewer '
-        "parameters"
+        "parameters",
+        runs,
     )
 
 

@@ -17,6 +17,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.convergence import Convergence, convergence
+from bayes_gmm.results.deciding_rows import by_component, rows_that_decide, stated
 from bayes_gmm.results.draws import (
     Draws,
     feature_names,
@@ -83,13 +84,15 @@ def compare(
     features = feature_names(posterior)
     pivot = point_parameters(posterior)
     scalars = catalogue(pivot.n_components, features)
-    points, errors, heights = {}, [], []
+    points, errors, heights, deciding = {}, [], [], []
     for name, result in _named(point).items():
         theta = _checked(name, result, posterior)
         order = _matching(theta, pivot)
         points[name] = theta.reorder(order)
         heights.append(_log_likelihood(result, theta, posterior))
         errors.append(_standard_errors(result, order, scalars))
+        rows = by_component(rows_that_decide(posterior, points[name]))
+        deciding.append(" ".join(part for group in rows for part in stated(group)))
     values = flatten(*draws)
     estimates = np.stack(
         [flatten(theta.weights, theta.means, theta.covariances) for theta in points.values()]
@@ -113,6 +116,7 @@ def compare(
                 (interval[0] <= estimates) & (estimates <= interval[1]),
             ),
             "log_likelihood": ("estimator", heights),
+            "rows_decide": ("estimator", deciding),
         },
         coords={
             "estimator": list(points),

@@ -22,9 +22,9 @@ class Comparison:
     dataset : xarray.Dataset
         By ``parameter`` and ``estimator``: estimate, standard_error, mean, sd, lower, upper, z,
         quantile, covered, and why_not, why the component has no identity, empty if it has one;
-        log_likelihood, its quantile among the draws and its excess over their
-        mean; rhat, ess_bulk and ess_tail before and after relabelling, and of the label-free
-        quantities.
+        log_likelihood, its quantile among the draws and its excess over their mean; rows_decide,
+        which rows decide a component alone, in words; rhat, ess_bulk and ess_tail before and after
+        relabelling, and of the label-free quantities.
     """
 
     dataset: xr.Dataset
@@ -93,7 +93,9 @@ class Comparison:
         data, attrs = self.dataset, self.dataset.attrs
         lower, upper = data["draws_log_likelihood_lower"], data["draws_log_likelihood_upper"]
         every = "every" if self._identified.all() else "every identified"
-        said = [
+        rows = dict(zip(self.estimators, map(str, data["rows_decide"].to_numpy()), strict=True))
+        said = [f"{name}: {text}" for name, text in rows.items() if text]
+        said += [
             f"Log-likelihood of the draws: mean {float(data['draws_log_likelihood_mean']):.2f}, "
             f"sd {float(data['draws_log_likelihood_sd']):.2f}, {attrs['ci_prob']:.0%} interval "
             f"{float(lower):.2f} to {float(upper):.2f}, "
@@ -105,10 +107,12 @@ class Comparison:
             one = data.sel(estimator=name)
             if one["maximizes_likelihood"] and one["log_likelihood_quantile"] < 1:
                 best = float(data["draws_log_likelihood_max"])
-                said.append(
-                    f"A draw reaches {best:.2f}, above the {name}: EM has missed the highest peak; "
-                    "give it more starts."
+                advice = (
+                    "settle the row that decides a component first."
+                    if rows[name]
+                    else "EM has missed the highest peak; give it more starts."
                 )
+                said.append(f"A draw reaches {best:.2f}, above the {name}: {advice}")
             if one["standard_error"].isnull().any() and one["standard_error"].notnull().any():
                 said.append(
                     f"Some parameters of the {name} have no standard error; bg.standard_errors "

@@ -6,6 +6,7 @@ They look only at quantities that no renumbering of the components changes.
 import numpy as np
 
 from bayes_gmm.results.convergence import FEWEST_DRAWS, Convergence
+from bayes_gmm.results.deciding_rows import FAR, by_component, stated
 from bayes_gmm.results.diagnosis import Finding, Kind
 from bayes_gmm.results.evidence import Evidence, Mode
 from bayes_gmm.results.rhat_error import too_large
@@ -14,6 +15,15 @@ RHAT = 1.01
 ESS_PER_CHAIN = 100
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
+
+
+def rows_decide(evidence: Evidence) -> list[Finding]:
+    """Rows far from all others that decide a component alone."""
+    return [
+        Finding("rows_decide", "data", statement, max(one.deviations for one in group), FAR, advice)
+        for group in by_component(evidence.deciding)
+        for statement, advice in [stated(group)]
+    ]
 
 
 def not_finite(evidence: Evidence) -> list[Finding]:

@@ -10,7 +10,7 @@ from bayes_gmm.results.convergence import worst
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.tables import as_html, as_text, wrapped
 
-Kind = Literal["convergence", "identification", "note"]
+Kind = Literal["data", "convergence", "identification", "note"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Finding:
     name : str
         Such as ``several_modes``.
     kind : str
-        "convergence": the draws are no fair sample of the posterior. "identification": they are,
-        but the names of the components mean little. "note": worth knowing, and harmless.
+        "data": a few rows decide a component, and should be looked at first. "convergence": the
+        draws are no fair sample of the posterior. "identification": they are, but the names of the
+        components mean little. "note": worth knowing, and harmless.
     statement : str
         What was found.
     value, threshold : float
@@ -85,8 +86,8 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether everything can be trusted: converged, and the components are identified."""
-        return self.converged and self.identified
+        """Whether everything can be trusted: converged, identified, and no row decides alone."""
+        return not any(finding.kind != "note" for finding in self.reasons)
 
     def __str__(self) -> str:
         parts = [wrapped(self.verdict)]

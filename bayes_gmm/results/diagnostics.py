@@ -4,7 +4,8 @@ The labels of a mixture are arbitrary, so chains whose components are numbered d
 divergent and may be in perfect agreement. The verdict rests on quantities that no renumbering
 changes: the log-likelihood, the log posterior, moments and the density of the mixture. Only when
 those agree is it asked whether the components have an identity. Whether the data ask for so many
-is asked in any case, since that takes no draws: BIC with two of them merged tells.
+is asked in any case, since that takes no draws: BIC with two of them merged tells. Rows that decide
+a component alone are named before anything else.
 
 A sample is called converged when no label-free R-hat exceeds 1.01 by more than chance explains, and
 every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
@@ -94,7 +95,7 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         reasons += _apply(IDENTITY, evidence) + too_many
     else:
         reasons += too_many
-    reasons += _apply(NOTES, evidence)
+    reasons = convergence.rows_decide(evidence) + reasons + _apply(NOTES, evidence)
     return Diagnosis(
         _verdict(evidence, reasons),
         tuple(reasons),
@@ -109,6 +110,10 @@ def _apply(rules: tuple[Rule, ...], evidence: Evidence) -> list[Finding]:
 
 
 def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
+    of_data = [finding for finding in reasons if finding.kind == "data"]
+    if of_data:
+        rest = [finding for finding in reasons if finding.kind != "data"]
+        return f"{of_data[0].statement} {_verdict(evidence, rest)}"
     grave = [finding for finding in reasons if finding.kind != "note"]
     if grave and grave[0].kind == "convergence":
         of_components = [one.statement for one in grave if one.kind == "identification"]

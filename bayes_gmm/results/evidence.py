@@ -8,6 +8,7 @@ import xarray as xr
 
 from bayes_gmm.results import chains
 from bayes_gmm.results.convergence import Convergence, convergence
+from bayes_gmm.results.deciding_rows import DecidingRow, rows_that_decide
 from bayes_gmm.results.draws import (
     Draws,
     feature_names,
@@ -75,6 +76,7 @@ class Evidence(NamedTuple):
     identification: Identification
     merger: Merger | None
     all_borne_out: bool
+    deciding: list[DecidingRow]
 
     @property
     def parameter_names(self) -> list[str]:
@@ -128,6 +130,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
         _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True))),
         identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior)),
         *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
+        rows_that_decide(posterior, point_parameters(posterior)),
     )
 
 

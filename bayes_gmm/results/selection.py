@@ -1,6 +1,6 @@
 """What `select` returns: every fit of a grid side by side, and the best of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,13 +9,15 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm.data import Observations
-from bayes_gmm.errors import CollapseError
+from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.criteria import criteria
+from bayes_gmm.results.pole_words import advice, place
+from bayes_gmm.results.poles import Pole
+from bayes_gmm.results.search_warnings import search_warnings
 from bayes_gmm.results.tables import as_html, as_text, counted, wrapped
 from bayes_gmm.results.tree import point_tree
-from bayes_gmm.tables import listing
 
 SHOWN = 5
 PER_FIT = (
@@ -29,6 +31,7 @@ PER_FIT = (
     "n_optima",
     "optimum_spread",
     "best_starts",
+    "collapsed_starts",
 )
 CONVENTION = (
     "BIC = -2 log-likelihood + parameters x log rows: smaller is better (mclust's is -BIC)."
@@ -49,6 +52,8 @@ class Fitted(NamedTuple):
         What the search for the optimum reports; empty where no fit could be made.
     status : str
         "ok", or why no fit could be made.
+    poles : sequence of Pole
+        Where so many of its starts collapsed that it has to be said.
     """
 
     covariance: str
@@ -57,6 +62,7 @@ class Fitted(NamedTuple):
     parameters: Parameters | None
     optimizer: Mapping[str, Any]
     status: str
+    poles: Sequence[Pole] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,14 +74,19 @@ class Selection:
     dataset : xarray.Dataset
         By ``covariance`` and ``n_components``: log_likelihood, n_parameters, entropy, bic, icl,
         aic, converged, n_optima (distinct local optima seen), optimum_spread (nats between the best
-        and the worst of them), best_starts (starts that reached the best) and status; a fit that
-        could not be made has a status other than "ok", which says why, and no numbers.
+        and the worst of them), best_starts (starts that reached the best), collapsed_starts (share
+        of the starts in which a component collapsed) and status; a fit that could not be made has a
+        status other than "ok", which says why, and no numbers.
     best : DataTree
         The result of `fit` with the smallest criterion.
+    remarks : tuple of str
+        What is to be said of the data: rows that decide a component of the best fit alone, values
+        on which starts collapsed, and in which fits.
     """
 
     dataset: xr.Dataset
     best: xr.DataTree
+    remarks: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> str:
@@ -104,17 +115,16 @@ class Selection:
                 f"Next: {second['covariance']} with {int(second['n_components'])}, "
                 f"{second[name] - first[name]:.2f} behind."
             )
+        said.extend(self.remarks)
         failed = table[table["status"] != "ok"]
         if len(failed):
             reasons = [
-                f"{listing(f'{f.covariance} with {f.n_components}' for f in some.itertuples())} "
-                f"({status})"
-                for status, some in failed.groupby("status", sort=False)
+                f"{_cells(zip(rows['covariance'], rows['n_components'], strict=True))} ({status})"
+                for status, rows in failed.groupby("status", sort=False)
             ]
             said.append(
                 f"{counted(len(failed), 'fit')} of {len(table)} could not be made: "
-                + "; ".join(reasons)
-                + "."
+                f"{'; '.join(reasons)}."
             )
         unfinished = table[(table["status"] == "ok") & ~table["converged"].astype(bool)]
         if len(unfinished):
@@ -209,7 +219,36 @@ def selection(
         covariance=best.covariance,
         seed=seed,
     )
-    return Selection(dataset, tree)
+    search = tree["optimizer_result"].to_dataset()
+    of_best = [
+        str(warning)
+        for warning in search_warnings(search, observations.n_rows, observations.n_features)
+        if isinstance(warning, OutlierWarning) or not best.poles
+    ]
+    return Selection(dataset, tree, (*of_best, *_at_poles(fits, observations.n_features)))
+
+
+def _at_poles(fits: Sequence[Fitted], n_features: int) -> list[str]:
+    """Say of each value or row that starts collapsed on in which fits they did."""
+    at: dict[str, tuple[Pole, list[tuple[str, int]]]] = {}
+    for fit in fits:
+        for pole in fit.poles:
+            cells = at.setdefault(place(pole), (pole, []))[1]
+            cells.append((fit.covariance, fit.n_components))
+    return [
+        f"The likelihood is unbounded on {there}. Many starts collapsed there in "
+        f"{counted(len(cells), 'fit')} of {len(fits)}: {_cells(cells)}. "
+        f"{advice([pole], n_features)}"
+        for there, (pole, cells) in at.items()
+    ]
+
+
+def _cells(cells: Iterable[tuple[str, int]]) -> str:
+    """Write fits of a grid, those of one structure together."""
+    sizes: dict[str, list[str]] = {}
+    for covariance, n_components in cells:
+        sizes.setdefault(covariance, []).append(str(n_components))
+    return "; ".join(f"{covariance} with {', '.join(of)}" for covariance, of in sizes.items())
 
 
 def _numbers(fit: Fitted, n_rows: float) -> dict[str, float]:
@@ -228,4 +267,5 @@ def _numbers(fit: Fitted, n_rows: float) -> dict[str, float]:
         "n_optima": len(heights),
         "optimum_spread": float(np.ptp(heights)),
         "best_starts": float(found["optimum_starts"][0]),
+        "collapsed_starts": float(np.mean(found["start_collapsed"])),
     }

@@ -13,11 +13,13 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.results import deciding_rows
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.streams import Stream
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
+BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the dim that they name
 
 
 def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -> xr.Dataset:
@@ -144,10 +146,6 @@ def point_tree(
     -------
     xarray.DataTree
     """
-    dims: dict[str, tuple[str, ...]] = {
-        name: (name.split("_")[0],) for name in optimizer if name.startswith(("start_", "optimum_"))
-    }
-    dims["objective"] = ("iteration",)
     optimizer = {
         **optimizer,
         **criteria(
@@ -156,7 +154,12 @@ def point_tree(
             observations.total_weight,
             optimizer["entropy"],
         ),
+        **deciding_rows.as_arrays(deciding_rows.deciding_rows(parameters, observations)),
     }
+    dims: dict[str, tuple[str, ...]] = {
+        name: (name.split("_")[0],) for name in optimizer if name.startswith(BY_NAME)
+    }
+    dims["objective"] = ("iteration",)
     groups = {
         "/": xr.Dataset(
             attrs=attributes("point", observations, parameters.n_components, **described)

@@ -23,6 +23,7 @@ from bayes_gmm.results.report.blocks import (
 from bayes_gmm.results.report.draws import clusters, labels, sampling
 from bayes_gmm.results.report.model import fit, prediction, prior
 from bayes_gmm.results.report.words import after_interrupt, provenance, versions
+from bayes_gmm.results.search_warnings import search_warnings
 from bayes_gmm.results.tables import number
 
 BuildSection = Callable[[Analysis], Section | None]
@@ -33,6 +34,11 @@ def summary(analysis: Analysis) -> list[Paragraph]:
     said = []
     if analysis.trees:
         said.append(Paragraph(_data(next(iter(analysis.trees.values())))))
+    said += [
+        Paragraph(text, "bad", f"Data, {name}")
+        for name, tree in analysis.points.items()
+        for text in _warnings(tree)
+    ]
     if analysis.posterior is not None and analysis.posterior.attrs.get("partial", 0):
         said.append(Paragraph(after_interrupt(analysis.posterior), "bad", "Interrupted"))
     if analysis.diagnosis is not None:
@@ -73,6 +79,13 @@ def _data(tree: xr.DataTree) -> str:
         f"{n_observed(tree):,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
         f"({listed}), {n_components} component{'s' * (n_components != 1)}."
     )
+
+
+def _warnings(point: xr.DataTree) -> list[str]:
+    """Say which rows decide a component of an estimate alone, and where starts collapsed."""
+    search = point["optimizer_result"].to_dataset()
+    sizes = int(point.attrs["n_observations"]), int(point.attrs["n_features"])
+    return [str(warning) for warning in search_warnings(search, *sizes)]
 
 
 def _agreement(analysis: Analysis) -> Paragraph:
@@ -124,6 +137,7 @@ def _estimates(analysis: Analysis) -> Section | None:
                 "converged": "yes" if bool(search["converged"]) else "no",
             }
         )
+        blocks += [Paragraph(text, "bad", name) for text in _warnings(tree)]
         blocks.append(image(plots.em_trajectory(tree), f"The path of EM to the {name}"))
     frame = pd.DataFrame(rows, index=pd.Index(list(analysis.points), name="estimate"))
     reading = (
