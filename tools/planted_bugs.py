@@ -15,18 +15,26 @@ imports it is removed.
 
 import argparse
 import ast
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
+
+import arviz_stats  # noqa: F401 - imported once, for all the processes that run tests
+import matplotlib.pyplot  # noqa: F401
+import numba  # noqa: F401
+import pytest
+import scipy.stats  # noqa: F401
+import sklearn.mixture  # noqa: F401
+import typer  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_suffix(".toml")
@@ -43,6 +51,13 @@ class Bug(NamedTuple):
     before: str
     after: str
     tests: list[str]
+
+
+class Ended(NamedTuple):
+    """What pytest returned, and what it printed."""
+
+    code: int
+    said: str
 
 
 def bugs(path: Path = LIST) -> list[Bug]:
@@ -72,17 +87,21 @@ def problems(listed: Iterable[Bug], root: Path = ROOT) -> list[str]:
     return found
 
 
-def run_tests(tree: Path, tests: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:
-    """Run tests in a tree, which is that of the package that they import."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "MPLBACKEND": "agg"}
-    environment.pop("NUMBA_CACHE_DIR", None)  # what is compiled stays beside its source
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
-    try:
-        return subprocess.run(
-            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, f"FAILED after {LONGEST} s", "")
+def run_tests(tree: Path, tests: Sequence[str], *options: str) -> Ended:
+    """Run tests in a tree, in a process of their own, which has not imported the package."""
+    sys.path.insert(0, str(tree))
+    os.environ |= {"PYTHONPATH": str(tree), "MPLBACKEND": "agg"}  # of what the tests start
+    os.environ.pop("NUMBA_CACHE_DIR", None)  # what is compiled stays beside its source
+    os.chdir(tree)
+    said = tree / "said.txt"
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    signal.alarm(LONGEST)
+    code = int(pytest.main(["-q", "-p", "no:cacheprovider", *options, *tests]))
+    signal.alarm(0)
+    sys.stdout.flush()
+    return Ended(code, said.read_text(encoding="utf-8"))
 
 
 def copied(to: Path) -> Path:
@@ -135,19 +154,22 @@ def importers(file: str, tree: Path) -> set[str]:
     return found
 
 
-def noticed(bug: Bug, base: Path, to: Path) -> str:
-    """Plant a bug and run its tests; return the test that failed first, or nothing."""
-    tree = planted(bug, base, to)
-    try:
-        ended = run_tests(tree, bug.tests, "-x", "--tb=no")
-    finally:
-        shutil.rmtree(tree, ignore_errors=True)
-    if ended.returncode == 0:
-        return ""
-    failed = re.search(r"^(?:FAILED|ERROR) (.*)$", ended.stdout, re.MULTILINE)
-    if failed is None and ended.returncode != 1:
-        raise SystemExit(f"{bug.name}: pytest could not run\n{ended.stdout}\n{ended.stderr}")
-    return failed[1].partition(" - ")[0] if failed else "ended early"
+def without(task: tuple[Path, list[str]]) -> Ended:
+    """Run tests in the tree as it is."""
+    return run_tests(*task, "--tb=short")
+
+
+def noticed(task: tuple[Bug, Path, Path]) -> tuple[Bug, str]:
+    """Plant a bug and run its tests; name the one that failed first, or nothing."""
+    bug, base, to = task
+    ended = run_tests(planted(bug, base, to), bug.tests, "-x", "--tb=no")
+    shutil.rmtree(to, ignore_errors=True)
+    if ended.code == pytest.ExitCode.OK:
+        return bug, ""
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.said, re.MULTILINE)
+    if failed is None:
+        raise RuntimeError(f"{bug.name}: pytest could not run the tests\n{ended.said}")
+    return bug, failed[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,29 +193,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no bug has {given.only!r} in its name or file")
         return 1
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    survivors = []
+    # Each task is a fork of this process, which has imported what takes long but not the package.
+    processes = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        processes.Pool(given.jobs, maxtasksperchild=1) as pool,
+    ):
         base = copied(Path(folder) / "base")
-        sound = run_tests(
-            base, sorted({test for bug in chosen for test in bug.tests}), "--tb=short"
-        )
-        if sound.returncode:
-            print(
-                f"without any bug the tests fail:\n{sound.stdout[-3000:]}\n{sound.stderr[-1000:]}"
-            )
+        tests = sorted({test for bug in chosen for test in bug.tests})
+        (sound,) = pool.map(without, [(base, tests)])
+        if sound.code:
+            print(f"without any bug the tests fail:\n{sound.said[-3000:]}")
             return 1
-        survivors = []
-        with ThreadPoolExecutor(given.jobs) as pool:
-            running = {
-                pool.submit(noticed, bug, base, Path(folder) / f"bug{place}"): bug
-                for place, bug in enumerate(chosen)
-            }
-            for future in as_completed(running):
-                bug, by = running[future], future.result()
-                if not by:
-                    survivors.append(bug)
-                    print(f"NOT NOTICED  {bug.name} ({bug.file})", flush=True)
-                elif given.verbose:
-                    print(f"noticed      {bug.name}: {by}", flush=True)
+        tasks = [(bug, base, Path(folder) / f"bug{place}") for place, bug in enumerate(chosen)]
+        for bug, by in pool.imap_unordered(noticed, tasks):
+            if not by:
+                survivors.append(bug)
+                print(f"NOT NOTICED  {bug.name} ({bug.file})", flush=True)
+            elif given.verbose:
+                print(f"noticed      {bug.name}: {by}", flush=True)
     print(
         f"{len(chosen) - len(survivors)} of {len(chosen)} planted bugs were noticed, "
         f"in {time.perf_counter() - began:.0f} s"

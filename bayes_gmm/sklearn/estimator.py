@@ -20,8 +20,8 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
-from bayes_gmm.sklearn.shapes import compact, expected_shape
 from bayes_gmm.sklearn.row_weights import enough, scale_free
+from bayes_gmm.sklearn.shapes import compact, expected_shape
 from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
 
 
