@@ -89,6 +89,8 @@ def problems(listed: Iterable[Bug], root: Path = ROOT) -> list[str]:
 
 def run_tests(tree: Path, tests: Sequence[str], *options: str) -> Ended:
     """Run tests in a tree, in a process of their own, which has not imported the package."""
+    if "bayes_gmm" in sys.modules:
+        raise RuntimeError("the package is imported already, and would not be that of the tree")
     sys.path.insert(0, str(tree))
     os.environ |= {"PYTHONPATH": str(tree), "MPLBACKEND": "agg"}  # of what the tests start
     os.environ.pop("NUMBA_CACHE_DIR", None)  # what is compiled stays beside its source
@@ -97,9 +99,7 @@ def run_tests(tree: Path, tests: Sequence[str], *options: str) -> Ended:
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    signal.alarm(LONGEST)
     code = int(pytest.main(["-q", "-p", "no:cacheprovider", *options, *tests]))
-    signal.alarm(0)
     sys.stdout.flush()
     return Ended(code, said.read_text(encoding="utf-8"))
 
@@ -159,9 +159,15 @@ def without(task: tuple[Path, list[str]]) -> Ended:
     return run_tests(*task, "--tb=short")
 
 
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"the tests of a bug took more than {LONGEST} s")
+
+
 def noticed(task: tuple[Bug, Path, Path]) -> tuple[Bug, str]:
     """Plant a bug and run its tests; name the one that failed first, or nothing."""
     bug, base, to = task
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LONGEST)
     ended = run_tests(planted(bug, base, to), bug.tests, "-x", "--tb=no")
     shutil.rmtree(to, ignore_errors=True)
     if ended.code == pytest.ExitCode.OK:
