@@ -5,12 +5,14 @@ their own inverse, in chains that differ. So a column in the place of another, a
 an axis shows.
 """
 
+from functools import cached_property
 from itertools import combinations
 
 import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from results.synthetic import point_result, posterior_result
 from scipy import stats
 from scipy.special import expit, logit, logsumexp
@@ -18,6 +20,7 @@ from scipy.special import expit, logit, logsumexp
 import bayes_gmm as bg
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.pipeline import Pipeline
+from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.plots.ranks import BAND
@@ -71,14 +74,29 @@ class World:
             self.x,
             names=NAMES,
         )
-        self.comparison = bg.compare(
-            {"one": bg.parameters(self.point)}, self.posterior, ci_prob=LEVEL
-        )
-        self.checks = bg.check(self.posterior, draws=50, seed=3)
-        self.diagnosis = bg.diagnose(self.posterior)
-        self.loo = bg.loo(self.posterior)
-        self.sensitivity = bg.sensitivity(self.posterior)
 
+    @cached_property
+    def comparison(self):
+        point = {"one": bg.parameters(self.point)}
+        return bg.compare(point, self.posterior, ci_prob=LEVEL)
+
+    @cached_property
+    def checks(self):
+        return bg.check(self.posterior, draws=50, seed=3)
+
+    @cached_property
+    def diagnosis(self):
+        return bg.diagnose(self.posterior)
+
+    @cached_property
+    def loo(self):
+        return bg.loo(self.posterior)
+
+    @cached_property
+    def sensitivity(self):
+        return bg.sensitivity(self.posterior)
+
+    @cached_property
     def joint(self):
         """log p(x_n, z_n = k) under every draw, (S, N, K)."""
         return np.array(
@@ -98,7 +116,7 @@ class World:
 
     def shares(self):
         """Responsibilities under every draw, (S, N, K)."""
-        joint = self.joint()
+        joint = self.joint
         return np.exp(joint - logsumexp(joint, axis=2, keepdims=True))
 
     def scalars(self, weights=None, means=None, covariances=None):
@@ -193,7 +211,7 @@ def test_of_predict_at_a_point(world):
 
 
 def test_of_log_density(world):
-    of_draws = logsumexp(world.joint(), axis=2)
+    of_draws = logsumexp(world.joint, axis=2)
     found = bg.log_density(world.posterior, ci_prob=LEVEL)
     close(found["log_density"], logsumexp(of_draws, axis=0) - np.log(len(of_draws)))
     low, high = np.quantile(of_draws, ENDS, axis=0)
@@ -310,7 +328,7 @@ def test_of_compare_likelihoods(world):
         for w, m, c in zip(theta.weights, theta.means, theta.covariances, strict=True)
     )
     height = np.log(at_point).sum()
-    draws = logsumexp(world.joint(), axis=2).sum(axis=1)
+    draws = logsumexp(world.joint, axis=2).sum(axis=1)
     (row,) = world.comparison.log_likelihood.to_numpy()
     close(row, [height, (draws < height).mean(), height - draws.mean()])
     data = world.comparison.dataset
@@ -349,7 +367,7 @@ def test_of_diagnose(world):
         if group == "relabelled parameters":
             close(row["rhat"], rhat(draws[name]), rtol=FOLDED)
             close(row["ess_bulk"], float(az.ess(draws[name], method="bulk")), rtol=TIED)
-    log_likelihood = logsumexp(world.joint(), axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
+    log_likelihood = logsumexp(world.joint, axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
     close(
         found.table.loc[("label-free quantities", "log_likelihood"), "rhat"],
         rhat(log_likelihood),
@@ -457,7 +475,7 @@ def test_of_check(world):
 
 def test_of_loo(world):
     found = world.loo
-    pointwise = logsumexp(world.joint(), axis=2)
+    pointwise = logsumexp(world.joint, axis=2)
     predictive = logsumexp(pointwise, axis=0) - np.log(len(pointwise))
     elpd_i = found.elpd_i.to_numpy()
     close(found.p_loo_i, predictive - elpd_i, atol=1e-8)
@@ -477,7 +495,7 @@ def test_of_sensitivity(world):
     assert table.columns.tolist() == [
         *("mean", "sd", "prior", "likelihood", "prior_shift", "likelihood_shift", "diagnosis")
     ]
-    log_likelihood = logsumexp(world.joint(), axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
+    log_likelihood = logsumexp(world.joint, axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
     free = world.posterior["invariants"]
     log_prior = (free["log_posterior"] - free["log_likelihood"]).to_numpy()
     draws = world.scalars()
@@ -618,7 +636,11 @@ def report(world):
         loo=world.loo,
     )
     found = {}
-    for section in sections(analysis):
+    with pytest.MonkeyPatch.context() as patch:  # pictures take long, and are looked at elsewhere
+        for name in plots.__all__:
+            patch.setattr(plots, name, lambda *_, **__: Figure())
+        made = list(sections(analysis))
+    for section in made:
         for place, block in enumerate(b for b in section.blocks if b.kind == "table"):
             found[section.name, place] = {
                 row.label: (dict(zip(block.columns, row.cells, strict=True)), row.flagged)
@@ -711,7 +733,7 @@ def test_of_the_report_about_how_it_was_made(report):
 def test_of_the_rank_plot(world):
     """The band is Kolmogorov's at the effective sizes of single chains, less what a pool takes."""
     figure = bg.plots.ranks(world.posterior)
-    log_likelihood = logsumexp(world.joint(), axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
+    log_likelihood = logsumexp(world.joint, axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
     effective = np.mean([az.ess(chain[None], method="bulk") for chain in log_likelihood])
     band = np.sqrt(1 - 1 / CHAINS) * stats.kstwobign.ppf(BAND) / np.sqrt(effective)
     right = figure.axes[1]
