@@ -833,3 +833,24 @@ def test_what_is_saved_opens_as_it_was(world, tmp_path):
     np.testing.assert_array_equal(
         opened["mle"]["point_estimate"]["means"], world.fit["point_estimate"]["means"]
     )
+
+
+def test_the_seed_fixes_where_chains_start(monkeypatch):
+    """Chains of the same random numbers soon forget their starts, so that draws would not show it."""
+
+    class Begun(Exception):
+        """As soon as the starts are known."""
+
+    def begin(choice, observations, prior, starts, **settings):
+        raise Begun(starts)
+
+    def starts(seed):
+        with pytest.raises(Begun) as begun:
+            bg.sample(X, 2, seed=seed, **SAMPLED)
+        return np.stack([start.means for start in begun.value.args[0]])
+
+    monkeypatch.setattr("bayes_gmm.inference.engines.run", begin)
+    first = starts(0)
+    np.testing.assert_array_equal(starts(0), first)
+    assert (starts(1) != first).all()
+    assert len(np.unique(first[:, 0, 0])) == SAMPLED["chains"]
