@@ -836,7 +836,7 @@ def test_what_is_saved_opens_as_it_was(world, tmp_path):
 
 
 def test_the_seed_fixes_where_chains_start(monkeypatch):
-    """Chains of the same random numbers soon forget their starts, so that draws would not show it."""
+    """Chains of the same random numbers soon forget their starts: draws would not show it."""
 
     class Begun(Exception):
         """As soon as the starts are known."""
