@@ -35,8 +35,9 @@ demo: $(READY) ## fit, sample and compare on the Old Faithful data, into out/dem
 test: $(READY) ## run the tests
 	$(BIN)/python -m pytest
 
-validate: $(READY) ## run the slow statistical proofs
+validate: $(READY) ## run the slow statistical proofs, and see that planted bugs are noticed
 	$(BIN)/python -m pytest -m validate
+	$(BIN)/python tools/planted_bugs.py
 
 lint: $(READY) ## check style, formatting and types
 	$(BIN)/ruff check

@@ -161,6 +161,50 @@ def test_weights_count_for_the_prior_too(rows):
     assert weighted.lower_bound_ == pytest.approx(repeated.lower_bound_, rel=1e-10)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 3.0, 1e9])
+@pytest.mark.parametrize("kind", ["counts", "shares", "one"])
+def test_the_scale_of_row_weights_changes_nothing_without_a_prior(kind, scale, rows):
+    rng = np.random.default_rng(8)
+    weights = {
+        "counts": rng.integers(0, 4, len(rows)).astype(float),
+        "shares": rng.exponential(size=len(rows)),
+        "one": np.ones(len(rows)),
+    }[kind]
+    model = GaussianMixture(3, random_state=2)
+    own, scaled = (clone(model).fit(rows, sample_weight=w) for w in (weights, scale * weights))
+    assert own.n_iter_ == scaled.n_iter_
+    for name in FITTED:  # counts are the same numbers again, shares are rounded
+        np.testing.assert_allclose(getattr(own, name), getattr(scaled, name), rtol=1e-6)
+    assert own.lower_bound_ == pytest.approx(own.score(rows, sample_weight=weights), rel=1e-9)
+
+
+def test_equal_row_weights_are_none(rows):
+    model = GaussianMixture(3, random_state=2)
+    plain = clone(model).fit(rows)
+    weighted = clone(model).fit(rows, sample_weight=np.full(len(rows), 0.3))
+    np.testing.assert_allclose(weighted.means_, plain.means_, rtol=1e-6)
+    assert weighted.lower_bound_ == pytest.approx(plain.lower_bound_, rel=1e-9)
+
+
+def test_criteria_take_row_weights_as_repetitions(rows):
+    rng = np.random.default_rng(4)
+    times = rng.integers(0, 4, len(rows))
+    model = GaussianMixture(3, random_state=2).fit(rows, sample_weight=times)
+    repeated = np.repeat(rows, times, axis=0)
+    for criterion in (model.bic, model.aic):
+        of_rows = criterion(rows, sample_weight=times)
+        assert of_rows == pytest.approx(criterion(repeated), rel=1e-12)
+        assert of_rows != pytest.approx(criterion(rows), rel=1e-3)
+    log_likelihood = times @ model.score_samples(rows)
+    penalty = model._n_parameters() * np.log(times.sum())
+    assert model.bic(rows, times) == pytest.approx(-2 * log_likelihood + penalty, rel=1e-12)
+
+
+def test_under_a_prior_row_weights_that_add_up_to_less_than_two_rows_are_refused(rows):
+    with refuses("sample_weight sums to 1,", "multiply"):
+        GaussianMixture(2, prior="default").fit(rows, sample_weight=np.full(len(rows), 1 / 150))
+
+
 def test_a_ridge_adds_its_variance_to_the_covariance(rows):
     model = GaussianMixture(reg_covar=0.5).fit(rows)
     expected = np.cov(rows.T, bias=True) + 0.5 * np.eye(2)

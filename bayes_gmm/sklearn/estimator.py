@@ -20,6 +20,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
+from bayes_gmm.sklearn.row_weights import enough, scale_free
 from bayes_gmm.sklearn.shapes import compact, expected_shape
 from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
 
@@ -173,7 +174,8 @@ class GaussianMixture(FittedMixture):
         y : None
             Not used.
         sample_weight : array_like (N,), optional
-            How often each row counts; a weight of 2 is the row written twice.
+            How often each row counts; a weight of 2 is the row written twice. The scale of the
+            weights changes nothing without a prior; with one, their sum is the number of rows.
 
         Returns
         -------
@@ -183,7 +185,9 @@ class GaussianMixture(FittedMixture):
         observations = Observations.of(X if isinstance(X, np.memmap) else rows)  # stays on disk
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, rows, ensure_non_negative=True)
-            observations = observations.weighted(weights)
+            observations = observations.weighted(
+                scale_free(weights) if self.prior is None else enough(weights)
+            )
         structure = Structure.of(self.covariance_type, observations.n_features)
         goes_on = self.warm_start and hasattr(self, "converged_")
         before = self.lower_bound_ if goes_on else -np.inf

@@ -87,34 +87,39 @@ class FittedMixture(DensityMixin, BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, log_densities)
         return float(np.average(log_densities, weights=sample_weight))
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Schwarz' criterion, -2 log-likelihood + log(N) times the number of free parameters.
 
         Parameters
         ----------
         X : array_like (N, D)
+        sample_weight : array_like (N,), optional
+            How often each row counts; N is then the sum of the weights. Unlike the fit, the
+            criterion depends on their scale.
 
         Returns
         -------
         float
             Smaller is better.
         """
-        log_densities = self.score_samples(X)
-        return float(-2 * log_densities.sum() + self._n_parameters() * np.log(len(log_densities)))
+        log_likelihood, n_rows = self._log_likelihood(X, sample_weight)
+        return float(-2 * log_likelihood + self._n_parameters() * np.log(n_rows))
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Akaike's criterion, -2 log-likelihood + twice the number of free parameters.
 
         Parameters
         ----------
         X : array_like (N, D)
+        sample_weight : array_like (N,), optional
+            How often each row counts.
 
         Returns
         -------
         float
             Smaller is better.
         """
-        return float(-2 * self.score_samples(X).sum() + 2 * self._n_parameters())
+        return float(-2 * self._log_likelihood(X, sample_weight)[0] + 2 * self._n_parameters())
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture, sorted by component.
@@ -135,6 +140,14 @@ class FittedMixture(DensityMixin, BaseEstimator):
         x, z = mixture.sample(self._parameters(), n_samples, np.random.default_rng(self._seed()))
         order = np.argsort(z, kind="stable")
         return x[order], z[order]
+
+    def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Log-likelihood of rows that count as often as their weights say, and how many that is."""
+        log_densities = self.score_samples(X)
+        if sample_weight is None:
+            return float(log_densities.sum()), float(len(log_densities))
+        times = _check_sample_weight(sample_weight, log_densities, ensure_non_negative=True)
+        return float(times @ log_densities), float(times.sum())
 
     def _rows_and_parameters(self, X: Any) -> tuple[np.ndarray, Parameters]:
         check_is_fitted(self)

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError
 from bayes_gmm.results.pole_words import sentence, told, worded
 from bayes_gmm.results.poles import as_arrays, of_arrays, poles
 
@@ -18,7 +19,7 @@ class Collapse:
     start: int
     mean: np.ndarray
     covariance: np.ndarray
-    count: float
+    n_rows: float
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def rows():
 
 def on_the_value(x, start, *, count=48.0):
     """A component that is about to be a line along the value that repeats."""
-    return StartCollapse(start, np.array([0.1, x[0, 1] + 1e-4]), np.diag([1.0, 1e-6]), count)
+    return Collapse(start, np.array([0.1, x[0, 1] + 1e-4]), np.diag([1.0, 1e-6]), count)
 
 
 def on_the_row(x, start, row):
     """A component about one row."""
-    return StartCollapse(start, x[row] + 1e-5, 1e-8 * np.eye(2), 1.0)
+    return Collapse(start, x[row] + 1e-5, 1e-8 * np.eye(2), 1.0)
 
 
 def search_of(found, n_starts, n_lost, n_parameters=11):
@@ -71,7 +72,7 @@ def test_the_row_that_most_starts_share_is_found(rows):
 def test_what_is_found_does_not_depend_on_the_scale_of_row_weights(rows):
     collapses = [on_the_value(rows, start) for start in range(3)]
     plain = poles(collapses, Observations.of(rows))
-    small = [StartCollapse(c.start, c.mean, c.covariance, 1e-9 * c.n_rows) for c in collapses]
+    small = [Collapse(c.start, c.mean, c.covariance, 1e-9 * c.n_rows) for c in collapses]
     weighted = poles(small, Observations.of(rows).weighted(np.full(len(rows), 1e-9)))
     assert weighted[0][:2] == plain[0][:2]
     assert weighted[0].share == pytest.approx(plain[0].share)

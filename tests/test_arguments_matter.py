@@ -1,0 +1,856 @@
+"""Every argument of every verb changes what it should in the answer, and nothing else.
+
+An answer is looked at through views: the numbers of a group, an attribute, what was printed. A row
+of the table says of one argument which views another value of it changes; all others must stay as
+they are, to the last bit. Arguments like `cores`, which say how and not what, change none. The
+table is held to the signatures, so that an argument without a row fails.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Set
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from helpers import random_parameters
+
+import bayes_gmm as bg
+from bayes_gmm.errors import InputError
+from bayes_gmm.model import mixture
+from bayes_gmm.model.priors import Prior
+
+TINY = 1e-9  # GiB, in which nothing has room
+pytestmark = pytest.mark.filterwarnings("ignore")  # few iterations and few draws, on purpose
+
+
+def table_of_rows(seed, apart=3.6, n=60):
+    rng = np.random.default_rng(seed)
+    means = [[0, 0], [apart, 0.4 * apart]]
+    theta = bg.Parameters([0.4, 0.6], means, [[[1, 0.5], [0.5, 1]], np.eye(2)])
+    return pd.DataFrame(mixture.sample(theta, n, rng)[0] * [1.0, 20.0], columns=["a", "b"])
+
+
+X, OTHER_X, DOUBTFUL = table_of_rows(0), table_of_rows(1), table_of_rows(0, apart=2.6)
+SAMPLED = {"engine": "gibbs", "draws": 60, "tune": 20, "chains": 3, "progressbar": False}
+
+
+class World:
+    """What several verbs start from, each made once and when it is first needed."""
+
+    @cached_property
+    def fit(self):
+        return bg.fit(X, 2, seed=0)
+
+    @cached_property
+    def other_fit(self):
+        return bg.fit(X, 2, seed=0, prior="default")
+
+    @cached_property
+    def diagonal_fit(self):
+        return bg.fit(X, 2, seed=0, covariance="VVI")
+
+    @cached_property
+    def posterior(self):
+        return bg.sample(X, 2, seed=0, **SAMPLED)
+
+    @cached_property
+    def other_posterior(self):
+        return bg.sample(X, 2, seed=1, **SAMPLED)
+
+    @property
+    def rowless(self):
+        """As one of more rows than a result keeps."""
+        return self.posterior.drop_nodes("observed_data")
+
+    @property
+    def rowless_fit(self):
+        return self.fit.drop_nodes("observed_data")
+
+    @cached_property
+    def selection(self):
+        return bg.select(X, [1, 2], covariance=["EEE", "VVV"], seed=0, **QUIET)
+
+    @property
+    def theta(self):
+        return bg.parameters(self.fit)
+
+    @property
+    def other_theta(self):
+        return bg.parameters(self.diagonal_fit)
+
+
+QUIET: dict[str, Any] = {"progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+class Row(NamedTuple):
+    """One argument: another value, the views that it changes, and those that it may change."""
+
+    value: Any
+    changes: Set[str] = frozenset()
+    may: Set[str] = frozenset()
+    beside: Mapping[str, Any] = MappingProxyType({})  # other arguments, on both sides
+    refused: Any = None  # a value that is an error
+
+
+class Verb(NamedTuple):
+    """A verb, the arguments that it is first called with, how its answer is seen, and the table."""
+
+    call: Callable
+    base: Callable[[World], dict[str, Any]]
+    views: Callable[[Any], dict[str, Any]]
+    rows: dict[str, Row]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two views are the same to the last bit."""
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, np.ndarray):
+        numbers = one.dtype.kind in "fc"
+        return one.shape == other.shape and np.array_equal(one, other, equal_nan=numbers)
+    return bool(one == other)
+
+
+def variables(dataset, *names: str) -> list[np.ndarray]:
+    return [np.asarray(dataset[name]) for name in names if name in dataset]
+
+
+def attributes(tree, *names: str) -> dict[str, Any]:
+    return {name: tree.attrs.get(name) for name in names}
+
+
+def of_fit(tree) -> dict[str, Any]:
+    search = tree["optimizer_result"].to_dataset()
+    return {
+        "estimate": variables(tree["point_estimate"], "weights", "means", "covariances"),
+        "rows": variables(tree["observed_data"], "x"),
+        "prior": "prior_parameters" in tree.children,
+        "starts": search.sizes["start"],
+        "where they began": np.asarray(search["start_objective"])[1:],
+        "iterations": int(search["n_iterations"]),
+        "parameters": int(search["n_parameters"]),
+        **attributes(tree, "covariance", "estimator", "equal_weights", "seed", "n_components"),
+    }
+
+
+SEARCH = {"where they began", "iterations"}
+ALL_OF_FIT = {"estimate", *SEARCH}
+
+
+def of_posterior(tree) -> dict[str, Any]:
+    drawn = tree["posterior"].to_dataset()
+    raw = tree["posterior"]["weights"].to_numpy()
+    return {
+        "all draws": variables(drawn, "weights", "means", "covariances"),
+        "first draws": raw[:2, :30].sum(axis=2) if raw.shape[2] == 1 else raw[:2, :30],
+        "draws": drawn.sizes["draw"],
+        "chains": drawn.sizes["chain"],
+        "rows": variables(tree["observed_data"], "x"),
+        "prior": variables(tree["prior_parameters"], "mean", "scale"),
+        "map": np.round(tree["point_estimate"]["means"].to_numpy(), 3),
+        **attributes(tree, "engine", "seed", "tune", "thin", "relabelling", "n_components"),
+    }
+
+
+def of_selection(found) -> dict[str, Any]:
+    data, best = found.dataset, found.best
+    return {
+        "fits": variables(data, "log_likelihood", "bic", "icl", "aic"),
+        "shape": tuple(data.sizes.values()),
+        "structures": data["covariance"].to_numpy(),
+        "sizes": data["n_components"].to_numpy(),
+        "converged": variables(data, "converged"),
+        "order": found.table[["covariance", "n_components"]].to_numpy().tolist(),
+        "best": (best.attrs["covariance"], best.attrs["n_components"]),
+        "estimator": best.attrs["estimator"],
+        "seed": best.attrs["seed"],
+        "starts": best["optimizer_result"].sizes["start"],
+        "iterations": int(best["optimizer_result"]["n_iterations"]),
+        "first words": found.sentences[0].partition(":")[0],
+    }
+
+
+def of_errors(errors) -> dict[str, Any]:
+    data = errors.dataset
+    return {
+        "estimate": variables(data, "estimate"),
+        "errors": variables(data, "standard_error", "bias", "replicates"),
+        "interval": variables(data, "lower", "upper"),
+        "columns": errors.table.columns.tolist(),
+        "refits": data.sizes.get("replicate"),
+        **attributes(data, "method", "seed", "ci_prob", "covariance"),
+    }
+
+
+def of_comparison(found) -> dict[str, Any]:
+    data = found.dataset
+    return {
+        "estimate": variables(data, "estimate", "log_likelihood"),
+        "names": found.estimators,
+        "draws": variables(data, "mean", "sd", "rhat", "draws_log_likelihood_mean"),
+        "interval": variables(data, "lower", "upper", "draws_log_likelihood_lower"),
+        "covered": variables(data, "covered"),
+        "z": variables(data, "z", "quantile"),
+        "columns": [name for name in found.table.columns if name.endswith("%")],
+        "ci_prob": data.attrs["ci_prob"],
+    }
+
+
+def of_check(found) -> dict[str, Any]:
+    data = found.tree["statistics"].to_dataset()
+    return {
+        "observed": variables(data.sel(statistic="mean"), "observed"),
+        "replicated": variables(data.sel(statistic="mean"), "replicated"),
+        "statistics": data["statistic"].to_numpy().tolist(),
+        "replicates": found.tree.attrs["n_replicates"],
+    }
+
+
+def of_partition(found) -> dict[str, Any]:
+    return {
+        "label": variables(found, "label"),
+        "rows": variables(found, "obs_id"),
+        "confidence": variables(found, "confidence"),
+        "loss": found.attrs["loss"],
+        "expected": float(found["expected_loss"]),
+        "radius": float(found["ball_radius"]),
+        "bounds": variables(found, "lower_bound", "upper_bound", "horizontal_bound"),
+        "ci_prob": found.attrs["ci_prob"],
+    }
+
+
+def of_loo(found) -> dict[str, Any]:
+    rows = [np.asarray(found[name]) for name in ("elpd_i", "p_loo_i", "pareto_k")]
+    return {"rows": rows, "sums": (found.elpd, found.se, found.p), "draws": found.n_samples}
+
+
+def of_drawing(figure) -> dict[str, Any]:
+    """What is drawn, and what is written beside it."""
+    import matplotlib.pyplot as plt
+
+    drawn, words = [], [text.get_text() for text in figure.texts]
+    for legend in figure.legends:
+        words += [text.get_text() for text in legend.get_texts()]
+    for axes in figure.axes:
+        drawn += [np.asarray(line.get_xydata(), float) for line in axes.lines]
+        drawn += [path.vertices for kept in axes.collections for path in kept.get_paths()]
+        drawn += [np.asarray(kept.get_offsets()) for kept in axes.collections]
+        drawn += [patch.get_extents().get_points() for patch in axes.patches]
+        drawn += [np.asarray(image.get_array()) for image in axes.images]
+        words += [axes.get_title(loc=side) for side in ("left", "center", "right")]
+        words += [axes.get_xlabel(), axes.get_ylabel(), *(t.get_text() for t in axes.texts)]
+    plt.close(figure)
+    return {"drawn": drawn, "words": words, "panels": len(figure.axes)}
+
+
+def of_model(model) -> dict[str, Any]:
+    x = model["x"]
+    likelihood = type(x.owner.op).__name__
+    prior_mean = model["means"].owner.op.dist_params(model["means"].owner)[0]
+    return {
+        "rows": np.asarray(model.rvs_to_values[x].eval()),
+        "components": len(model.coords["cluster"]),
+        "prior": np.asarray(prior_mean.eval()),
+        "likelihood": likelihood,
+    }
+
+
+def values(found) -> dict[str, Any]:
+    """Values and labels of an array."""
+    return {"values": found.to_numpy(), "rows": found["obs_id"].to_numpy()}
+
+
+def of_prediction(found) -> dict[str, Any]:
+    interval = variables(found, "responsibilities_lower", "responsibilities_upper")
+    return {
+        "means": variables(found, "responsibilities", "label", "entropy", "uncertainty"),
+        "interval": interval,
+        "ci_prob": found.attrs.get("ci_prob"),
+    }
+
+
+def of_density(found) -> dict[str, Any]:
+    ends = ("log_density_lower", "log_density_upper")
+    return {"mean": found["log_density"].to_numpy(), "interval": variables(found, *ends)}
+
+
+def of_file(path) -> dict[str, Any]:
+    return {"path": path.name, "text": path.read_text(encoding="utf-8")}
+
+
+def of_saved(path) -> dict[str, Any]:
+    with xr.open_datatree(path) as tree:
+        held = sorted(node.path for node in tree.subtree if len(node.data_vars))
+        return {"path": path.name, "groups": held}
+
+
+PRIOR = Prior.default(X.to_numpy(), 2)
+SHIFTED = Prior(
+    PRIOR.concentration,
+    PRIOR.mean + np.array([1.0, 0.0]),
+    10 * PRIOR.mean_precision,
+    PRIOR.degrees_of_freedom,
+    PRIOR.scale,
+)
+MEMORY = Row(0.7, refused=TINY)
+THIRD = [1, 5, 40, 41, 59]
+
+VERBS = {
+    "fit": Verb(
+        bg.fit,
+        lambda world: {"X": X, "n_components": 2, "seed": 0},
+        of_fit,
+        {
+            "X": Row(OTHER_X, {"estimate", "rows", "where they began"}, SEARCH),
+            "n_components": Row(3, {*ALL_OF_FIT, "n_components", "parameters"}),
+            "covariance": Row("EEI", {*ALL_OF_FIT, "covariance", "parameters"}),
+            "prior": Row("default", {*ALL_OF_FIT, "prior", "estimator"}),
+            "equal_weights": Row(True, {*ALL_OF_FIT, "equal_weights", "parameters"}),
+            "n_starts": Row(7, {"starts", "where they began"}, ALL_OF_FIT),
+            "max_iter": Row(2, {"iterations"}, ALL_OF_FIT),
+            "tol": Row(0.01, {"iterations"}, ALL_OF_FIT),
+            "seed": Row(1, {"seed", "where they began"}, ALL_OF_FIT),
+        },
+    ),
+    "select": Verb(
+        bg.select,
+        lambda world: {
+            "X": X,
+            "n_components": [2, 3],
+            "covariance": ["EII", "VVV"],
+            "seed": 0,
+            **QUIET,
+        },
+        of_selection,
+        {
+            "X": Row(OTHER_X, {"fits"}, {"order", "best", "iterations"}),
+            "n_components": Row(
+                [1, 3], {"fits", "sizes", "order"}, {"best", "starts", "converged", "iterations"}
+            ),
+            "covariance": Row(
+                "VVV", {"fits", "structures", "shape", "order"}, {"best", "converged", "iterations"}
+            ),
+            "prior": Row("default", {"fits", "estimator"}, {"order", "best", "iterations"}),
+            "criterion": Row(
+                "aic",
+                {"order", "best", "first words"},
+                {"starts", "iterations"},
+                {"X": DOUBTFUL, "n_components": [1, 2, 3]},
+            ),
+            "n_starts": Row(7, {"starts"}, {"fits", "iterations"}),
+            "max_iter": Row(2, {"converged", "iterations"}, {"fits", "order", "best"}),
+            "tol": Row(5.0, {"iterations"}, {"fits"}),
+            "seed": Row(1, {"seed"}, {"fits", "iterations"}),
+            "cores": Row(1),
+            "progressbar": Row(True),
+        },
+    ),
+    "sample": Verb(
+        bg.sample,
+        lambda world: {"X": X, "n_components": 2, "seed": 0, **SAMPLED},
+        of_posterior,
+        {
+            "X": Row(OTHER_X, {"all draws", "first draws", "rows", "map", "prior"}, {"thin"}),
+            "n_components": Row(
+                3, {"all draws", "first draws", "map", "n_components", "prior"}, {"thin"}
+            ),
+            "prior": Row(SHIFTED, {"all draws", "first draws", "prior", "map"}, {"thin"}),
+            "engine": Row("nuts", {"all draws", "first draws", "engine", "thin"}),
+            "draws": Row(90, {"all draws", "draws"}, {"first draws"}),
+            "tune": Row(21, {"all draws", "first draws", "tune"}),
+            "chains": Row(4, {"all draws", "chains"}),
+            "cores": Row(1),
+            "seed": Row(1, {"all draws", "first draws", "seed"}),
+            "progressbar": Row(True),
+        },
+    ),
+    "standard_errors": Verb(
+        bg.standard_errors,
+        lambda world: {
+            "result": world.rowless_fit,
+            "X": X,
+            "method": "bootstrap",
+            "n_bootstrap": 6,
+            "seed": 0,
+            **QUIET,
+        },
+        of_errors,
+        {
+            "result": Row(
+                lambda world: world.diagonal_fit,
+                {"estimate", "errors", "interval", "covariance"},
+            ),
+            "X": Row(OTHER_X, {"errors", "interval"}),
+            "method": Row("weighted", {"errors", "interval", "method"}),
+            "n_bootstrap": Row(8, {"errors", "interval", "refits"}),
+            "ci_prob": Row(0.5, {"interval", "columns", "ci_prob"}),
+            "seed": Row(1, {"errors", "interval", "seed"}),
+            "cores": Row(1),
+            "progressbar": Row(True),
+        },
+    ),
+    "standard_errors by curvature": Verb(
+        bg.standard_errors,
+        lambda world: {"result": world.fit},
+        of_errors,
+        {
+            "method": Row("sandwich", {"errors", "interval", "method"}),
+            "ci_prob": Row(0.5, {"interval", "columns", "ci_prob"}),
+        },
+    ),
+    "parameters": Verb(
+        bg.parameters,
+        lambda world: {"result": world.fit},
+        lambda theta: {"theta": [theta.weights, theta.means, theta.covariances]},
+        {"result": Row(lambda world: world.diagonal_fit, {"theta"})},
+    ),
+    "compare": Verb(
+        bg.compare,
+        lambda world: {"point": world.fit, "posterior": world.posterior},
+        of_comparison,
+        {
+            "point": Row(lambda world: world.other_fit, {"estimate", "names", "z"}, {"covered"}),
+            "posterior": Row(
+                lambda world: world.other_posterior, {"draws", "interval", "z"}, {"covered"}
+            ),
+            "ci_prob": Row(0.2, {"interval", "covered", "columns", "ci_prob"}),
+        },
+    ),
+    "check": Verb(
+        bg.check,
+        lambda world: {"posterior": world.posterior, "X": X, "draws": 20, "seed": 0},
+        of_check,
+        {
+            "posterior": Row(lambda world: world.other_posterior, {"replicated"}),
+            "X": Row(OTHER_X, {"observed"}),
+            "statistics": Row(["mean", "max"], {"statistics"}),
+            "draws": Row(21, {"replicated", "replicates"}),
+            "seed": Row(1, {"replicated"}),
+        },
+    ),
+    "diagnose": Verb(
+        bg.diagnose,
+        lambda world: {"posterior": world.posterior},
+        lambda found: {"table": found.table[["rhat", "ess_bulk"]].to_numpy(float)},
+        {"posterior": Row(lambda world: world.other_posterior, {"table"})},
+    ),
+    "sensitivity": Verb(
+        bg.sensitivity,
+        lambda world: {"posterior": world.posterior},
+        lambda found: {
+            "numbers": found.table[["mean", "sd", "prior", "likelihood"]].to_numpy(float),
+            "diagnosis": found.table["diagnosis"].tolist(),
+            "verdict": found.verdict,
+        },
+        {
+            "posterior": Row(
+                lambda world: world.other_posterior, {"numbers", "verdict"}, {"diagnosis"}
+            ),
+            "threshold": Row(10.0, {"diagnosis", "verdict"}),
+        },
+    ),
+    "loo": Verb(
+        bg.loo,
+        lambda world: {"posterior": world.rowless, "X": X},
+        of_loo,
+        {
+            "posterior": Row(lambda world: world.other_posterior, {"rows", "sums"}),
+            "X": Row(OTHER_X, {"rows", "sums"}),
+            "reff": Row(4.0, {"rows", "sums"}),
+            "memory": MEMORY,
+        },
+    ),
+    "add_log_likelihood": Verb(
+        bg.add_log_likelihood,
+        lambda world: {"posterior": world.rowless, "X": X},
+        lambda tree: {
+            "log-likelihood": variables(tree["log_likelihood"], "x"),
+            "draws": variables(tree["posterior"], "weights"),
+        },
+        {
+            "posterior": Row(lambda world: world.other_posterior, {"log-likelihood", "draws"}),
+            "X": Row(OTHER_X, {"log-likelihood"}),
+            "memory": MEMORY,
+        },
+    ),
+    "co_clustering": Verb(
+        bg.co_clustering,
+        lambda world: {"result": world.posterior, "X": X},
+        values,
+        {
+            "result": Row(lambda world: world.theta, {"values"}),
+            "X": Row(OTHER_X, {"values"}),
+            "rows": Row(THIRD, {"values", "rows"}),
+            "memory": MEMORY,
+        },
+    ),
+    "partition": Verb(
+        bg.partition,
+        lambda world: {"result": world.posterior, "X": X, "seed": 0},
+        of_partition,
+        {
+            "result": Row(
+                lambda world: world.theta,
+                {"confidence", "expected", "radius", "bounds"},
+                {"label"},
+            ),
+            "X": Row(OTHER_X, {"label", "confidence", "expected", "bounds"}, {"radius"}),
+            "loss": Row(
+                "binder", {"loss", "expected", "radius"}, {"bounds", "label", "confidence"}
+            ),
+            "rows": Row(THIRD, {"label", "rows", "confidence", "expected", "radius", "bounds"}),
+            "ci_prob": Row(0.3, {"ci_prob", "radius", "bounds"}),
+            "seed": Row(1, {"expected", "bounds"}, {"radius"}),
+            "memory": MEMORY,
+        },
+    ),
+    "sample_labels": Verb(
+        bg.sample_labels,
+        lambda world: {"result": world.posterior, "X": X, "n_draws": 40, "seed": 0},
+        values,
+        {
+            "result": Row(lambda world: world.theta, {"values"}),
+            "X": Row(OTHER_X, {"values"}),
+            "n_draws": Row(30, {"values"}),
+            "seed": Row(1, {"values"}),
+            "memory": MEMORY,
+        },
+    ),
+    "predict": Verb(
+        bg.predict,
+        lambda world: {"result": world.posterior, "X": X},
+        of_prediction,
+        {
+            "result": Row(lambda world: world.other_posterior, {"means", "interval"}),
+            "X": Row(OTHER_X, {"means", "interval"}),
+            "ci_prob": Row(0.5, {"interval", "ci_prob"}),
+        },
+    ),
+    "log_density": Verb(
+        bg.log_density,
+        lambda world: {"result": world.posterior, "X": X, "ci_prob": 0.9},
+        of_density,
+        {
+            "result": Row(lambda world: world.other_posterior, {"mean", "interval"}),
+            "X": Row(OTHER_X, {"mean", "interval"}),
+            "ci_prob": Row(0.5, {"interval"}),
+        },
+    ),
+    "relabel": Verb(
+        bg.relabel,
+        lambda world: {"posterior": world.posterior},
+        of_posterior,
+        {
+            "posterior": Row(
+                lambda world: world.other_posterior, {"all draws", "first draws", "seed"}
+            ),
+            "method": Row("ecr", {"relabelling"}, {"all draws", "first draws"}),
+            "by": Row(
+                "means[b]",
+                {"relabelling"},
+                {"all draws", "first draws", "map"},
+                {"method": "ordering", "by": "weights"},
+            ),
+        },
+    ),
+    "simulate": Verb(
+        bg.simulate,
+        lambda world: {"parameters": world.theta, "n": 9, "seed": 0},
+        lambda found: {"x": found["x"].to_numpy(), "z": found["z"].to_numpy()},
+        {
+            "parameters": Row(lambda world: world.other_theta, {"x"}, {"z"}),
+            "n": Row(10, {"x", "z"}),
+            "seed": Row(1, {"x", "z"}),
+        },
+    ),
+    "report": Verb(
+        bg.report,
+        lambda world: {"results": world.fit, "path": "one.html"},
+        of_file,
+        {
+            "results": Row(lambda world: world.diagonal_fit, {"text"}),
+            "path": Row("two.html", {"path"}),
+            "title": Row("Another title", {"text"}),
+        },
+    ),
+    "save": Verb(
+        bg.save,
+        lambda world: {"results": world.fit, "path": "one.nc"},
+        of_saved,
+        {
+            "results": Row(lambda world: {"posterior": world.posterior}, {"groups"}),
+            "path": Row("two.nc", {"path"}),
+        },
+    ),
+    "pymc_model": Verb(
+        bg.pymc_model,
+        lambda world: {"X": X, "n_components": 2},
+        of_model,
+        {
+            "X": Row(OTHER_X, {"rows", "prior"}),
+            "n_components": Row(3, {"components", "prior"}),
+            "prior": Row(SHIFTED, {"prior"}),
+            "likelihood": Row("mixture", {"likelihood"}),
+        },
+    ),
+    "plots.checks": Verb(
+        bg.plots.checks,
+        lambda world: {"result": bg.check(world.posterior, draws=20, seed=0)},
+        of_drawing,
+        {
+            "result": Row(
+                lambda world: bg.check(world.posterior, draws=20, seed=1), {"drawn"}, {"words"}
+            )
+        },
+    ),
+    "plots.co_clustering": Verb(
+        bg.plots.co_clustering,
+        lambda world: {"matrix": bg.co_clustering(world.posterior)},
+        of_drawing,
+        {
+            "matrix": Row(
+                lambda world: bg.co_clustering(world.posterior, OTHER_X), {"drawn"}, {"words"}
+            ),
+            "found": Row(
+                lambda world: bg.partition(world.posterior, seed=0).assign(
+                    label=("obs_id", np.arange(60) % 3)
+                ),
+                {"drawn", "words"},
+            ),
+        },
+    ),
+    "plots.comparison": Verb(
+        bg.plots.comparison,
+        lambda world: {"point": world.fit, "posterior": world.posterior},
+        of_drawing,
+        {
+            "point": Row(lambda world: world.other_fit, {"drawn", "words"}),
+            "posterior": Row(lambda world: world.other_posterior, {"drawn"}, {"words"}),
+            "ci_prob": Row(0.5, {"drawn", "words"}),
+        },
+    ),
+    "plots.em_trajectory": Verb(
+        bg.plots.em_trajectory,
+        lambda world: {"point": world.fit},
+        of_drawing,
+        {"point": Row(lambda world: world.other_fit, {"drawn", "words"}, {"panels"})},
+    ),
+    "plots.mixture": Verb(
+        bg.plots.mixture,
+        lambda world: {"result": world.fit, "X": X},
+        of_drawing,
+        {
+            "result": Row(lambda world: world.diagonal_fit, {"drawn"}, {"words"}),
+            "X": Row(OTHER_X, {"drawn"}, {"words"}),
+            "features": Row(["b"], {"drawn", "words"}),
+        },
+    ),
+    "plots.predictive": Verb(
+        bg.plots.predictive,
+        lambda world: {"result": world.posterior, "X": X},
+        of_drawing,
+        {
+            "result": Row(lambda world: world.other_posterior, {"drawn"}),
+            "X": Row(OTHER_X, {"drawn"}),
+            "features": Row(["b"], {"drawn", "words", "panels"}),
+            "ci_prob": Row(0.5, {"drawn", "words"}),
+        },
+    ),
+    "plots.prior": Verb(
+        bg.plots.prior,
+        lambda world: {"prior": PRIOR, "X": X},
+        of_drawing,
+        {
+            "prior": Row(SHIFTED, {"drawn"}, {"words"}),
+            "X": Row(OTHER_X, {"drawn"}, {"words"}),
+            "features": Row(["b"], {"drawn", "words"}, {"panels"}),
+            "draws": Row(5, {"drawn"}, {"words", "panels"}),
+            "seed": Row(1, {"drawn"}, {"words"}),
+        },
+    ),
+    "plots.ranks": Verb(
+        bg.plots.ranks,
+        lambda world: {"posterior": world.posterior},
+        of_drawing,
+        {"posterior": Row(lambda world: world.other_posterior, {"drawn", "words"})},
+    ),
+    "plots.selection": Verb(
+        bg.plots.selection,
+        lambda world: {"found": world.selection},
+        of_drawing,
+        {
+            "found": Row(
+                lambda world: bg.select(
+                    X, [1, 2], covariance=["EEE", "VVV"], criterion="aic", seed=0, **QUIET
+                ),
+                {"drawn", "words"},
+            )
+        },
+    ),
+}
+# Their arguments are fields, or have tests that they need a model for.
+FIELDS = {
+    "Parameters": ("weights", "means", "covariances"),
+    "Prior": ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale"),
+    "IndependentPrior": ("concentration", "mean", "mean_sd", "sd", "sd_spread", "eta"),
+    "HierarchicalPrior": (
+        *("concentration", "mean", "mean_sd"),
+        *("degrees_of_freedom", "scale_degrees_of_freedom", "scale"),
+    ),
+}
+ELSEWHERE = {"GibbsStep": "tests/inference/test_gibbs_step.py"}
+
+
+def public():
+    """Everything that can be called, by its name, with the names of its arguments."""
+    exceptions = (Exception, Warning)
+    called = {
+        name: getattr(bg, name)
+        for name in bg.__all__
+        if callable(getattr(bg, name))
+        and not (inspect.isclass(getattr(bg, name)) and issubclass(getattr(bg, name), exceptions))
+    }
+    called |= {f"plots.{name}": getattr(bg.plots, name) for name in bg.plots.__all__}
+    return {name: list(inspect.signature(one).parameters) for name, one in called.items()}
+
+
+def test_every_argument_is_in_the_table():
+    listed = {name: list(verb.rows) for name, verb in VERBS.items() if " " not in name}
+    listed |= {name: list(fields) for name, fields in FIELDS.items()}
+    assert listed == {name: of for name, of in public().items() if name not in ELSEWHERE}
+
+
+ROWS = [(name, argument) for name, verb in VERBS.items() for argument in verb.rows]
+
+
+@pytest.fixture(scope="module")
+def first_answers():
+    """Answers to the first calls, which all rows of a verb are held against."""
+    return {}
+
+
+@pytest.fixture
+def ask(world, first_answers, tmp_path_factory):
+    def asked(name, **other):
+        verb = VERBS[name]
+        arguments = {
+            key: value(world) if inspect.isfunction(value) else value
+            for key, value in (verb.base(world) | other).items()
+        }
+        if "path" in arguments:
+            arguments["path"] = tmp_path_factory.mktemp("written") / arguments["path"]
+        return verb.views(verb.call(**arguments))
+
+    def answer(name, **other):
+        if other:
+            return asked(name, **other)
+        if name not in first_answers:
+            first_answers[name] = asked(name)
+        return first_answers[name]
+
+    return answer
+
+
+@pytest.mark.parametrize(("name", "argument"), ROWS)
+def test_an_argument_changes_what_it_should_and_nothing_else(ask, name, argument):
+    row = VERBS[name].rows[argument]
+    before = ask(name, **row.beside)
+    after = ask(name, **{**row.beside, argument: row.value})
+    changed = {view for view in before if not same(before[view], after[view])}
+    assert row.changes <= changed, f"{argument} leaves {row.changes - changed} as it is"
+    assert changed <= row.changes | row.may, f"{argument} changes {changed - row.changes}"
+    if row.refused is not None:
+        with pytest.raises(InputError, match=argument):
+            ask(name, **{argument: row.refused})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [(name, one) for name, of in FIELDS.items() for one in of]
+)
+def test_a_field_of_a_prior_or_of_parameters_changes_its_density(name, argument):
+    rng = np.random.default_rng(2)
+    theta = random_parameters(rng, 2, 2)
+    scale = np.tile(np.array([[2.0, 0.3], [0.3, 1.0]]), (2, 1, 1))
+    given = {
+        "Parameters": {"weights": [0.4, 0.6], "means": np.eye(2), "covariances": scale},
+        "Prior": {
+            "concentration": [2.0, 3.0],
+            "mean": np.zeros((2, 2)),
+            "mean_precision": [1.0, 2.0],
+            "degrees_of_freedom": [5.0, 6.0],
+            "scale": scale,
+        },
+        "IndependentPrior": {
+            "concentration": [2.0, 3.0],
+            "mean": np.zeros(2),
+            "mean_sd": np.ones(2),
+            "sd": np.ones(2),
+            "sd_spread": 0.7,
+            "eta": 2.0,
+        },
+        "HierarchicalPrior": {
+            "concentration": [2.0, 3.0],
+            "mean": np.zeros(2),
+            "mean_sd": np.ones(2),
+            "degrees_of_freedom": 6.0,
+            "scale_degrees_of_freedom": 4.0,
+            "scale": scale[0],
+        },
+    }[name]
+    kind = getattr(bg, name)
+    others = {
+        "weights": [0.5, 0.5],
+        "concentration": [2.0, 4.0],
+        "mean": np.add(given.get("mean", 0), 1.0),
+    }
+    other = kind(**{**given, argument: others.get(argument, 1.5 * np.asarray(given[argument]))})
+    densities = [
+        mixture.log_likelihood(X.to_numpy()[:3], one)
+        if name == "Parameters"
+        else one.log_density(theta)
+        for one in (kind(**given), other)
+    ]
+    assert np.isfinite(densities).all()
+    assert abs(densities[0] - densities[1]) > 1e-3
+
+
+def test_what_is_saved_opens_as_it_was(world, tmp_path):
+    path = bg.save({"mle": world.fit, "posterior": world.posterior}, tmp_path / "all.nc")
+    opened = az.from_netcdf(path)
+    np.testing.assert_array_equal(
+        opened["posterior"]["means"], world.posterior["posterior"]["means"]
+    )
+    np.testing.assert_array_equal(
+        opened["mle"]["point_estimate"]["means"], world.fit["point_estimate"]["means"]
+    )
+
+
+def test_the_seed_fixes_where_chains_start(monkeypatch):
+    """Chains of the same random numbers soon forget their starts: draws would not show it."""
+
+    class Begun(Exception):
+        """As soon as the starts are known."""
+
+    def begin(choice, observations, prior, starts, **settings):
+        raise Begun(starts)
+
+    def starts(seed):
+        with pytest.raises(Begun) as begun:
+            bg.sample(X, 2, seed=seed, **SAMPLED)
+        return np.stack([start.means for start in begun.value.args[0]])
+
+    monkeypatch.setattr("bayes_gmm.inference.engines.run", begin)
+    first = starts(0)
+    np.testing.assert_array_equal(starts(0), first)
+    assert (starts(1) != first).all()
+    assert len(np.unique(first[:, 0, 0])) == SAMPLED["chains"]
