@@ -154,7 +154,8 @@ def sample(
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.length import long_enough
-    from bayes_gmm.results.posterior_tree import posterior_tree
+    from bayes_gmm.results.posterior_tree import drawn, posterior_tree
+    from bayes_gmm.results.relabel.pivot import typical
 
     require_whole("n_components", n_components, 1)
     require_settings(draws, tune, chains, cores, seed)
@@ -186,9 +187,12 @@ def sample(
     )
 
     def label(sampled: xr.DataTree) -> xr.DataTree:
+        pivot = typical(drawn(sampled), found.mixtures)
+        if conjugate.is_exchangeable:
+            pivot = pivot.reorder(np.lexsort(pivot.means.T[::-1]))
         return posterior_tree(
             sampled,
-            found.parameters,
+            pivot,
             observations,
             chosen,
             engine=choice.engine,

@@ -10,7 +10,7 @@ import numpy as np
 
 from bayes_gmm.inference import em
 from bayes_gmm.inference.initialize import Sketch
-from bayes_gmm.inference.spurious import Worth
+from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.climb import Climb, ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -74,11 +74,11 @@ class Climber(NamedTuple):
         """
         found: list[em.EMResult] = []
         for _ in range(SWAPS * self.rule.n_components // AT_ONCE):
-            top = best.state.objective
+            top = self.value(best)
             starts = [swapped(best.state, data, self.rule, rng) for _ in range(AT_ONCE)]
-            runs = [r for r in self.look(starts, SWAP_LOOK) if r.state.objective > top - NEAR]
+            runs = [r for r in self.look(starts, SWAP_LOOK) if self.value(r) > top - NEAR]
             for run in self.on(runs, SWAP_AGAIN):
-                height = run.state.objective
+                height = self.value(run)
                 if height < top + NEARLY if run.converged else height < top - FAR:
                     continue
                 end = self.follow(run)

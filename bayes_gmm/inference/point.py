@@ -8,7 +8,7 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import initialize, spurious
+from bayes_gmm.inference import initialize, ranking
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.search import carried_over, climb, finished, search
@@ -22,6 +22,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
+MOST_COMPARED = 20
 
 Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
@@ -43,6 +44,12 @@ class PointEstimate(NamedTuple):
     optima: list[EMState]
     origin: np.ndarray
     scale: np.ndarray
+
+    @property
+    def mixtures(self) -> list[Parameters]:
+        """The optima in the user's units, as many of the best as are worth comparing."""
+        others = (optimum.candidate.parameters for optimum in self.optima[1:MOST_COMPARED])
+        return [self.parameters, *(one.rescale(self.origin, self.scale) for one in others)]
 
 
 def estimate(
@@ -105,12 +112,11 @@ def estimate(
     covariance = _covariance(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
-    worth: spurious.Worth = spurious.objective
     if prior is None:
         standard_prior = Prior.flat(n_components, n_features)
-        worth = spurious.penalized(covariance, n_rows)
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
+    worth = ranking.predicted(standard_prior, structure, covariance, n_rows)
     variances = _conditional_variances(covariance, view)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
@@ -130,8 +136,10 @@ def estimate(
     log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
     parameters = best.parameters.rescale(origin, scale)
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
+    rows = best.state.statistics.count
     if starts is None and (prior is None or prior.is_exchangeable):
-        parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
+        order = np.lexsort(parameters.means.T[::-1])
+        parameters, rows = parameters.reorder(order), rows[order]
     moved = log_likelihood + log_prior - best.state.objective
     optimizer = {
         "objective": np.array(best.objectives) + moved,
@@ -144,6 +152,8 @@ def estimate(
         "optimum_spurious": np.array(
             [o.run.state.objective > best.state.objective for o in found.optima]
         ),
+        "optimum_score": np.array([o.worth for o in found.optima]) - n_rows * np.log(scale).sum(),
+        "component_spurious": ranking.rests_on_few(rows, structure, n_features),
         "log_likelihood": log_likelihood,
         "log_prior": log_prior,
         "objective_final": log_likelihood + log_prior,

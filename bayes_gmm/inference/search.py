@@ -15,7 +15,7 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
 from bayes_gmm.inference.climber import NEARLY, Climber, joined
 from bayes_gmm.inference.initialize import Sketch
-from bayes_gmm.inference.spurious import Worth
+from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.climb import ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule

@@ -146,6 +146,7 @@ def point_tree(
     dims: dict[str, tuple[str, ...]] = {
         name: (name.split("_")[0],) for name in optimizer if name.startswith(("start_", "optimum_"))
     }
+    dims["component_spurious"] = ("cluster",)
     dims["objective"] = ("iteration",)
     optimizer = {
         **optimizer,
