@@ -133,7 +133,9 @@ def estimate(
     best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
-    log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
+    optima = [optimum.run.state for optimum in found.optima]
+    to_units = -n_rows * np.log(scale).sum()
+    log_likelihood = best.state.statistics.log_normalizer + to_units
     parameters = best.parameters.rescale(origin, scale)
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
     rows = best.state.statistics.count
@@ -152,7 +154,9 @@ def estimate(
         "optimum_spurious": np.array(
             [o.run.state.objective > best.state.objective for o in found.optima]
         ),
-        "optimum_score": np.array([o.worth for o in found.optima]) - n_rows * np.log(scale).sum(),
+        "optimum_score": np.array([o.worth for o in found.optima]) + to_units,
+        "optimum_log_mass": to_units
+        + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
         "log_likelihood": log_likelihood,
         "log_prior": log_prior,
@@ -164,7 +168,6 @@ def estimate(
         + n_components * n_features
         + structure.n_parameters(n_components, n_features),
     }
-    optima = [optimum.run.state for optimum in found.optima]
     return PointEstimate(parameters, optimizer, optima, origin, scale)
 
 

@@ -31,8 +31,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import EMState
+from bayes_gmm.kernels.rule import family
 from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
 
 Worth = Callable[[EMState], float]
@@ -106,6 +109,45 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Worth:
         return float(count @ log_dets) / 2
 
     return loss
+
+
+def log_masses(
+    states: list[EMState], prior: Prior, structure: Structure, *, equal_weights: bool = False
+) -> np.ndarray:
+    """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
+
+    Parameters
+    ----------
+    states : list of EMState
+    prior : Prior
+        In the coordinates of the pass.
+    structure : Structure
+    equal_weights : bool
+
+    Returns
+    -------
+    ndarray (len(states),)
+        In nats; not numbers if the prior is improper, or so narrow that it is lost to rounding.
+    """
+    best = family(structure)
+    equal = structure.volume == "E", structure.shape == "E"
+
+    def of(state: EMState) -> float:
+        previous = state.candidate.parameters.covariances
+        return cheeseman_stutz(
+            prior,
+            state.candidate.log_quadratic,
+            state.statistics,
+            structure,
+            equal_weights=equal_weights,
+            # copies, because the compiled M-step takes arrays that may be written to
+            project=lambda w, n, _: best(np.array(w), np.array(n), previous, *equal),
+        )
+
+    try:
+        return np.array([of(state) for state in states])
+    except InputError:
+        return np.full(len(states), np.nan)
 
 
 def own_parameters(structure: Structure, n_features: int) -> int:

@@ -16,7 +16,6 @@ it: of the optima that EM found, the one that is closest to the draws.
 """
 
 from collections.abc import Sequence
-
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +59,9 @@ def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
 
     Returns
     -------
+
     Parameters
+    ----------
         The last draw of a chain if half of the draws are less than half as far from it as from
         any optimum: in one mode a draw is about twice as far from the others as the peak is, so
         that the draws are then in a mode of which no optimum is known.
