@@ -60,8 +60,10 @@ def fit(
     xarray.DataTree
         Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
-        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
-        final objective of every start.
+        feature; `optimizer_result` has the log-likelihood, the objective per iteration, the final
+        objective of every start, and of every optimum the height, what it is expected to predict
+        (`optimum_score`, by which the best is chosen) and its posterior mass; `component_spurious`
+        marks components that rest on too few rows.
 
     Raises
     ------

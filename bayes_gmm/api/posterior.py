@@ -87,7 +87,7 @@ def sample(
     seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    r"""Draw from the posterior of the mixture, every draw's components matched to the MAP estimate.
+    r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
     .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
 
@@ -125,7 +125,8 @@ def sample(
         (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
         the variables along cluster follow their component; `sample_stats` has the `permutation`
         that did it, so that the raw draws can be had back; `invariants` has quantities that no
-        relabelling changes; `point_estimate` is the MAP estimate that names the components. After
+        relabelling changes; `point_estimate` is the optimum that names the components: of those that EM
+        found, the one that most draws are closest to, usually the MAP estimate. After
         an interrupt it holds what was drawn by then, and the attribute `partial` is 1.
 
     Raises
