@@ -16,6 +16,7 @@ from bayes_gmm.results.archive import replace
 from bayes_gmm.results.draws import keeps_rows
 from bayes_gmm.results.relabel.ordering import read_key
 from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
+from bayes_gmm.results.set_aside import remarks
 from bayes_gmm.results.tree import MOST_ROWS
 from bayes_gmm.simulation import free_name
 
@@ -281,4 +282,5 @@ def _of_search(point: Any) -> str:
     return (
         f"log-likelihood {float(search['log_likelihood']):.5f}, "
         f"{reached} of {n_starts} start{'s' * (n_starts != 1)} followed to the optimum"
+        + "".join(f". {remark.removesuffix('.')}" for remark in remarks(search))
     )

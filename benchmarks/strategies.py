@@ -3,7 +3,7 @@
     python benchmarks/strategies.py [starts]
 
 Every kind labels the rows, EM climbs from the labels to its end, and an end within 0.1 nat of the
-best that any kind reached (by what optima are ranked by, see `inference/spurious.py`) is a hit.
+best that any kind reached (by what optima are ranked by, see `inference/ranking.py`) is a hit.
 Shown are hits in percent and, in the last lines, hits per second of climbing, beside those of
 swaps: one component of the best optimum of five k-means++ starts taken away and begun elsewhere,
 again and again from the best so far.
@@ -21,7 +21,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em, initialize, kmeans, point, runner, spurious
+from bayes_gmm.inference import em, initialize, kmeans, point, ranking, runner
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import ClimbAll
@@ -56,7 +56,7 @@ class Setting(NamedTuple):
         covariance = covariance.reshape(n_features, n_features)
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
-        worth = spurious.penalized(covariance, data.counts.sum())
+        worth = ranking.predicted(prior, structure, covariance, data.counts.sum())
         climb_all = compiled.climber(rule, *data)
         own = runner.Runner(
             expectation(sample), rule, climb_all, worth, data, np.random.default_rng(0), 3000

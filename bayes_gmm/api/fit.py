@@ -61,11 +61,13 @@ def fit(
     xarray.DataTree
         Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
-        feature; `optimizer_result` has the log-likelihood, the objective per iteration, the
-        final objective of every start, and how sure the search is: `optimum_starts`, the number of
-        runs that ended in each optimum, `swaps_in_vain`, how many components were moved since that
-        last led to a better optimum, and `still_improving`, whether it still did at the end. Also
-        where starts collapsed (pole) and rows that decide a component alone (deciding).
+        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
+        final objective of every start; of every optimum the height, what it is expected to predict
+        (`optimum_score`, by which the best is chosen), its posterior mass and the number of runs
+        that ended in it; how sure the search is: `swaps_in_vain`, how many components were moved
+        since that last led to a better optimum, and `still_improving`, whether it still did at the
+        end; where starts collapsed (pole), rows that decide a component alone (deciding), and
+        `component_spurious`, components that rest on too few rows.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def sample(
     seed: int | None = None,
     progressbar: bool = True,
 ) -> xr.DataTree:
-    r"""Draw from the posterior of the mixture, every draw's components matched to the MAP estimate.
+    r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
     .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
 
@@ -125,7 +125,8 @@ def sample(
         (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
         the variables along cluster follow their component; `sample_stats` has the `permutation`
         that did it, so that the raw draws can be had back; `invariants` has quantities that no
-        relabelling changes; `point_estimate` is the MAP estimate that names the components. After
+        relabelling changes; `point_estimate` is the optimum that names the components: of those that EM
+        found, the one that most draws are closest to, usually the MAP estimate. After
         an interrupt it holds what was drawn by then, and the attribute `partial` is 1.
 
     Raises
@@ -154,7 +155,8 @@ def sample(
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.length import long_enough
-    from bayes_gmm.results.posterior_tree import posterior_tree
+    from bayes_gmm.results.posterior_tree import drawn, posterior_tree
+    from bayes_gmm.results.relabel.pivot import typical
 
     require_whole("n_components", n_components, 1)
     require_settings(draws, tune, chains, cores, seed)
@@ -186,9 +188,12 @@ def sample(
     )
 
     def label(sampled: xr.DataTree) -> xr.DataTree:
+        pivot = typical(drawn(sampled), found.mixtures)
+        if conjugate.is_exchangeable:
+            pivot = pivot.reorder(np.lexsort(pivot.means.T[::-1]))
         return posterior_tree(
             sampled,
-            found.parameters,
+            pivot,
             observations,
             chosen,
             engine=choice.engine,

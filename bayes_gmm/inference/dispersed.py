@@ -7,6 +7,12 @@ posterior of the rows as that optimum labels them, `OVERDISPERSED` times as wide
 components in random order, where their order means nothing. Optima whose estimated share is below
 `NEGLIGIBLE` of the largest are left out: a chain that stays in one would say nothing about the
 posterior.
+
+So are optima that use fewer components than the best one does. A component that holds fewer rows
+than it has parameters costs little, so that with many features its mode may hold most of the
+posterior, though K components fit and predict better. With few features chains come to it from
+anywhere; with many none that starts in it ever leaves, and what it draws is the posterior of a
+smaller mixture than was asked for.
 """
 
 import numpy as np
@@ -56,18 +62,27 @@ def appreciable(optima: list[EMState], prior: Prior) -> list[EMState]:
     Parameters
     ----------
     optima : list of EMState
+        The best one first.
     prior : Prior
         Proper, in their coordinates.
 
     Returns
     -------
     list of EMState
+        Of those that use as many components as the best one.
     """
+    full = [optimum for optimum in optima if _n_used(optimum) >= _n_used(optima[0])]
     log_mass = np.array(
-        [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics) for o in optima]
+        [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics) for o in full]
     )
     order = np.argsort(-log_mass, kind="stable")
-    return [optima[i] for i in order if log_mass[i] >= log_mass.max() + np.log(NEGLIGIBLE)]
+    return [full[i] for i in order if log_mass[i] >= log_mass.max() + np.log(NEGLIGIBLE)]
+
+
+def _n_used(optimum: EMState) -> int:
+    """How many components hold as many rows as they have parameters."""
+    n_features = optimum.statistics.center.shape[1]
+    return int((optimum.statistics.count >= n_features * (n_features + 3) / 2).sum())
 
 
 def _start(statistics: SufficientStatistics, prior: Prior, rng: np.random.Generator) -> Parameters:

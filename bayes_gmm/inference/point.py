@@ -8,11 +8,18 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
-from bayes_gmm.inference import existence, initialize, spurious
+from bayes_gmm.inference import existence, initialize, ranking
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.runner import Runner
-from bayes_gmm.inference.search import Effort, carried_over, finished, run_each, search
+from bayes_gmm.inference.search import (
+    Effort,
+    Search,
+    carried_over,
+    finished,
+    run_each,
+    search,
+)
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
@@ -23,6 +30,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
+MOST_COMPARED = 20
 
 Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
 
@@ -56,6 +64,12 @@ class PointEstimate(NamedTuple):
     origin: np.ndarray
     scale: np.ndarray
     collapses: list[StartCollapse]
+
+    @property
+    def mixtures(self) -> list[Parameters]:
+        """The optima in the user's units, as many of the best as are worth comparing."""
+        others = (optimum.candidate.parameters for optimum in self.optima[1:MOST_COMPARED])
+        return [self.parameters, *(one.rescale(self.origin, self.scale) for one in others)]
 
 
 def estimate(
@@ -121,12 +135,11 @@ def estimate(
     covariance = existence.covariance_of(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
-    worth: spurious.Worth = spurious.objective
     if prior is None:
         standard_prior = Prior.flat(n_components, n_features)
-        worth = spurious.penalized(covariance, n_rows)
     else:
         standard_prior = prior.rescale(-origin / scale, 1 / scale)
+    worth = ranking.predicted(standard_prior, structure, covariance, n_rows)
     if not proper:
         existence.require_spread(
             covariance, view.feature_names, observations.n_rows, len(data.rows)
@@ -151,16 +164,35 @@ def estimate(
             found = run_each(expect, rule, given, worth, max_iter=max_iter, tol=tol)
     except CollapseError as error:
         raise CollapseError(str(error), _collapses(error.collapses, view)) from None
-    best = found.optima[0].run
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
-    log_likelihood = best.state.statistics.log_normalizer - n_rows * np.log(scale).sum()
-    parameters = best.parameters.rescale(origin, scale)
+    best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
+    optima = [optimum.run.state for optimum in found.optima]
+    parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
     if starts is None and (prior is None or prior.is_exchangeable):
-        parameters = parameters.reorder(np.lexsort(parameters.means.T[::-1]))
-    moved = log_likelihood + log_prior - best.state.objective
+        order = np.lexsort(parameters.means.T[::-1])
+        parameters, rows = parameters.reorder(order), rows[order]
     optimizer = {
+        **_search_report(found, to_units, log_prior),
+        "optimum_log_mass": to_units
+        + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
+        "component_spurious": ranking.rests_on_few(rows, structure, n_features),
+        "n_parameters": (0 if equal_weights else n_components - 1)
+        + n_components * n_features
+        + structure.n_parameters(n_components, n_features),
+    }
+    collapses = _collapses(found.runs, view)
+    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
+
+
+def _search_report(found: Search, to_units: float, log_prior: float) -> dict[str, Any]:
+    """What `optimizer_result` says of the search, heights in the user's units."""
+    best = found.optima[0].run
+    log_likelihood = best.state.statistics.log_normalizer + to_units
+    moved = log_likelihood + log_prior - best.state.objective
+    heights = np.array([optimum.run.state.objective for optimum in found.optima])
+    return {
         "objective": np.array(best.objectives) + moved,
         "start_objective": np.array([run.state.objective for run in found.runs]) + moved,
         "start_iterations": np.array([len(run.objectives) - 1 for run in found.runs]),
@@ -168,24 +200,17 @@ def estimate(
         "start_collapsed": np.array([bool(run.all_collapses) for run in found.runs]),
         "swaps_in_vain": found.swaps_in_vain,
         "still_improving": found.still_improving,
-        "optimum_objective": np.array([o.run.state.objective for o in found.optima]) + moved,
-        "optimum_starts": np.array([o.n_starts for o in found.optima]),
-        "optimum_spurious": np.array(
-            [o.run.state.objective > best.state.objective for o in found.optima]
-        ),
+        "optimum_objective": heights + moved,
+        "optimum_starts": np.array([optimum.n_starts for optimum in found.optima]),
+        "optimum_spurious": heights > heights[0],
+        "optimum_score": np.array([optimum.worth for optimum in found.optima]) + to_units,
         "log_likelihood": log_likelihood,
         "log_prior": log_prior,
         "objective_final": log_likelihood + log_prior,
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
         "entropy": entropy(best.state.candidate.log_quadratic, best.state.statistics),
-        "n_parameters": (0 if equal_weights else n_components - 1)
-        + n_components * n_features
-        + structure.n_parameters(n_components, n_features),
     }
-    optima = [optimum.run.state for optimum in found.optima]
-    collapses = _collapses(found.runs, view)
-    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
 
 
 def _collapses(runs: Sequence[EMResult], view: Observations) -> list[StartCollapse]:

@@ -12,7 +12,7 @@ import numpy as np
 from bayes_gmm.inference import em
 from bayes_gmm.inference.initialize import Sketch
 from bayes_gmm.inference.kmeans import draw_index
-from bayes_gmm.inference.spurious import Worth
+from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.climb import Climb, ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule

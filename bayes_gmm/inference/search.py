@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
+from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
-from bayes_gmm.inference.spurious import Worth
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics

@@ -60,9 +60,7 @@ def posterior_tree(
     names = observations.feature_names
     posterior = sampled["posterior"].to_dataset()
     stats = _storable(sampled["sample_stats"].to_dataset())
-    raw = Draws(
-        *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)
-    )
+    raw = drawn(sampled)
     permutation = match(*raw, pivot).permutation
     known = {
         name: stats[name].transpose("chain", "draw", *own).to_numpy()
@@ -99,6 +97,23 @@ def posterior_tree(
     if isinstance(prior, Prior):
         groups["/prior_parameters"] = prior_dataset(prior, names)
     return xr.DataTree.from_dict(groups)
+
+
+def drawn(sampled: xr.DataTree) -> Draws:
+    """Read what the sampler returned, its components named as they came.
+
+    Parameters
+    ----------
+    sampled : DataTree
+
+    Returns
+    -------
+    Draws
+    """
+    posterior = sampled["posterior"]
+    return Draws(
+        *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)
+    )
 
 
 def _storable(drawn: xr.Dataset) -> xr.Dataset:

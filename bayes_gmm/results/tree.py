@@ -159,6 +159,7 @@ def point_tree(
     dims: dict[str, tuple[str, ...]] = {
         name: (name.split("_")[0],) for name in optimizer if name.startswith(BY_NAME)
     }
+    dims["component_spurious"] = ("cluster",)
     dims["objective"] = ("iteration",)
     groups = {
         "/": xr.Dataset(

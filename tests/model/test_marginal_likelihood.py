@@ -5,9 +5,13 @@ from math import factorial
 import numpy as np
 import pytest
 from helpers import refuses
+from scipy.integrate import quad
+from scipy.special import gammaln
 
 import bayes_gmm as bg
+from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz, complete_data
+from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from tests.exact_enumeration import enumerate_posterior
 
@@ -57,3 +61,69 @@ def test_an_improper_prior_and_one_that_rounding_makes_so_are_refused():
     with refuses("scale", "rounding"):
         tiny = bg.Prior([1.0], [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
         complete_data(tiny, labelled(x, [0] * 20, 1))
+
+
+@pytest.mark.parametrize("code", ["VII", "EII", "VVI", "EEI"])
+def test_variances_are_integrated_out_over_the_structure(code):
+    """By quadrature over log variances, given the labels; means and weights have closed forms."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(9, 2)) * [1.0, 3.0]
+    statistics = labelled(x, [0, 0, 0, 0, 0, 1, 1, 1, 1], 2)
+    prior = bg.Prior([1.0, 2.0], [0.5, 0.0], [0.3, 0.6], [4.0, 5.0], np.diag([1.5, 4.0]))
+    after = prior.posterior(statistics)
+
+    def log_variances(one: bg.Prior) -> float:
+        """Log of the integral of prod_kj v_kj^(-nu_k / 2) exp(-psi_kj / 2 v_kj)."""
+        power = np.repeat(one.degrees_of_freedom[:, None], 2, axis=1) / 2
+        half = np.einsum("kjj->kj", one.scale) / 2
+        shared = {"VII": 1, "EII": (0, 1), "VVI": (), "EEI": 0}[code]
+        terms = zip(power.sum(axis=shared).flat, half.sum(axis=shared).flat, strict=True)
+        return sum(
+            np.log(quad(lambda u, a=a: np.exp(-a * (u + np.exp(-u) - 1)), -5, 20, points=[0])[0])
+            - a * (np.log(b / a) + 1)  # the peak, at v = b / a
+            for a, b in terms
+        )
+
+    def log_rest(one: bg.Prior) -> float:
+        alpha, kappa = one.concentration, one.mean_precision
+        return gammaln(alpha).sum() - gammaln(alpha.sum()) - np.log(kappa).sum()
+
+    expected = (
+        log_variances(after)
+        - log_variances(prior)
+        + log_rest(after)
+        - log_rest(prior)
+        - 9 * np.log(2 * np.pi)
+    )
+    mass = complete_data(prior, statistics, Structure.of(code, 2))
+    assert mass == pytest.approx(expected, rel=1e-7)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_mass_of_many_rows_is_their_peak_less_half_a_log_for_each_parameter(code):
+    """Schwarz's approximation: what is left does not grow from 10^5 to 10^7 rows."""
+    rng = np.random.default_rng(8)
+    x = np.concatenate([rng.normal(size=(50, 3)), rng.normal(size=(50, 3)) * [1, 2, 3] + 9])
+    structure = Structure.of(code, 3)
+    prior = bg.Prior.default(x, 2)
+    left = []
+    for times in (1e3, 1e5):
+        one = labelled(x, [0] * 50 + [1] * 50, 2)
+        statistics = SufficientStatistics(
+            0.0, times * one.count, times * one.first, times * one.second, one.center
+        )
+        theta = bg.Prior.flat(2, 3).posterior(statistics)
+        covariances = structure.covariances(theta.scale, statistics.count, theta.scale)
+        at = Parameters(statistics.count / statistics.count.sum(), statistics.mean, covariances)
+        log_det = np.linalg.slogdet(2 * np.pi * covariances)[1]
+        peak = statistics.count @ (np.log(at.weights) - 0.5 * (log_det + 3))
+        n_parameters = 1 + 2 * 3 + structure.n_parameters(2, 3)
+        schwarz = peak - 0.5 * n_parameters * np.log(statistics.count.sum())
+        left.append(complete_data(prior, statistics, structure) - schwarz)
+    assert left[1] == pytest.approx(left[0], abs=0.05)
+    equal = complete_data(prior, one, structure, equal_weights=True)
+    alpha = prior.concentration
+    dirichlet = gammaln(alpha + one.count).sum() - gammaln(alpha.sum() + 100) + gammaln(alpha.sum())
+    assert equal - 100 * np.log(1 / 2) == pytest.approx(
+        complete_data(prior, one, structure) - dirichlet + gammaln(alpha).sum(), rel=1e-10
+    )

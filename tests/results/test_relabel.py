@@ -7,7 +7,7 @@ from scipy import integrate, stats
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.relabel.pivot import divergence, match
+from bayes_gmm.results.relabel.pivot import divergence, match, typical
 from tests.helpers import random_covariances, random_parameters
 
 
@@ -147,3 +147,36 @@ def test_blocks_of_draws_are_put_together_in_order(monkeypatch):
     monkeypatch.setattr("bayes_gmm.results.relabel.pivot.BLOCK_NUMBERS", 7 * 3 * 2 * 3)
     np.testing.assert_array_equal(match(*draws, pivot).permutation, whole)
     assert stats.entropy(np.unique(whole[..., 0], return_counts=True)[1]) > 0
+
+
+def about(rng, theta, spread):
+    """Draws close to a mixture, their components in random order."""
+    factors = np.exp(spread * rng.normal(size=(3, 40, theta.n_components)))
+    weights = theta.weights * factors
+    means = theta.means + spread * rng.normal(size=(3, 40, *theta.means.shape))
+    covariances = theta.covariances * factors[..., None, None]
+    draws = Draws(weights / weights.sum(axis=-1, keepdims=True), means, covariances)
+    return shuffled(rng, draws)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
+def test_the_pivot_is_the_optimum_that_the_draws_are_about(unit):
+    rng = np.random.default_rng(4)
+    theirs, other = (random_parameters(rng, 3, 2, spread=4.0) for _ in range(2))
+    empty = Parameters([0.0, 0.4, 0.6], other.means, other.covariances)
+    draws = about(rng, theirs, 0.05)
+    draws = Draws(draws.weights, unit * draws.means, unit**2 * draws.covariances)
+    optima = [one.rescale(np.zeros(2), np.full(2, unit)) for one in (empty, other, theirs)]
+    assert typical(draws, optima) is optima[2]
+
+
+def test_where_no_optimum_is_near_the_draws_one_of_them_is_the_pivot():
+    rng = np.random.default_rng(5)
+    theirs, other = (random_parameters(rng, 3, 2, spread=4.0) for _ in range(2))
+    draws = about(rng, theirs, 0.05)
+    pivot = typical(draws, [other])
+    assert any(np.array_equal(pivot.means, draws.means[chain, -1]) for chain in range(3))
+    own = Draws(
+        *(array[None, None] for array in (theirs.weights, theirs.means, theirs.covariances))
+    )
+    assert match(*own, pivot).distance[0, 0] < 0.1 < match(*own, other).distance[0, 0]

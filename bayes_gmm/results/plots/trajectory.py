@@ -24,7 +24,7 @@ def em_trajectory(point: xr.DataTree) -> Figure:
     In the middle, the distance to the final value on a log scale: near a maximum EM approaches it
     by a constant factor per iteration, a straight line whose slope says how much the components
     overlap. On the right, if there are several, the optima that were found, each with the number of
-    starts that reached it; spurious ones are higher and rest on a handful of rows.
+    starts that reached it; spurious ones are higher, but are expected to predict worse.
 
     Parameters
     ----------

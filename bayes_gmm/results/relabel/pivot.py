@@ -10,16 +10,22 @@ This is Stephens's (2000) criterion with the pivot itself in the place of the da
 is a sum over components of phi*_k (log phi*_k / phi_s(k) + KL(N*_k || N_s(k))): an assignment
 problem. It has no units, a component counts by its weight, and a component of the draw that is
 narrow, or far away, is judged by how badly it would explain what the pivot's component produces.
+
+The pivot itself has to be a point of the mode that most draws are in. The same divergence chooses
+it: of the optima that EM found, the one that is closest to the draws.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.relabel.assignment import best, runner_up
 
 BLOCK_NUMBERS = 1 << 20  # memory for the draws compared at a time
+LOOKED_AT = 200  # draws by which a pivot is chosen
 
 
 class Match(NamedTuple):
@@ -39,6 +45,39 @@ class Match(NamedTuple):
     permutation: np.ndarray
     distance: np.ndarray
     gaps: np.ndarray
+
+
+def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
+    """Choose a pivot: the optimum that is closest to the draws, or a draw if none is close.
+
+    Parameters
+    ----------
+    draws : Draws
+        With their components in any order.
+    optima : sequence of Parameters
+        At least one.
+
+    Returns
+    -------
+
+    Parameters
+    ----------
+        The last draw of a chain if half of the draws are less than half as far from it as from
+        any optimum: in one mode a draw is about twice as far from the others as the peak is, so
+        that the draws are then in a mode of which no optimum is known.
+    """
+    flat = Draws(*(array.reshape(1, -1, *array.shape[2:]) for array in draws))
+    step = -(-flat.n_draws // LOOKED_AT)
+    some = Draws(*(array[:, ::step] for array in flat))
+    own = [
+        Parameters.trusted(*(array[chain, -1] for array in draws)) for chain in range(len(draws[0]))
+    ]
+    near, own_near = (
+        [float(np.median(match(*some, point).distance)) for point in points]
+        for points in (optima, own)
+    )
+    best, drawn = int(np.argmin(near)), int(np.argmin(own_near))
+    return own[drawn] if own_near[drawn] < near[best] / 2 else optima[best]
 
 
 def match(

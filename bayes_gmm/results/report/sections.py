@@ -24,6 +24,7 @@ from bayes_gmm.results.report.draws import clusters, labels, sampling
 from bayes_gmm.results.report.model import fit, prediction, prior
 from bayes_gmm.results.report.words import after_interrupt, provenance, versions
 from bayes_gmm.results.search_warnings import search_warnings
+from bayes_gmm.results.set_aside import remarks
 from bayes_gmm.results.tables import number
 
 BuildSection = Callable[[Analysis], Section | None]
@@ -142,10 +143,17 @@ def _estimates(analysis: Analysis) -> Section | None:
     frame = pd.DataFrame(rows, index=pd.Index(list(analysis.points), name="estimate"))
     reading = (
         "EM climbs from many starting points and never goes down; the most promising climbs are "
-        "followed to the end. If many starts reach the same height, it is likely the highest. A "
-        "spurious optimum is higher still, but rests on a handful of rows, and is set aside."
+        "followed to the end. Of the optima that they reach, the one is kept that is expected to "
+        "predict new rows best. A higher one may rest on a handful of rows or, under a prior, on "
+        "a component that holds none."
     )
-    return Section("em", "Point estimates by EM", reading, [table(frame), *blocks])
+    said = [
+        f"{name}: {remark}"
+        for name, tree in analysis.points.items()
+        for remark in remarks(tree["optimizer_result"].to_dataset())
+    ]
+    points = [Points(said)] if said else []
+    return Section("em", "Point estimates by EM", reading, [table(frame), *points, *blocks])
 
 
 def _comparison(analysis: Analysis) -> Section | None:

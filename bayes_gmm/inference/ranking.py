@@ -1,0 +1,183 @@
+r"""Which optimum is best: states of the search are ranked by what they predict.
+
+The height of an optimum says how well it fits the rows that it was fitted to. New rows fit less
+well, in expectation by one nat for each parameter that the rows were free to choose; a prior that
+counts as kappa rows for a mean and as c = nu + D + 2 for a covariance leaves them less freedom,
+
+    score = log p(x | theta)
+        - sum_k { D n_k / (n_k + kappa_k) + P n_k / (n_k + c_k) } { 1 + (D_k + 2) / 2 (n_k + c_k) },
+
+with P the covariance parameters that are component k's own, and D_k + 1 = 2 P / D. The last factor
+is for components with few rows: a normal distribution fitted to n of them predicts worse by
+n / (n - D - 2), which only a few unlucky samples make so bad, so that half of the excess is taken.
+
+The height misleads in two places. Under a prior for many features a component that holds no rows
+sits at the prior's own peak, which is tens of nats high, because the density of (phi, mu, Sigma) is
+not invariant: in other coordinates the peak has another height. And near the poles of the
+likelihood lie local maxima in which a component hugs a handful of rows that lie close together.
+Against these there is a penalty that vanishes as N grows,
+
+    p(theta) = -1/N sum_k [ tr(S Sigma_k^-1) + log|Sigma_k| ],
+
+with S the covariance of the data. If the covariances adapt to it, a component of n rows loses about
+
+    n/2 log| I + 2 / (N n) S Sigma^-1 |,
+
+next to nothing at an ordinary size, and more than a chance pair of close rows can gain. Scores
+choose between optima and never move one: what is reported is a maximum of the objective itself.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.inference.em import EMState
+from bayes_gmm.kernels.rule import family
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
+from bayes_gmm.model.priors import Prior
+
+Worth = Callable[[EMState], float]
+FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
+
+
+def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Worth:
+    """Rank states by the log-likelihood that as many new rows are expected to have.
+
+    Parameters
+    ----------
+    prior : Prior
+        In the coordinates of the pass; the flat one is maximum likelihood.
+    structure : Structure
+    covariance : ndarray (D, D)
+        Of the data, in the same coordinates.
+    n_rows : float
+
+    Returns
+    -------
+    callable
+        EMState -> float, larger is better.
+
+    References
+    ----------
+    Akaike (1973); Hurvich & Tsai (1989), Biometrika 76, on few rows; Chen & Tan (2009), J.
+    Multivariate Anal. 100, 1367-1383, with a_n = 1/n, on the penalty.
+    """
+    n_features = prior.n_features
+    own = own_parameters(structure, n_features)
+    seen = prior.degrees_of_freedom + n_features + 2
+    excess = (own / n_features + 0.5) * (own > 0)
+    loss = penalty(covariance, n_rows)
+
+    def worth(state: EMState) -> float:
+        count = np.maximum(state.statistics.count, np.finfo(float).tiny)
+        freedom = n_features * count / (count + prior.mean_precision)
+        freedom += own * count / (count + seen)
+        optimism = freedom @ (1 + excess / (count + seen))
+        return state.statistics.log_normalizer - float(optimism) - loss(state)
+
+    return worth
+
+
+def penalty(covariance: np.ndarray, n_rows: float) -> Worth:
+    """Return what a state loses by the penalty on small covariances, near its maximum.
+
+    Parameters
+    ----------
+    covariance : ndarray (D, D)
+        Of the data, in the coordinates of the pass.
+    n_rows : float
+
+    Returns
+    -------
+    callable
+        EMState -> float, in nats.
+
+    References
+    ----------
+    Chen & Tan (2009); Ciuperca, Ridolfi & Idier (2003), Scand. J. Statist. 30.
+    """
+    identity = np.eye(len(covariance))
+
+    def loss(state: EMState) -> float:
+        whitener = state.candidate.log_quadratic.whitener
+        count = state.statistics.count
+        relative = whitener @ covariance @ whitener.swapaxes(1, 2)
+        added = 2 / (n_rows * np.maximum(count, np.finfo(float).tiny))
+        log_dets = np.linalg.slogdet(identity + added[:, None, None] * relative)[1]
+        return float(count @ log_dets) / 2
+
+    return loss
+
+
+def log_masses(
+    states: list[EMState], prior: Prior, structure: Structure, *, equal_weights: bool = False
+) -> np.ndarray:
+    """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
+
+    Parameters
+    ----------
+    states : list of EMState
+    prior : Prior
+        In the coordinates of the pass.
+    structure : Structure
+    equal_weights : bool
+
+    Returns
+    -------
+    ndarray (len(states),)
+        In nats; not numbers if the prior is improper, or so narrow that it is lost to rounding.
+    """
+    best = family(structure)
+    equal = structure.volume == "E", structure.shape == "E"
+
+    def of(state: EMState) -> float:
+        previous = state.candidate.parameters.covariances
+        return cheeseman_stutz(
+            prior,
+            state.candidate.log_quadratic,
+            state.statistics,
+            structure,
+            equal_weights=equal_weights,
+            # copies, because the compiled M-step takes arrays that may be written to
+            project=lambda w, n, _: best(np.array(w), np.array(n), previous, *equal),
+        )
+
+    try:
+        return np.array([of(state) for state in states])
+    except InputError:
+        return np.full(len(states), np.nan)
+
+
+def own_parameters(structure: Structure, n_features: int) -> int:
+    """Count the covariance parameters that each component has for itself.
+
+    Parameters
+    ----------
+    structure : Structure
+    n_features : int
+
+    Returns
+    -------
+    int
+    """
+    sizes = 1, n_features - 1, n_features * (n_features - 1) // 2
+    return sum(size for letter, size in zip(structure, sizes, strict=True) if letter == "V")
+
+
+def rests_on_few(count: np.ndarray, structure: Structure, n_features: int) -> np.ndarray:
+    """Say of each component whether its rows are too few for a covariance of its own.
+
+    Parameters
+    ----------
+    count : ndarray (K,)
+        Expected rows of each.
+    structure : Structure
+    n_features : int
+
+    Returns
+    -------
+    ndarray of bool (K,)
+    """
+    return count * n_features < FEWEST * own_parameters(structure, n_features)

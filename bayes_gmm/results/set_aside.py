@@ -1,0 +1,48 @@
+"""What a reader of a point estimate should know of optima that were set aside, and of components.
+
+The chosen optimum is the one that is expected to predict best. Another may be higher, and under a
+prior another may hold more of the posterior.
+"""
+
+import numpy as np
+import xarray as xr
+
+MATTERS = 0.05  # nats; less is how closely optima are approached
+
+
+def remarks(search: xr.Dataset) -> list[str]:
+    """Sentences about the search for a point estimate; none where all agree.
+
+    Parameters
+    ----------
+    search : Dataset
+        The group optimizer_result.
+
+    Returns
+    -------
+    list of str
+    """
+    said = []
+    height = search["optimum_objective"].to_numpy()
+    higher = float(height.max() - height[0])
+    if higher > MATTERS:
+        said.append(
+            f"An optimum that is higher by {higher:.1f} nats was set aside, because it is expected "
+            "to predict new rows worse."
+        )
+    mass = search["optimum_log_mass"].to_numpy()
+    more = float(np.nanmax(mass) - mass[0]) if np.isfinite(mass).any() else 0.0
+    if more > MATTERS:
+        said.append(
+            f"A mode that is expected to predict worse holds more posterior mass, by {more:.1f} "
+            "nats: compare fewer components."
+        )
+    few = np.flatnonzero(search["component_spurious"].to_numpy())
+    if few.size:
+        which = ", ".join(map(str, few))
+        plural = "s" if few.size > 1 else ""
+        said.append(
+            f"Component{plural} {which} rest{'' if plural else 's'} on too few rows for a "
+            "covariance of its own: fit fewer components, or a structure with fewer parameters."
+        )
+    return said
