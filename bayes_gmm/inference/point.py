@@ -12,15 +12,8 @@ from bayes_gmm.inference import existence, initialize, ranking
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.runner import Runner
-from bayes_gmm.inference.search import (
-    Effort,
-    Search,
-    carried_over,
-    finished,
-    run_each,
-    search,
-)
-from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
+from bayes_gmm.inference.search import Effort, Search, run_each, search
+from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -135,15 +128,13 @@ def estimate(
     covariance = existence.covariance_of(expect, n_features)
     if structure.orientation == "I":
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
-    if prior is None:
-        standard_prior = Prior.flat(n_components, n_features)
-    else:
-        standard_prior = prior.rescale(-origin / scale, 1 / scale)
-    worth = ranking.predicted(standard_prior, structure, covariance, n_rows)
     if not proper:
         existence.require_spread(
             covariance, view.feature_names, observations.n_rows, len(data.rows)
         )
+    flat = Prior.flat(n_components, n_features)
+    standard_prior = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
+    worth = ranking.predicted(standard_prior, structure, covariance, n_rows)
     variances = existence.conditional_variances(covariance)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
@@ -154,11 +145,9 @@ def estimate(
             run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
             runner = Runner(explore, rule, run_all, worth, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
-            with ONE_BLAS_THREAD:
-                found = search(runner, seeds, Effort.of(n_starts, n_components, cost))
-                if sample is not view:
-                    found = carried_over(expect, rule, found, worth, share, max_iter)
-                found = finished(expect, rule, found, worth, max_iter=max_iter, tol=tol)
+            effort = Effort.of(n_starts, n_components, cost)
+            whole = None if sample is view else expect
+            found = search(runner, seeds, effort, whole=whole, share=share, tol=tol)
         else:
             given = starts(rule, data, rng)
             found = run_each(expect, rule, given, worth, max_iter=max_iter, tol=tol)

@@ -8,6 +8,7 @@ the first starts, which are k-means, matter most.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
 from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
-from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -97,16 +98,36 @@ class Search(NamedTuple):
     still_improving: bool = False
 
 
-def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort) -> Search:
-    """Run a little from every start, nearly to the end from the most promising, and swap.
+def search(
+    runner: Runner,
+    seeds: Iterable[SufficientStatistics],
+    effort: Effort,
+    *,
+    whole: Expect | None,
+    share: float,
+    tol: float,
+) -> Search:
+    """Find the best optimum, and follow it to the end.
 
-    Raises CollapseError if every start lost a component, however often it was seeded anew.
+    `whole` is the pass over all rows if the runner looks at a part of them only, of which each
+    stands for `share` rows. Raises CollapseError if every start lost a component, however often it
+    was seeded anew.
 
     References
     ----------
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
     Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
+    with ONE_BLAS_THREAD:
+        found = explored(runner, seeds, effort)
+        if whole is not None:
+            runner = replace(runner, expect=whole)
+            found = carried_over(runner, found, share)
+        return finished(runner, found, tol)
+
+
+def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort) -> Search:
+    """Run a little from every start, nearly to the end from the most promising, and swap."""
     rule = runner.rule
     starts = [rule.maximize(seed, seed.second) for seed in islice(seeds, effort.n_starts)]
     look = effort.first_look
@@ -135,9 +156,7 @@ def search(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort
     return Search(distinct(followed + found, runner.worth), runs, in_vain, still_improving)
 
 
-def carried_over(
-    expect: Expect, rule: Rule, found: Search, worth: Worth, share: float, max_iter: int
-) -> Search:
+def carried_over(runner: Runner, found: Search, share: float) -> Search:
     """Follow the best optima of a part of the data, whose rows stand for `share` rows each.
 
     In the whole, an optimum that is `CLOSE` nats lower in the part is not the better one: the
@@ -149,23 +168,22 @@ def carried_over(
         if ended and (place >= CARRIED or optimum.worth < least):
             break
         start = optimum.run.state.candidate
-        run = em.run(expect, rule, start, max_iter=max_iter, tol=NEARLY)
+        run = em.run(runner.expect, runner.rule, start, max_iter=runner.max_iter, tol=NEARLY)
         ended += [run] if run.collapsed is None else []
     if not ended:
         raise collapse(found.runs)
-    return found._replace(optima=distinct(ended, worth))
+    return found._replace(optima=distinct(ended, runner.worth))
 
 
-def finished(
-    expect: Expect, rule: Rule, found: Search, worth: Worth, *, max_iter: int, tol: float
-) -> Search:
+def finished(runner: Runner, found: Search, tol: float) -> Search:
     """Follow the best optimum to the end, until its parameters no longer change.
 
     Raises CollapseError if every optimum turns out to be the way to a pole.
     """
+    expect, rule, worth = runner.expect, runner.rule, runner.worth
 
     def to_the_end(run: em.EMResult) -> em.EMResult:
-        limit = max_iter - len(run.objectives) + 1
+        limit = runner.left(run)
         return em.joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
 
     def left_behind() -> Iterator[Optimum]:
