@@ -125,9 +125,9 @@ def sample(
         (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
         the variables along cluster follow their component; `sample_stats` has the `permutation`
         that did it, so that the raw draws can be had back; `invariants` has quantities that no
-        relabelling changes; `point_estimate` is the optimum that names the components: of those that EM
-        found, the one that most draws are closest to, usually the MAP estimate. After
-        an interrupt it holds what was drawn by then, and the attribute `partial` is 1.
+        relabelling changes; `point_estimate` is the optimum that names the components: of those
+        that EM found, the one that most draws are closest to, usually the MAP estimate. After an
+        interrupt it holds what was drawn by then, and the attribute `partial` is 1.
 
     Raises
     ------

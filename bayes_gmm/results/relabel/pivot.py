@@ -59,9 +59,7 @@ def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
 
     Returns
     -------
-
-    Parameters
-    ----------
+    pivot : Parameters
         The last draw of a chain if half of the draws are less than half as far from it as from
         any optimum: in one mode a draw is about twice as far from the others as the peak is, so
         that the draws are then in a mode of which no optimum is known.
