@@ -5,11 +5,12 @@ well, in expectation by one nat for each parameter that the rows were free to ch
 counts as kappa rows for a mean and as c = nu + D + 2 for a covariance leaves them less freedom,
 
     score = log p(x | theta)
-        - sum_k { D n_k / (n_k + kappa_k) + P n_k / (n_k + c_k) } { 1 + (D_k + 2) / 2 (n_k + c_k) },
+        - sum_k { D n_k / (n_k + kappa_k) + P n_k / (n_k + c_k) } { 1 + (D_k + 2) / 4 (n_k + c_k) },
 
 with P the covariance parameters that are component k's own, and D_k + 1 = 2 P / D. The last factor
 is for components with few rows: a normal distribution fitted to n of them predicts worse by
-n / (n - D - 2), which only a few unlucky samples make so bad, so that half of the excess is taken.
+n / (n - D - 2), which is about 1 + (D + 2) / n. Few unlucky samples make it so bad, and a quarter
+of the excess is taken, so that it outweighs a higher likelihood only where rows are very few.
 
 The height misleads in two places. Under a prior for many features a component that holds no rows
 sits at the prior's own peak, which is tens of nats high, because the density of (phi, mu, Sigma) is
@@ -67,7 +68,7 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
     n_features = prior.n_features
     own = own_parameters(structure, n_features)
     seen = prior.degrees_of_freedom + n_features + 2
-    excess = (own / n_features + 0.5) * (own > 0)
+    excess = (own / n_features + 0.5) / 2 * (own > 0)
     loss = penalty(covariance, n_rows)
 
     def worth(state: EMState) -> float:

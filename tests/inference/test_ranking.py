@@ -1,4 +1,4 @@
-"""Optima are ranked by what they predict of new rows: not by their height, nor by empty components."""
+"""Optima are ranked by what they predict of new rows, not by their height."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def test_the_score_is_the_log_likelihood_that_new_rows_are_expected_to_have(code
         luck = -0.5 * ((x**2).sum() - x.size)
         gaps.append(worth(state) - luck - new)
         freedoms.append(state.statistics.log_normalizer - worth(state))
-    # Half of the excess of few rows is left out, 4% at most here.
-    tolerance = 0.06 * np.mean(freedoms) + 4 * np.std(gaps) / np.sqrt(len(gaps))
+    # Three quarters of the excess of few rows are left out, 7% at most here.
+    tolerance = 0.08 * np.mean(freedoms) + 4 * np.std(gaps) / np.sqrt(len(gaps))
     assert abs(np.mean(gaps)) < tolerance
     assert np.mean(freedoms) > 5 * tolerance
 
