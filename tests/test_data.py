@@ -203,7 +203,7 @@ def test_a_spread_that_is_expected_serves_where_there_is_none(stored):
     np.testing.assert_array_equal(one.scale, spread)
     still = Observations.of(stored(with_entry(7, slice(None))), spread=spread)
     np.testing.assert_allclose(still.scale, [GOOD[:, 0].std(), 5.0], rtol=1e-14)
-    with pytest.raises(InputError, match="no rows|fewer than"):
+    with pytest.raises(InputError, match=r"no rows|fewer than"):
         Observations.of(stored(GOOD[:0]), spread=spread)
 
 
