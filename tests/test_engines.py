@@ -206,12 +206,10 @@ def test_the_sweeps_of_a_draw_are_bounded_by_what_they_cost(n_rows, n_features, 
     x = np.random.default_rng(1).normal(size=(n_rows, n_features))
     observations, prior = Observations.of(x), bg.Prior.default(x, n_components)
     theta = prior.sample(np.random.default_rng(2))
-    for engine in ("auto", "gibbs"):
-        choice = engines.choose(engine, observations, theta, prior)
-        work = cost.of_a_sweep(n_rows, n_components, n_features)
-        assert choice.engine == "gibbs"
-        assert 1 <= choice.thin < engines.CHEAP_ROWS // n_rows
-        assert choice.thin == 1 or choice.thin * work <= max(engines.CHEAP, engines.AFFORDABLE)
+    choice = engines.choose("gibbs", observations, theta, prior)
+    work = cost.of_a_sweep(n_rows, n_components, n_features)
+    assert 1 <= choice.thin < engines.CHEAP_ROWS // n_rows
+    assert choice.thin == 1 or choice.thin * work <= max(engines.CHEAP, engines.AFFORDABLE)
 
 
 def test_one_component_leaves_no_labels_open_and_its_draws_are_independent():

@@ -43,7 +43,9 @@ def fit(
         Covariance structure: one of the 14 codes EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV
         EVV VVV, or spherical, diag, tied, full; E or V for one feature.
     prior : None, "default" or Prior
-        None is maximum likelihood; "default" is `Prior.default(X, n_components)`.
+        None is maximum likelihood; "default" is `Prior.default(X, n_components)`. Under a proper
+        prior there is an estimate for any number of rows, and under a `Prior` of yours for one row
+        and for columns that do not vary.
     equal_weights : bool
         Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
     n_starts : int
