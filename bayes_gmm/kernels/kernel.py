@@ -104,7 +104,7 @@ def load_called(function: Callable) -> None:
 
 
 def _called(function: Callable) -> Iterator[Kernel]:
-    """Kernels that a function names, itself or in what is inlined into it."""
+    """Kernels that a function names (not as attributes), itself or in what is inlined into it."""
     for value in getclosurevars(function).globals.values():
         if isinstance(value, Kernel):
             yield value
