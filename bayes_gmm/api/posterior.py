@@ -89,67 +89,67 @@ def sample(
 ) -> xr.DataTree:
     r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
-        .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
+    .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
 
-        Parameters
-        ----------
-        X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
-            Gibbs reads blocks anew for every sweep, several chains at a time, so that a mapped array
-            is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
-        n_components : int
-            K.
-        prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
-            As for `pymc_model`.
-        engine : str
-            "gibbs": labels and parameters in turn, one pass over the rows a sweep. It makes as many
-            sweeps for each draw as the overlap of the components asks for, and more where `diagnose`
-            would call the chains too short, if that takes some seconds only; `attrs["thin"]` says how
-            many. "nuts": NUTS on a gradient written by hand. Both need the conjugate `Prior`. "pymc":
-            NUTS on `pymc_model`, for any prior. "auto": gibbs where the prior is conjugate, nuts where
-            components are all but indistinguishable; else pymc.
-        draws, tune : int
-            Draws kept per chain, and steps made before them: sweeps of Gibbs, draws of NUTS.
-        chains : int
-            Each starts from one of the optima that hold an appreciable share of the posterior, spread
-            about it twice as wide as the posterior is, its components in random order.
-        cores : int, optional
-            How many chains run at a time; it changes the time taken and nothing else.
-        seed : int, optional
-            Fixes the starts and the draws.
-        progressbar : bool
+    Parameters
+    ----------
+    X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
+        Gibbs reads blocks anew for every sweep, several chains at a time, so that a mapped array
+        is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
+    n_components : int
+        K.
+    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+        As for `pymc_model`.
+    engine : str
+        "gibbs": labels and parameters in turn, one pass over the rows a sweep. It makes as many
+        sweeps for each draw as the overlap of the components asks for, and more where `diagnose`
+        would call the chains too short, if that takes some seconds only; `attrs["thin"]` says how
+        many. "nuts": NUTS on a gradient written by hand. Both need the conjugate `Prior`. "pymc":
+        NUTS on `pymc_model`, for any prior. "auto": gibbs where the prior is conjugate, nuts where
+        components are all but indistinguishable; else pymc.
+    draws, tune : int
+        Draws kept per chain, and steps made before them: sweeps of Gibbs, draws of NUTS.
+    chains : int
+        Each starts from one of the optima that hold an appreciable share of the posterior, spread
+        about it twice as wide as the posterior is, its components in random order.
+    cores : int, optional
+        How many chains run at a time; it changes the time taken and nothing else.
+    seed : int, optional
+        Fixes the starts and the draws.
+    progressbar : bool
 
-        Returns
-        -------
-        xarray.DataTree
-            `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
-            (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
-            the variables along cluster follow their component; `sample_stats` has the `permutation`
-            that did it, so that the raw draws can be had back; `invariants` has quantities that no
-                relabelling changes; `point_estimate` is the optimum of EM that most draws are closest to,
-            usually the MAP estimate, by which the components are numbered. After an interrupt it holds
-            what was drawn by then, and the attribute `partial` is 1.
-    
-        Raises
-        ------
-        InputError
-            If the input cannot be used.
+    Returns
+    -------
+    xarray.DataTree
+        `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
+        (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
+        the variables along cluster follow their component; `sample_stats` has the `permutation`
+        that did it, so that the raw draws can be had back; `invariants` has quantities that no
+            relabelling changes; `point_estimate` is the optimum of EM that most draws are closest to,
+        usually the MAP estimate, by which the components are numbered. After an interrupt it holds
+        what was drawn by then, and the attribute `partial` is 1.
 
-        Warns
-        -----
-        ConvergenceWarning
-            If the run was interrupted.
+    Raises
+    ------
+    InputError
+        If the input cannot be used.
 
-        References
-        ----------
-        Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
-        Learn. Res. 15, on NUTS; Stephens (2000) on the relabelling.
+    Warns
+    -----
+    ConvergenceWarning
+        If the run was interrupted.
 
-        Examples
-        --------
-        >>> import bayes_gmm as bg
-        >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
-        >>> bg.diagnose(posterior).converged
-        True
+    References
+    ----------
+    Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
+    Learn. Res. 15, on NUTS; Stephens (2000) on the relabelling.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> posterior = bg.sample(bg.datasets.load("faithful"), 2, seed=1, progressbar=False)
+    >>> bg.diagnose(posterior).converged
+    True
     """
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings

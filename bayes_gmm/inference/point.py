@@ -13,7 +13,7 @@ from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.runner import Runner
 from bayes_gmm.inference.search import Effort, Search, run_each, search
-from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -65,6 +65,7 @@ class PointEstimate(NamedTuple):
         return [self.parameters, *(one.rescale(self.origin, self.scale) for one in others)]
 
 
+@ONE_BLAS_THREAD
 def estimate(
     observations: Observations,
     n_components: int,

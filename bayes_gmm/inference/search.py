@@ -16,7 +16,7 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
 from bayes_gmm.inference.ranking import Worth
 from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
-from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect
+from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -118,12 +118,11 @@ def search(
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
     Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
-    with ONE_BLAS_THREAD:
-        found = explored(runner, seeds, effort)
-        if whole is not None:
-            runner = replace(runner, expect=whole)
-            found = carried_over(runner, found, share)
-        return finished(runner, found, tol)
+    found = explored(runner, seeds, effort)
+    if whole is not None:
+        runner = replace(runner, expect=whole)
+        found = carried_over(runner, found, share)
+    return finished(runner, found, tol)
 
 
 def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effort) -> Search:
