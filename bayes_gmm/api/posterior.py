@@ -125,7 +125,7 @@ def sample(
         (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
         the variables along cluster follow their component; `sample_stats` has the `permutation`
         that did it, so that the raw draws can be had back; `invariants` has quantities that no
-            relabelling changes; `point_estimate` is the optimum of EM that most draws are closest to,
+        relabelling changes; `point_estimate` is the optimum of EM that most draws are closest to,
         usually the MAP estimate, by which the components are numbered. After an interrupt it holds
         what was drawn by then, and the attribute `partial` is 1.
 
