@@ -46,7 +46,7 @@ SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
 MOST_SWEEPS = 100
 CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate,
 CHEAP = 2.3e6  # unless that takes more operations: 4000 draws take some seconds
-AFFORDABLE = 2.5e7  # operations that a draw may take if the rate asks for it
+AFFORDABLE = 2.5e7  # operations that a draw of so many rows may take if the rate asks for it
 MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
 PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
@@ -137,7 +137,8 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     if engine == "auto" and sweeps > MOST_SWEEPS and in_memory:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
-    needed = min(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW), AFFORDABLE // work)
+    of_few_rows = cost.of_a_sweep(min(n_rows, CHEAP_ROWS), n_components, n_features)
+    needed = min(np.ceil(min(sweeps, MOST_SWEEPS) / PER_DRAW), AFFORDABLE // of_few_rows)
     cheap = min(CHEAP_ROWS // n_rows, CHEAP // work)
     return Choice("gibbs", max(int(needed), int(cheap), 1))
 
