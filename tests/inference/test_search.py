@@ -7,6 +7,8 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference import em, initialize, ranking
 from bayes_gmm.inference.anderson import Anderson
+from bayes_gmm.inference.runner import Runner
+from bayes_gmm.inference.search import Effort
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import Structure
@@ -128,3 +130,71 @@ def test_weights_are_repetitions():
     assert weighted.optimizer["log_likelihood"] == pytest.approx(
         repeated.optimizer["log_likelihood"], rel=1e-12
     )
+
+
+def planted(n_groups: int, n_rows: int, n_features: int, spread: float) -> np.ndarray:
+    """Round groups of equal size, several standard deviations apart, one after the other."""
+    rng = np.random.default_rng(n_groups)
+    means = spread * rng.normal(size=(n_groups, n_features))
+    return np.repeat(means, n_rows, axis=0) + rng.normal(size=(n_groups * n_rows, n_features))
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "n_rows", "n_features", "covariance"),
+    [(60, 40, 4, "VVV"), (8, 250, 30, "VVV"), (8, 250, 30, "EII"), (8, 250, 30, "VVI")],
+)
+def test_many_groups_or_features_are_found_by_every_seed(n_groups, n_rows, n_features, covariance):
+    """As high as the groups themselves, each with its own mean and covariance."""
+    x = planted(n_groups, n_rows, n_features, 12.0 if n_groups > 50 else 1.5)
+    residual = x.reshape(n_groups, n_rows, -1)
+    residual = residual - residual.mean(axis=1, keepdims=True)
+    scatter = residual.swapaxes(1, 2) @ residual / n_rows
+    if covariance == "EII":
+        log_det = np.array(n_features * np.log(residual.var()))
+    elif covariance == "VVI":
+        log_det = np.log(np.einsum("kii->ki", scatter)).sum(axis=1)
+    else:
+        log_det = np.linalg.slogdet(scatter)[1]
+    per_row = -0.5 * (n_features * (np.log(2 * np.pi) + 1) + log_det.mean()) - np.log(n_groups)
+    for seed in range(2):
+        found = bg.fit(x, n_groups, covariance=covariance, seed=seed, tol=1e-6)
+        assert float(found["optimizer_result"]["log_likelihood"]) > len(x) * per_row - 0.1
+
+
+def test_expensive_steps_mean_fewer_starts_and_swaps_and_more_starts_are_had_for_asking():
+    cheap, dear = Effort.of(30, 10, 1e4), Effort.of(30, 10, 1e9)
+    assert cheap.n_starts == 30
+    assert dear.n_starts < 5
+    assert dear.patience < cheap.patience
+    assert Effort.of(300, 10, 1e7).n_starts > 5 * Effort.of(30, 10, 1e7).n_starts
+    assert Effort.of(10, 10, 1e4).n_starts == 10
+
+
+def test_fewer_starts_do_not_mean_a_lower_optimum_on_plain_groups():
+    x = planted(8, 250, 30, 1.5)
+    heights = [
+        float(bg.fit(x, 8, n_starts=n, seed=3)["optimizer_result"]["log_likelihood"])
+        for n in (2, 10, 30)
+    ]
+    assert np.ptp(heights) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_starts_never_turn_a_result_into_an_error(seed):
+    """A code for missing entries draws most starts to a pole, and some are left beside it."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal([10, 100], 1, (60, 2)), rng.normal([16, 106], 1, (40, 2))])
+    x[::17, 0] = -9999
+    for n_starts in (30, 100):
+        with pytest.warns(bg.CollapseWarning, match="-9999"):
+            bg.fit(x, 2, n_starts=n_starts, seed=seed)
+
+
+def test_a_search_that_still_improved_at_its_end_says_so(monkeypatch):
+    faithful = bg.datasets.load("faithful")
+    plain = bg.fit(faithful, 3, seed=1)["optimizer_result"]
+    assert not plain["still_improving"]
+    assert plain["swaps_in_vain"] >= 5
+    monkeypatch.setattr(Runner, "swap", lambda runner, best, patience, limit: ([best], 0))
+    with pytest.warns(bg.ConvergenceWarning, match="raise n_starts above 30"):
+        bg.fit(faithful, 3, seed=1)
