@@ -12,7 +12,7 @@ from bayes_gmm.inference import initialize, spurious
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.search import carried_over, climb, finished, search
-from bayes_gmm.kernels.chunks import Expect, expectation
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import VARIANCE_FLOOR, Candidate, Rule
@@ -46,6 +46,7 @@ class PointEstimate(NamedTuple):
     scale: np.ndarray
 
 
+@ONE_BLAS_THREAD
 def estimate(
     observations: Observations,
     n_components: int,

@@ -59,9 +59,11 @@ class SufficientStatistics:
         -------
         SufficientStatistics
         """
-        residual = x[:, None, :] - center
-        first = np.einsum("nk,nki->ki", responsibilities, residual)
-        second = np.einsum("nk,nki,nkj->kij", responsibilities, residual, residual)
+        first, second = np.empty(center.shape), np.empty((*center.shape, center.shape[1]))
+        for k in range(len(center)):  # products of matrices, which are faster than one einsum
+            residual = x - center[k]
+            weighted = responsibilities[:, k, None] * residual
+            first[k], second[k] = weighted.sum(axis=0), weighted.T @ residual
         return cls(log_normalizer, responsibilities.sum(axis=0), first, second, center)
 
     def __add__(self, other: "SufficientStatistics") -> "SufficientStatistics":
