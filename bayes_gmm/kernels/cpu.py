@@ -48,14 +48,15 @@ def accumulate(
 
     Of second moments only that is made which an M-step of this structure reads.
     """
-    offset, center, whitener = c_order(*log_quadratic)
+    x, offset, center, whitener = c_order(x, *log_quadratic)
     n_components, n_features = center.shape
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    data = c_order(x, UNWEIGHTED if weights is None else weights, origin, 1 / scale)
-    functions = offset, center, whitener
-    log_normalizer = loop(n_features, structure)(*data, *functions, count, first, second)
+    (times,) = (UNWEIGHTED,) if weights is None else c_order(weights)
+    log_normalizer = loop(n_features, structure)(
+        x, times, origin, 1 / scale, offset, center, whitener, count, first, second
+    )
     return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
 
 

@@ -15,6 +15,7 @@ kinds of arrays came by.
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
 from inspect import getclosurevars
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -28,6 +29,12 @@ from numba.core.imputils import lower_constant
 from numba.experimental.function_type import FunctionModel
 from numba.extending import register_model
 
+# When the cache is out of date: numba looks at the file of a function, not of what is inlined.
+SOURCES = tuple(
+    (file.name, file.stat().st_mtime, file.stat().st_size)
+    for folder in ("kernels", "model")
+    for file in sorted((Path(__file__).parents[1] / folder).glob("*.py"))
+)
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 inlined = njit(inline="always")
@@ -69,7 +76,10 @@ class Kernel:
         with global_compiler_lock:
             if self._compiled is None:
                 load_called(self._function)
-                made = njit(self.signature, **OPTIONS, **self._options)(self._function)
+                made: Any = njit(**OPTIONS, **self._options)(self._function)
+                made._cache._cache_file._source_stamp = SOURCES
+                made.compile(self.signature)
+                made.disable_compile()
                 (result,) = made.overloads.values()
                 name = result.fndesc.llvm_func_name
                 llvm.add_symbol(self.symbol, result.library.get_pointer_to_function(name))

@@ -55,7 +55,7 @@ def rows_like(
             index = np.array([str(label) for label in index])
     if not len(values):
         raise InputError(f"{what} has no rows: give at least one")
-    bad = ~(np.abs(values) < LARGEST_SCALE)
+    bad = ~(np.abs(values) < np.float64(LARGEST_SCALE))  # which is no float32
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise InputError(
