@@ -5,6 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import bayes_gmm as bg
+from bayes_gmm.random_mixture import random_mixture
 
 
 @pytest.mark.validate
@@ -14,7 +15,7 @@ def test_no_estimate_predicts_new_rows_much_worse_than_a_simpler_one(n_features,
 
     The rows suffice for each covariance (60 for each of its features and component).
     """
-    truth = bg.random_mixture(n_components, n_features, 3.0, seed=n_features)
+    truth = random_mixture(n_components, n_features, 3.0, seed=n_features)
     n = 60 * n_components * n_features
     x = np.asarray(bg.simulate(truth, n + 5000, seed=1)["x"])
     x, new = x[:n], x[n:]
