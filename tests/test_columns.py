@@ -241,41 +241,50 @@ def test_of_clusters_csv(world, tmp_path):
     assert said == f"{N} rows, {unsure} of them with a probability under 0.9"
 
 
-def test_of_co_clustering_and_partition(world):
+def test_of_co_clustering(world):
     shares = world.shares()
     together = np.einsum("snk,smk->nm", shares, shares) / len(shares)
     np.fill_diagonal(together, 1.0)
     close(bg.co_clustering(world.posterior).to_numpy(), together)
     some = bg.co_clustering(world.posterior, rows=5)
     np.testing.assert_array_equal(some["obs_id"], [0, 10, 20, 29, 39])
-    found = bg.partition(world.posterior, ci_prob=LEVEL, seed=2)
+
+
+@pytest.mark.parametrize("n", [N, 7])
+def test_of_partition(world, n):
+    """Of few rows some draws have fewer clusters, so that the bounds of the ball differ in them."""
+    x, shares = world.x[:n], world.shares()[:, :n]
+    together = np.einsum("snk,smk->nm", shares, shares) / len(shares)
+    found = bg.partition(world.posterior, x, ci_prob=LEVEL, seed=2)
     label = found["label"].to_numpy()
     sizes = np.bincount(label)
     assert (np.diff(sizes) <= 0).all()
     assert int(found["n_clusters"]) == len(sizes) > 1
-    for n in range(N):
-        others = (label == label[n]) & (np.arange(N) != n)
+    for row in range(n):
+        others = (label == label[row]) & (np.arange(n) != row)
         if others.any():
-            close(found["confidence"][n], together[n, others].mean())
+            close(found["confidence"][row], together[row, others].mean())
 
-    def entropy(z):
-        share = np.unique(z, axis=0, return_counts=True)[1] / N
-        return -(share * np.log(share)).sum()
+    def distance(one, other):
+        def entropy(*z):
+            share = np.unique(np.stack(z, 1), axis=0, return_counts=True)[1] / n
+            return -(share * np.log(share)).sum()
 
-    drawn = bg.sample_labels(world.posterior, n_draws=CHAINS * DRAWS, seed=2).to_numpy()
-    distance = np.array(
-        [2 * entropy(np.stack([label, z], 1)) - entropy(label) - entropy(z) for z in drawn]
-    )
-    close(found["expected_loss"], distance.mean())
-    radius = np.sort(distance)[int(np.ceil(LEVEL * len(drawn))) - 1]
+        return 2 * entropy(one, other) - entropy(one) - entropy(other)
+
+    drawn = bg.sample_labels(world.posterior, x, n_draws=CHAINS * DRAWS, seed=2).to_numpy()
+    distances = np.array([distance(label, z) for z in drawn])
+    close(found["expected_loss"], distances.mean())
+    radius = np.sort(distances)[int(np.ceil(LEVEL * len(drawn))) - 1]
     close(found["ball_radius"], radius)
-    inside = drawn[distance <= radius + 1e-12]
-    counts = [len(np.unique(z)) for z in inside]
-    for name, size in (("lower_bound", max(counts)), ("upper_bound", min(counts))):
-        assert len(np.unique(found[name])) == size
-    horizontal = found["horizontal_bound"].to_numpy()
-    own = 2 * entropy(np.stack([label, horizontal], 1)) - entropy(label) - entropy(horizontal)
-    close(own, distance[distance <= radius + 1e-12].max())
+    inside = distances <= radius + 1e-12
+    counts = np.array([len(np.unique(z)) for z in drawn])
+    assert (counts[inside].min() < counts[inside].max()) == (n < N)
+    for name, size in (("lower", counts[inside].max()), ("upper", counts[inside].min())):
+        bound = found[f"{name}_bound"].to_numpy()
+        assert len(np.unique(bound)) == size
+        close(distance(label, bound), distances[inside & (counts == size)].max())
+    close(distance(label, found["horizontal_bound"].to_numpy()), distances[inside].max())
 
 
 def test_of_drawn_labels(world):
