@@ -16,7 +16,7 @@ from bayes_gmm.results.relabel.pivot import match
 
 def found_in(frame, n_components):
     observations = Observations.of(frame)
-    prior = point.default_prior(observations, n_components)
+    prior = bg.Prior.default(observations, n_components)
     found = point.estimate(observations, n_components, prior, UNCONSTRAINED, seed=1)
     return found, prior
 
