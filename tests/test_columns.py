@@ -46,6 +46,7 @@ class World:
         shape = (CHAINS, DRAWS)
         self.weights = rng.dirichlet([12.0, 9.0, 6.0], shape)
         self.weights[2, ::20, 2] = 1e-30  # empty, now and then
+        self.weights[0, 5] = [0.55, 0.45, 5e-7]  # holds about one row
         self.weights /= self.weights.sum(axis=2, keepdims=True)
         self.means = center + rng.normal(size=(*shape, K, D)) * [0.3, 2.0]
         root = np.array([[1.0, 0.0], [2.0, 6.0]]) + rng.normal(size=(*shape, K, D, D)) * 0.1
@@ -633,6 +634,18 @@ def test_of_select(selected):
     assert str(data.attrs["criterion"]) == "icl"
 
 
+def test_of_the_plot_of_select(selected):
+    _, found = selected
+    axes = bg.plots.selection(found).axes[0]
+    *curves, best = axes.lines
+    assert len(curves) == 3
+    for curve, code in zip(curves, found.dataset["covariance"].to_numpy(), strict=True):
+        close(curve.get_xdata(), [1, 2, 3])
+        close(curve.get_ydata(), found.dataset["icl"].sel(covariance=code).to_numpy())
+    first = found.table.iloc[0]
+    close(best.get_xydata(), [[first["n_components"], first["icl"]]])
+
+
 @pytest.fixture(scope="module")
 def report(world):
     """Tables of the report by section and title: label to cells by column."""
@@ -765,5 +778,7 @@ def test_of_the_invariants(world):
     close(free["mixture_covariance_logdet"], np.linalg.slogdet(covariance)[1], rtol=1e-6)
     counts = (world.shares().sum(axis=1) >= 0.5).sum(axis=1).reshape(CHAINS, DRAWS)
     np.testing.assert_array_equal(free["occupied_components"], counts)
+    held = world.shares().sum(axis=1)
+    assert ((held > 0.7) & (held < 1.3)).any()
     raw = Draws.of(world.posterior)
     assert raw.weights.shape == (CHAINS, DRAWS, K)
