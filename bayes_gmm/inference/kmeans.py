@@ -14,7 +14,8 @@ import numpy as np
 FIRST_STEPS = 20
 STEPS = 5  # of Lloyd's iteration after a swap
 SWAPPED = 0.2  # share of the means that move in the first swap
-SAME = 1e-9
+MOST_ROUNDS = 100
+SAME = 1e-12  # of the sum of squares; a difference that rounding may make
 
 
 class Partition(NamedTuple):
@@ -31,9 +32,12 @@ def kmeans(
     """Partition rows (N, D) that occur counts (N,) times, from one draw of k-means++."""
     best = lloyd(rows, counts, spread_out(rows, counts, n_components, rng), FIRST_STEPS)
     n_swapped = int(np.ceil(SWAPPED * n_components)) if n_components > 1 else 0
-    while n_swapped:
+    rounding = SAME * float(counts @ np.einsum("nd,nd->n", rows, rows))
+    for _ in range(MOST_ROUNDS):
+        if n_swapped == 0:
+            break
         moved = lloyd(rows, counts, swapped(rows, counts, best, n_swapped, rng), STEPS)
-        if moved.inertia < best.inertia * (1 - SAME):
+        if moved.inertia < best.inertia - rounding:
             best = moved
         else:
             n_swapped //= 2
