@@ -1,4 +1,4 @@
-"""What one start is worth: how often a climb from it ends at the best optimum, by kind of start.
+"""What one start is score: how often a climb from it ends at the best optimum, by kind of start.
 
     python benchmarks/strategies.py [starts]
 
@@ -56,10 +56,10 @@ class Setting(NamedTuple):
         covariance = covariance.reshape(n_features, n_features)
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
-        worth = ranking.predicted(prior, structure, covariance, data.counts.sum())
+        score = ranking.predicted(prior, structure, covariance, data.counts.sum())
         climb_all = compiled.climber(rule, *data)
         own = runner.Runner(
-            expectation(sample), rule, climb_all, worth, data, np.random.default_rng(0), 3000
+            expectation(sample), rule, climb_all, score, data, np.random.default_rng(0), 3000
         )
         return cls(data, rule, climb_all, own)
 
@@ -136,7 +136,7 @@ def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[em.EMResul
     alive = [end for end in ends if end is not None]
     if not alive:
         return ends
-    best = max(alive, key=setting.runner.value)
+    best = max(alive, key=setting.runner.score_of)
     for _ in range(n - 5):
         (run,) = setting.runner.look(
             [setting.runner.swapped(best.state, int(rng.integers(setting.n_components)))],
@@ -145,7 +145,7 @@ def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[em.EMResul
         run = setting.runner.follow(run) if run.collapsed is None else run
         end = run if run.collapsed is None else None
         ends.append(end)
-        best = max(best, end or best, key=setting.runner.value)
+        best = max(best, end or best, key=setting.runner.score_of)
     return ends
 
 
@@ -169,7 +169,7 @@ def main(n_starts: int) -> None:
                 ]
             seconds[name] = time.process_time() - began
             heights[name] = np.array(
-                [-np.inf if end is None else setting.runner.value(end) for end in ends]
+                [-np.inf if end is None else setting.runner.score_of(end) for end in ends]
             )
         best = max(values.max() for values in heights.values())
         hits = [float(np.mean(heights[name] > best - HIT)) for name in names]

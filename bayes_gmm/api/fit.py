@@ -49,8 +49,8 @@ def fit(
     equal_weights : bool
         Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
     n_starts : int
-        How many starting points are compared, and how long the search goes on from the best of
-        them; fewer are looked at where a step of EM is expensive. The first two are k-means.
+        How many starting points are compared, fewer where a step of EM is expensive; the first two
+        are k-means. With more than 30 the search also goes on longer from the best of them.
     max_iter : int
         Iterations allowed per start.
     tol : float
@@ -65,11 +65,11 @@ def fit(
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
         feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
         final objective of every start; of every optimum the height, what it is expected to predict
-        (`optimum_score`, by which the best is chosen), its posterior mass and the number of runs
+        (`optimum_score`, by which the best is chosen), its posterior mass and the number of starts
         that ended in it; how sure the search is: `swaps_in_vain`, how many components were moved
         since that last led to a better optimum, and `still_improving`, whether it still did at the
         end; where starts collapsed (pole), rows that decide a component alone (deciding), and
-        `component_spurious`, components that rest on too few rows.
+        `component_spurious`, components with too few rows for a covariance of their own.
 
     Raises
     ------
@@ -154,10 +154,10 @@ def fit(
             ConvergenceWarning,
             stacklevel=2,
         )
-    if result["optimizer_result"]["still_improving"]:
+    if search["still_improving"]:
         warnings.warn(
             "the search for the best optimum ended while it still found better ones; "
-            f"raise n_starts above {n_starts}, and it goes on longer",
+            f"with n_starts={max(2 * n_starts, 60)} it goes on longer",
             ConvergenceWarning,
             stacklevel=2,
         )

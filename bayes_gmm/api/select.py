@@ -91,7 +91,7 @@ def select(
         raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
-    observations = as_observations(X)
+    observations = as_observations(X, prior)
     if isinstance(covariance, str):
         covariance = CODES if covariance == "all" else [covariance]
     structures = list(

@@ -18,7 +18,7 @@ from bayes_gmm.inference import kmeans
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.streams import blocks
 
-SKETCH_ROWS = 4096
+SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16
 ROWS_PER_MEAN = 8  # rows of the sketch for each component and feature, if these are many
 N_KMEANS = 2  # starts by k-means: in plain coordinates and in decorrelated ones
 BLOCK_ROWS = 1 << 16
@@ -100,7 +100,7 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
 
 def sketch_size(n_components: int, n_features: int) -> int:
     """How many rows tell optima apart: more of them where there are many components."""
-    return max(SKETCH_ROWS, ROWS_PER_MEAN * n_components * n_features)
+    return max(SKETCH_ROWS, min(ROWS_PER_MEAN * n_components * n_features, MOST_SKETCH_ROWS))
 
 
 class Rows(NamedTuple):

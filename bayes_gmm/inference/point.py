@@ -135,7 +135,7 @@ def estimate(
         )
     flat = Prior.flat(n_components, n_features)
     standard_prior = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
-    worth = ranking.predicted(standard_prior, structure, covariance, n_rows)
+    score = ranking.predicted(standard_prior, structure, covariance, n_rows)
     variances = existence.conditional_variances(covariance)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
     rng = np.random.default_rng(seed)
@@ -144,14 +144,14 @@ def estimate(
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
             run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
-            runner = Runner(explore, rule, run_all, worth, data, rng, max_iter)
+            runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)
             whole = None if sample is view else expect
             found = search(runner, seeds, effort, whole=whole, share=share, tol=tol)
         else:
             given = starts(rule, data, rng)
-            found = run_each(expect, rule, given, worth, max_iter=max_iter, tol=tol)
+            found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
     except CollapseError as error:
         raise CollapseError(str(error), _collapses(error.collapses, view)) from None
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
@@ -193,7 +193,7 @@ def _search_report(found: Search, to_units: float, log_prior: float) -> dict[str
         "optimum_objective": heights + moved,
         "optimum_starts": np.array([optimum.n_starts for optimum in found.optima]),
         "optimum_spurious": heights > heights[0],
-        "optimum_score": np.array([optimum.worth for optimum in found.optima]) + to_units,
+        "optimum_score": np.array([optimum.score for optimum in found.optima]) + to_units,
         "log_likelihood": log_likelihood,
         "log_prior": log_prior,
         "objective_final": log_likelihood + log_prior,

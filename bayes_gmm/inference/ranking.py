@@ -34,16 +34,17 @@ import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import EMState
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.rule import family
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
 
-Worth = Callable[[EMState], float]
+Score = Callable[[EMState], float]
 FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
 
 
-def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Worth:
+def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Score:
     """Rank states by the log-likelihood that as many new rows are expected to have.
 
     Parameters
@@ -71,42 +72,39 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
     excess = (own / n_features + 0.5) / 2 * (own > 0)
     loss = penalty(covariance, n_rows)
 
-    def worth(state: EMState) -> float:
+    def score(state: EMState) -> float:
         count = np.maximum(state.statistics.count, np.finfo(float).tiny)
         freedom = n_features * count / (count + prior.mean_precision)
         freedom += own * count / (count + seen)
         optimism = freedom @ (1 + excess / (count + seen))
         return state.statistics.log_normalizer - float(optimism) - loss(state)
 
-    return worth
+    return score
 
 
-def penalty(covariance: np.ndarray, n_rows: float) -> Worth:
-    """Return what a state loses by the penalty on small covariances, near its maximum.
+def penalty(covariance: np.ndarray, n_rows: float) -> Score:
+    """Return what a state loses by the penalty on small covariances, in nats, near its maximum.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-        Of the data, in the coordinates of the pass.
-    n_rows : float
-
-    Returns
-    -------
-    callable
-        EMState -> float, in nats.
+    `covariance` (D, D) is that of the data in the coordinates of the pass. It is diagonal for
+    structures of diagonal covariances, whose determinants are products.
 
     References
     ----------
     Chen & Tan (2009); Ciuperca, Ridolfi & Idier (2003), Scand. J. Statist. 30.
     """
-    identity = np.eye(len(covariance))
+    variances, identity = np.diagonal(covariance), np.eye(len(covariance))
+    is_diagonal = not np.count_nonzero(covariance - np.diag(variances))
 
     def loss(state: EMState) -> float:
-        whitener = state.candidate.log_quadratic.whitener
-        count = state.statistics.count
-        relative = whitener @ covariance @ whitener.swapaxes(1, 2)
-        added = 2 / (n_rows * np.maximum(count, np.finfo(float).tiny))
-        log_dets = np.linalg.slogdet(identity + added[:, None, None] * relative)[1]
+        held = state.statistics.count > 0
+        whitener, count = state.candidate.log_quadratic.whitener[held], state.statistics.count[held]
+        added = 2 / (n_rows * count)
+        if is_diagonal and not np.count_nonzero(np.tril(whitener[0], -1)):
+            squares = np.einsum("kii->ki", whitener) ** 2
+            log_dets = np.log1p(added[:, None] * squares * variances).sum(axis=1)
+        else:
+            relative = whitener @ covariance @ whitener.swapaxes(1, 2)
+            log_dets = np.linalg.slogdet(identity + added[:, None, None] * relative)[1]
         return float(count @ log_dets) / 2
 
     return loss
@@ -141,8 +139,7 @@ def log_masses(
             state.statistics,
             structure,
             equal_weights=equal_weights,
-            # copies, because the compiled M-step takes arrays that may be written to
-            project=lambda w, n, _: best(np.array(w), np.array(n), previous, *equal),
+            project=lambda w, n, _: best(*c_order(w, n, previous), *equal),
         )
 
     try:

@@ -2,9 +2,10 @@
 
 A run makes its first steps in `kernels.climb`, many runs at once; one that is far from its optimum
 after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component collapses,
-it is seeded anew on another row and the run goes on, at most `RESEEDS` times.
+it is seeded anew on another row and the run goes on, at most `RESEEDS` times at each stage.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from bayes_gmm.inference import em
 from bayes_gmm.inference.initialize import Sketch
 from bayes_gmm.inference.kmeans import draw_index
-from bayes_gmm.inference.ranking import Worth
+from bayes_gmm.inference.ranking import Score
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.climb import Climb, ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -37,19 +38,19 @@ class Runner:
     expect: Expect
     rule: Rule
     run_all: ClimbAll
-    worth: Worth
+    score: Score
     data: Sketch
     rng: np.random.Generator
     max_iter: int
 
-    def value(self, run: em.EMResult) -> float:
-        """Say what a run is worth where it stands."""
-        return self.worth(run.state)
+    def score_of(self, run: em.EMResult) -> float:
+        """Score a run where it is."""
+        return self.score(run.state)
 
-    def ranked(self, runs: list[em.EMResult], which: list[int]) -> list[int]:
-        """Numbers of the runs that have not collapsed, the best first."""
-        alive = [i for i in which if runs[i].collapsed is None]
-        return sorted(alive, key=lambda i: self.value(runs[i]), reverse=True)
+    def ranked(self, runs: list[em.EMResult], which: Iterable[int] | None = None) -> list[int]:
+        """Numbers of the runs, or some of them, that have not collapsed, the best first."""
+        alive = [i for i in which or range(len(runs)) if runs[i].collapsed is None]
+        return sorted(alive, key=lambda i: self.score_of(runs[i]), reverse=True)
 
     def look(self, starts: list[Candidate], steps: int) -> list[em.EMResult]:
         """A few plain steps from every start."""
@@ -107,12 +108,11 @@ class Runner:
             if in_vain >= patience:
                 break
             in_vain += AT_ONCE
-            top = self.value(best)
+            top = self.score_of(best)
 
-            def behind(run: em.EMResult, start: em.EMResult = best) -> float:
-                """How far a run is below the best, in what it is worth or in its objective."""
-                lower = start.state.objective - run.state.objective
-                return min(self.value(start) - self.value(run), lower)
+            def behind(run: em.EMResult, height: float = best.state.objective) -> float:
+                """How far a run is below the best, in its score or in its objective."""
+                return min(top - self.score_of(run), height - run.state.objective)  # noqa: B023
 
             chances = 1 / (1 + np.argsort(np.argsort(self.losses(best.state))))
             outs = [draw_index(chances, self.rng) for _ in range(AT_ONCE)]
@@ -127,19 +127,24 @@ class Runner:
                 end = self.follow(run)
                 if end.collapsed is None:
                     found.append(end)
-                    if self.value(end) > self.value(best):
-                        if self.value(end) > top + BETTER:
+                    if self.score_of(end) > self.score_of(best):
+                        if self.score_of(end) > top + BETTER:
                             in_vain = 0
                         best = end
         return found, in_vain
 
     def losses(self, state: em.EMState) -> np.ndarray:
         """Log-likelihood that each component (K,) adds to the others: -sum_n log(1 - r_nk)."""
-        functions = state.candidate.log_quadratic
-        n_rows = max(1, BLOCK_NUMBERS // functions.center.size)
-        total = np.zeros(len(functions.offset))
+        offset, center, whitener = functions = state.candidate.log_quadratic
+        scales = np.einsum("kii->ki", whitener)
+        n_rows = max(1, BLOCK_NUMBERS // center.size)
+        total = np.zeros(len(offset))
         for start in range(0, len(self.data.rows), n_rows):
-            log_rho = functions(self.data.rows[start : start + n_rows])
+            rows = self.data.rows[start : start + n_rows]
+            if self.rule.diagonal:
+                log_rho = offset - 0.5 * (((rows[:, None] - center) * scales) ** 2).sum(axis=2)
+            else:
+                log_rho = functions(rows)
             rho = np.exp(log_rho - log_rho.max(axis=1, keepdims=True))
             others = np.maximum(1 - rho / rho.sum(axis=1, keepdims=True), np.finfo(float).eps)
             total -= self.data.counts[start : start + n_rows] @ np.log(others)
@@ -153,9 +158,10 @@ class Runner:
         """
         statistics, rng = state.statistics, self.rng
         kept = np.arange(len(statistics.count)) != out
+        held = max(statistics.count[kept].sum(), np.finfo(float).tiny)
         smaller = 10 ** -rng.random()
         share = smaller * statistics.count.mean() / 2
-        pooled = statistics.scatter[kept].sum(axis=0) / statistics.count[kept].sum()
+        pooled = statistics.scatter[kept].sum(axis=0) / held
         count, first = statistics.count.copy(), statistics.first.copy()
         second, center = statistics.second.copy(), statistics.center.copy()
         count[out], first[out], second[out] = share, 0.0, share * smaller * pooled

@@ -7,14 +7,14 @@ and put where it may be missing. Where a step is expensive, fewer starts and swa
 the first starts, which are k-means, matter most.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import NamedTuple
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
-from bayes_gmm.inference.ranking import Worth
+from bayes_gmm.inference.ranking import Score
 from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -67,14 +67,14 @@ class Optimum(NamedTuple):
     run : EMResult
         The run that came closest to it.
     n_starts : int
-        How many starts and swaps reached it.
-    worth : float
+        How many starts ended in it; none if only moved components led to it.
+    score : float
         What optima are ranked by.
     """
 
     run: em.EMResult
     n_starts: int
-    worth: float
+    score: float
 
 
 class Search(NamedTuple):
@@ -138,21 +138,21 @@ def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effo
         for i, run in zip(standing, further, strict=True):
             runs[i] = run
     followed: list[em.EMResult] = []
-    for i in runner.ranked(runs, list(range(len(runs)))):
+    for i in runner.ranked(runs):
         # One that was left behind has its turn where all that were kept collapse.
         if i in standing or not followed:
             runs[i] = runner.follow(runs[i])
             followed += [runs[i]] if runs[i].collapsed is None else []
     if not followed:
         raise collapse(runs)
+    optima = distinct(Optimum(run, 1, runner.score_of(run)) for run in followed)
     if rule.n_components == 1:
-        return Search(distinct(followed, runner.worth), runs)
-    best = max(followed, key=runner.value)
-    agree = len(distinct(followed, runner.worth)) == 1
-    patience = effort.patience // AGREED if agree else effort.patience
-    found, in_vain = runner.swap(best, patience, effort.most_swaps)
+        return Search(optima, runs)
+    patience = effort.patience // AGREED if len(optima) == 1 else effort.patience
+    found, in_vain = runner.swap(optima[0].run, patience, effort.most_swaps)
+    optima += [Optimum(run, 0, runner.score_of(run)) for run in found]
     still_improving = bool(found) and in_vain < patience
-    return Search(distinct(followed + found, runner.worth), runs, in_vain, still_improving)
+    return Search(distinct(optima), runs, in_vain, still_improving)
 
 
 def carried_over(runner: Runner, found: Search, share: float) -> Search:
@@ -161,53 +161,65 @@ def carried_over(runner: Runner, found: Search, share: float) -> Search:
     In the whole, an optimum that is `CLOSE` nats lower in the part is not the better one: the
     standard error of a difference of g nats in the part is about the root of 2 g.
     """
-    ended: list[em.EMResult] = []
-    least = found.optima[0].worth - CLOSE * share
+    ended: list[Optimum] = []
+    least = found.optima[0].score - CLOSE * share
     for place, optimum in enumerate(found.optima):
-        if ended and (place >= CARRIED or optimum.worth < least):
+        if ended and (place >= CARRIED or optimum.score < least):
             break
         start = optimum.run.state.candidate
         run = em.run(runner.expect, runner.rule, start, max_iter=runner.max_iter, tol=NEARLY)
-        ended += [run] if run.collapsed is None else []
+        if run.collapsed is None:
+            ended.append(Optimum(run, optimum.n_starts, runner.score_of(run)))
     if not ended:
         raise collapse(found.runs)
-    return found._replace(optima=distinct(ended, runner.worth))
+    return found._replace(optima=distinct(ended))
 
 
 def finished(runner: Runner, found: Search, tol: float) -> Search:
     """Follow the best optimum to the end, until its parameters no longer change.
 
-    Raises CollapseError if every optimum turns out to be the way to a pole.
+    An optimum may turn out to be the way to a pole, or to have a lower score at its end; then the
+    next has its turn. Raises CollapseError if all are ways to poles.
     """
-    expect, rule, worth = runner.expect, runner.rule, runner.worth
+    expect, rule = runner.expect, runner.rule
 
-    def to_the_end(run: em.EMResult) -> em.EMResult:
-        limit = runner.left(run)
-        return em.joined(run, em.run(expect, rule, run.state, max_iter=limit, tol=tol))
+    def to_the_end(optimum: Optimum) -> Optimum | None:
+        run = optimum.run
+        rest = em.run(expect, rule, run.state, max_iter=runner.left(run), tol=tol)
+        run = em.joined(run, rest)
+        if run.collapsed is not None:
+            return None
+        return optimum._replace(run=run, score=runner.score_of(run))
 
-    def left_behind() -> Iterator[Optimum]:
-        """Where all that looked like optima were ways to poles, the other runs have their turn."""
-        runs = [run for run in found.runs if run.collapsed is None]
-        for run in sorted(runs, key=lambda run: worth(run.state), reverse=True):
-            start = em.evaluate(expect, run.state.candidate)
-            yield Optimum(em.EMResult(start, [start.objective], False, None), 1, worth(start))
-
-    for optimum in chain(found.optima, left_behind()):
-        best = to_the_end(optimum.run)
-        if best.collapsed is None:
-            break
-    else:
-        raise collapse(found.runs)
-    if best.converged:
-        settled = em.settle(expect, rule, best.state)
-        best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
-    first = optimum._replace(run=best, worth=worth(best.state))
-    # Another may have been the same optimum, left a little lower; one ranked higher was a pole.
-    height = best.state.objective
+    ended: list[Optimum] = []
+    waiting = list(found.optima)
+    while waiting and not any(one.score >= waiting[0].score for one in ended):
+        optimum = to_the_end(waiting.pop(0))
+        ended += [optimum] if optimum is not None else []
+    if not ended:
+        # All that looked like optima were ways to poles: the other runs have their turn.
+        for i in runner.ranked(found.runs):
+            start = em.evaluate(expect, found.runs[i].state.candidate)
+            left = em.EMResult(start, [start.objective], False, None)
+            optimum = to_the_end(Optimum(left, 1, runner.score_of(left)))
+            if optimum is not None:
+                ended.append(optimum)
+                break
+        else:
+            raise collapse(found.runs)
+    first = max(ended, key=lambda optimum: optimum.score)
+    ended.remove(first)
+    if first.run.converged:
+        settled = em.settle(expect, rule, first.run.state)
+        objectives = [*first.run.objectives, settled.objective]
+        run = first.run._replace(state=settled, objectives=objectives)
+        first = first._replace(run=run, score=runner.score_of(run))
+    # Another may have been the same optimum, left a little lower.
+    height = first.run.state.objective
     others = [
         other
-        for other in found.optima
-        if other.worth <= first.worth and abs(other.run.state.objective - height) >= BETTER
+        for other in distinct(ended + waiting)
+        if abs(other.run.state.objective - height) >= BETTER
     ]
     return found._replace(optima=[first, *others])
 
@@ -216,7 +228,7 @@ def run_each(
     expect: Expect,
     rule: Rule,
     starts: Iterable[Candidate],
-    worth: Worth,
+    score: Score,
     *,
     max_iter: int,
     tol: float,
@@ -226,7 +238,7 @@ def run_each(
     ended = [run for run in runs if run.collapsed is None]
     if not ended:
         raise collapse(runs)
-    return Search(distinct(ended, worth), runs)
+    return Search(distinct(Optimum(run, 1, score(run.state)) for run in ended), runs)
 
 
 def collapse(runs: list[em.EMResult]) -> CollapseError:
@@ -240,12 +252,13 @@ def collapse(runs: list[em.EMResult]) -> CollapseError:
     )
 
 
-def distinct(runs: list[em.EMResult], worth: Worth) -> list[Optimum]:
-    """Gather runs that ended at the same height, and rank the optima, the best first."""
-    optima: list[Optimum] = []
-    for run in sorted(runs, key=lambda run: run.state.objective, reverse=True):
-        if optima and optima[-1].run.state.objective - run.state.objective < BETTER:
-            optima[-1] = optima[-1]._replace(n_starts=optima[-1].n_starts + 1)
+def distinct(optima: Iterable[Optimum]) -> list[Optimum]:
+    """Take optima of the same height for one, and rank them, the best first."""
+    merged: list[Optimum] = []
+    for optimum in sorted(optima, key=lambda one: one.run.state.objective, reverse=True):
+        last = merged[-1] if merged else None
+        if last and last.run.state.objective - optimum.run.state.objective < BETTER:
+            merged[-1] = last._replace(n_starts=last.n_starts + optimum.n_starts)
         else:
-            optima.append(Optimum(run, 1, worth(run.state)))
-    return sorted(optima, key=lambda optimum: optimum.worth, reverse=True)
+            merged.append(optimum)
+    return sorted(merged, key=lambda optimum: optimum.score, reverse=True)

@@ -122,6 +122,12 @@ class OneBlasThread(ContextDecorator):
             if self._passes == 0:
                 self._limits.restore_original_limits()
 
+    def forget(self) -> None:
+        """Start anew in a forked process, in which no pass of its parent goes on."""
+        if self._passes:
+            self._limits.restore_original_limits()
+        self._lock, self._passes = Lock(), 0
+
 
 ONE_BLAS_THREAD = OneBlasThread()
 
@@ -160,6 +166,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 # A forked process has none of its parent's threads.
 os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=ONE_BLAS_THREAD.forget)
 
 
 def _total(statistics: Iterator[SufficientStatistics]) -> SufficientStatistics:

@@ -65,19 +65,14 @@ for helper in (
     HELPERS[helper.__name__] = inlined(_calling(helper, **HELPERS))
 
 
-@cache
 def family(structure: Structure) -> Kernel:
-    """Compiled twin of `Structure.family`.
+    """Return the compiled twin of `Structure.family`, which some structures share."""
+    return _compiled_family(structure.family)
 
-    Parameters
-    ----------
-    structure : Structure
 
-    Returns
-    -------
-    Kernel
-    """
-    return kernel(PROJECT)(_calling(structure.family, **HELPERS))
+@cache
+def _compiled_family(function: Callable) -> Kernel:
+    return kernel(PROJECT)(_calling(function, **HELPERS))
 
 
 class Candidate(NamedTuple):

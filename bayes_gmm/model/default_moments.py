@@ -63,21 +63,21 @@ class DefaultMoments(NamedTuple):
         """Compute them in a few passes over the rows."""
         center, unit = robust_location_and_scale(observations)
         n_features = observations.n_features
-        total, n_rows = 0.0, 0
+        total = 0.0
         first, second = np.zeros(n_features), np.zeros((n_features, n_features))
         n_far = np.zeros(n_features, dtype=np.int64)
         for rows, weights in weighted_blocks(observations)():
             standard = (rows - center) / unit
             near = np.clip(standard, -WIDTH, WIDTH)
             n_far += np.count_nonzero(standard != near, axis=0)
-            n_rows += len(rows)
             total += weights.sum()
             first += weights @ near
             second += (near * weights[:, None]).T @ near
         mean = first / total
         # The unbiased divisor; weights that add up to less than two rows count as two.
         covariance = (second - total * np.outer(mean, mean)) / max(total - 1, total / 2)
-        shrunk = max(0.0, 1 - (n_rows - 1) / (2 * n_features)) if n_features > 1 else 0.0
+        spare = np.clip((total - 1) / (2 * n_features), 0.0, 1.0)
+        shrunk = float(1 - spare) if n_features > 1 else 0.0
         determined = dependent(covariance) if shrunk < LITTLE else []
         if determined:
             shrunk = LITTLE
@@ -111,7 +111,9 @@ class DefaultMoments(NamedTuple):
                 f"{'counts' if n_moved == 1 else 'count'} as that far."
             )
         if self.shrunk:
-            why = f"{observations.n_rows} rows are few for {observations.n_features} features"
+            why = (
+                f"{observations.total_weight:g} rows are few for {observations.n_features} features"
+            )
             if self.dependent:
                 names = listing(observations.feature_names[j] for j in self.dependent)
                 why = f"columns determine each other exactly ({names})"

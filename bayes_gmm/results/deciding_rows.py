@@ -82,6 +82,8 @@ def far(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nothing = np.empty(0, dtype=int), np.empty(0)
     n_most = 2 * len(values) // RARE
     distance = np.abs(values - np.median(values))
+    if not distance.max() > 0:
+        return nothing
     # Rows that are not far lie within a third of the largest distance: nearly always too few do.
     if np.count_nonzero(distance > distance.max() / GAP) > n_most:
         return nothing

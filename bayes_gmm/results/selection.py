@@ -28,6 +28,7 @@ PER_FIT = (
     "icl",
     "aic",
     "converged",
+    "still_improving",
     "n_optima",
     "optimum_spread",
     "best_starts",

@@ -22,6 +22,8 @@ def remarks(search: xr.Dataset) -> list[str]:
     -------
     list of str
     """
+    if "component_spurious" not in search:
+        return []  # a result of an older version
     said = []
     height = search["optimum_objective"].to_numpy()
     higher = float(height.max() - height[0])
@@ -35,7 +37,7 @@ def remarks(search: xr.Dataset) -> list[str]:
     if more > MATTERS:
         said.append(
             f"A mode that is expected to predict worse holds more posterior mass, by {more:.1f} "
-            "nats: compare fewer components."
+            "nats: fit one component fewer too, and compare."
         )
     few = np.flatnonzero(search["component_spurious"].to_numpy())
     if few.size:

@@ -36,7 +36,7 @@ def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> EMState:
 def test_the_score_is_the_log_likelihood_that_new_rows_are_expected_to_have(code, prior):
     """600 data sets of 60 rows: what they predict of rows of N(0, I), known in closed form."""
     structure, rng, n = Structure.of(code, 3), np.random.default_rng(3), 60
-    worth = ranking.predicted(prior, structure, np.eye(3), n)
+    score = ranking.predicted(prior, structure, np.eye(3), n)
     gaps, freedoms = [], []
     for _ in range(600):
         x = rng.normal(size=(n, 3))
@@ -50,8 +50,8 @@ def test_the_score_is_the_log_likelihood_that_new_rows_are_expected_to_have(code
         new = -0.5 * n * (np.linalg.slogdet(2 * np.pi * covariance)[1] + quadratic)
         # What the truth's own log-likelihood happens to exceed its mean by is common to all.
         luck = -0.5 * ((x**2).sum() - x.size)
-        gaps.append(worth(state) - luck - new)
-        freedoms.append(state.statistics.log_normalizer - worth(state))
+        gaps.append(score(state) - luck - new)
+        freedoms.append(state.statistics.log_normalizer - score(state))
     # Three quarters of the excess of few rows are left out, 7% at most here.
     tolerance = 0.08 * np.mean(freedoms) + 4 * np.std(gaps) / np.sqrt(len(gaps))
     assert abs(np.mean(gaps)) < tolerance
@@ -68,7 +68,7 @@ def test_a_component_without_rows_is_not_worth_the_prior_density_at_its_peak():
     prior = Prior.default(x, 3)
     structure = Structure.of("VVV", n_features)
     rule = Rule(prior, structure, np.full(n_features, 1e-9))
-    worth = ranking.predicted(prior, structure, np.cov(x.T), len(x))
+    score = ranking.predicted(prior, structure, np.cov(x.T), len(x))
     groups = np.repeat([0, 1, 2], 200)
     states = []
     for labels in (groups, np.minimum(groups, 1)):
@@ -84,7 +84,7 @@ def test_a_component_without_rows_is_not_worth_the_prior_density_at_its_peak():
     used, empty = states
     assert empty.statistics.count[2] < 0.5
     assert empty.objective > used.objective
-    assert worth(used) > worth(empty)
+    assert score(used) > score(empty)
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ def runner_on(rows: np.ndarray, n_components: int) -> Runner:
     prior = Prior.flat(n_components, n_features)
     covariance = np.cov(data.rows.T).reshape(n_features, n_features)
     rule = Rule(prior, UNCONSTRAINED, np.ones(n_features))
-    worth = ranking.predicted(prior, UNCONSTRAINED, covariance, len(rows))
+    score = ranking.predicted(prior, UNCONSTRAINED, covariance, len(rows))
     run_all = climber(rule, *data)
     rng = np.random.default_rng(0)
-    return Runner(expectation(observations), rule, run_all, worth, data, rng, 1000)
+    return Runner(expectation(observations), rule, run_all, score, data, rng, 1000)
 
 
 def state_at(runner: Runner, theta: bg.Parameters) -> em.EMState:
