@@ -345,7 +345,7 @@ VERBS = {
                 "aic",
                 {"order", "best", "first words"},
                 {"starts", "iterations"},
-                {"X": DOUBTFUL, "n_components": [1, 2, 3]},
+                {"X": DOUBTFUL, "n_components": [1, 2, 3], "covariance": ["EEE", "VVI"]},
             ),
             "n_starts": Row(7, {"starts"}, {"fits", "iterations"}),
             "max_iter": Row(2, {"converged", "iterations"}, {"fits", "order", "best"}),

@@ -165,7 +165,8 @@ def test_typo_one_wild_entry_does_not_widen_the_default_prior():
 
 def test_typo_the_species_are_found_beside_it():
     table = typo()
-    result = bg.fit(table, 4, prior="default", seed=1)
+    with pytest.warns(bg.OutlierWarning, match="Row 57"):
+        result = bg.fit(table, 4, prior="default", seed=1)
     assert "body_mass_g" in result["prior_parameters"].attrs["note"]
     weights = bg.parameters(result).weights
     assert np.sort(weights)[0] == pytest.approx(1 / len(table), rel=1e-3)

@@ -154,7 +154,7 @@ def fit(
             ConvergenceWarning,
             stacklevel=2,
         )
-    if search["still_improving"]:
+    elif search["still_improving"]:
         warnings.warn(
             "the search for the best optimum ended while it still found better ones; "
             f"with n_starts={max(2 * n_starts, 60)} it goes on longer",

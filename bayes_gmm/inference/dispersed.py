@@ -19,6 +19,7 @@ import numpy as np
 
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.point import PointEstimate
+from bayes_gmm.inference.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
@@ -71,18 +72,12 @@ def appreciable(optima: list[EMState], prior: Prior) -> list[EMState]:
     list of EMState
         Of those that use as many components as the best one.
     """
-    full = [optimum for optimum in optima if _n_used(optimum) >= _n_used(optima[0])]
+    full = [optimum for optimum in optima if n_used(optimum) >= n_used(optima[0])]
     log_mass = np.array(
         [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics) for o in full]
     )
     order = np.argsort(-log_mass, kind="stable")
     return [full[i] for i in order if log_mass[i] >= log_mass.max() + np.log(NEGLIGIBLE)]
-
-
-def _n_used(optimum: EMState) -> int:
-    """How many components hold as many rows as they have parameters."""
-    n_features = optimum.statistics.center.shape[1]
-    return int((optimum.statistics.count >= n_features * (n_features + 3) / 2).sum())
 
 
 def _start(statistics: SufficientStatistics, prior: Prior, rng: np.random.Generator) -> Parameters:

@@ -148,9 +148,19 @@ def estimate(
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)
             whole = None if sample is view else expect
-            found = search(runner, seeds, effort, whole=whole, share=share, tol=tol)
+            by_mass = ranking.by_mass(standard_prior, structure, equal_weights=equal_weights)
+            found = search(
+                runner,
+                seeds,
+                effort,
+                whole=whole,
+                share=share,
+                tol=tol,
+                order=by_mass if proper else None,
+            )
         else:
             given = starts(rule, data, rng)
+            score = ranking.penalized(covariance, n_rows)
             found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
     except CollapseError as error:
         raise CollapseError(str(error), _collapses(error.collapses, view)) from None

@@ -36,11 +36,12 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.rule import family
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
 
 Score = Callable[[EMState], float]
+Order = Callable[[list[EMState]], list[int]]  # from the best one by score to numbers in order
 FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
 
 
@@ -80,6 +81,12 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
         return state.statistics.log_normalizer - float(optimism) - loss(state)
 
     return score
+
+
+def penalized(covariance: np.ndarray, n_rows: float) -> Score:
+    """Rank states by their objective less the penalty, as for starts that the user has chosen."""
+    loss = penalty(covariance, n_rows)
+    return lambda state: state.objective - loss(state)
 
 
 def penalty(covariance: np.ndarray, n_rows: float) -> Score:
@@ -146,6 +153,27 @@ def log_masses(
         return np.array([of(state) for state in states])
     except InputError:
         return np.full(len(states), np.nan)
+
+
+def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) -> Order:
+    """Order the modes of a proper posterior by their mass, the best by score being the first given.
+
+    Those that use fewer components than it does come last, whatever they hold.
+    """
+
+    def order(states: list[EMState]) -> list[int]:
+        mass = log_masses(states, prior, structure, equal_weights=equal_weights)
+        used = np.array([n_used(state, structure) for state in states])
+        return np.lexsort((-mass, -np.minimum(used, used[0]))).tolist()
+
+    return order
+
+
+def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
+    """Count the components that hold as many rows as they have parameters of their own."""
+    n_features = state.statistics.center.shape[1]
+    least = n_features + own_parameters(structure, n_features)
+    return int((state.statistics.count >= least).sum())
 
 
 def own_parameters(structure: Structure, n_features: int) -> int:

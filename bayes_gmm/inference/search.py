@@ -7,14 +7,14 @@ and put where it may be missing. Where a step is expensive, fewer starts and swa
 the first starts, which are k-means, matter most.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import em
-from bayes_gmm.inference.ranking import Score
+from bayes_gmm.inference.ranking import Order, Score
 from bayes_gmm.inference.runner import BETTER, NEARLY, Runner
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
@@ -106,12 +106,13 @@ def search(
     whole: Expect | None,
     share: float,
     tol: float,
+    order: Order | None,
 ) -> Search:
     """Find the best optimum, and follow it to the end.
 
     `whole` is the pass over all rows if the runner looks at a part of them only, of which each
-    stands for `share` rows. Raises CollapseError if every start lost a component, however often it
-    was seeded anew.
+    stands for `share` rows; `order` ranks the optima in the end, in the place of their score.
+    Raises CollapseError if every start lost a component, however often it was seeded anew.
 
     References
     ----------
@@ -122,6 +123,9 @@ def search(
     if whole is not None:
         runner = replace(runner, expect=whole)
         found = carried_over(runner, found, share)
+    if order is not None:
+        places = order([optimum.run.state for optimum in found.optima])
+        found = found._replace(optima=[found.optima[place] for place in places])
     return finished(runner, found, tol)
 
 
@@ -176,52 +180,41 @@ def carried_over(runner: Runner, found: Search, share: float) -> Search:
 
 
 def finished(runner: Runner, found: Search, tol: float) -> Search:
-    """Follow the best optimum to the end, until its parameters no longer change.
+    """Follow the first optimum to the end, until its parameters no longer change.
 
-    An optimum may turn out to be the way to a pole, or to have a lower score at its end; then the
-    next has its turn. Raises CollapseError if all are ways to poles.
+    It may turn out to be the way to a pole; then the next has its turn. Raises CollapseError if all
+    are.
     """
     expect, rule = runner.expect, runner.rule
 
-    def to_the_end(optimum: Optimum) -> Optimum | None:
-        run = optimum.run
-        rest = em.run(expect, rule, run.state, max_iter=runner.left(run), tol=tol)
-        run = em.joined(run, rest)
-        if run.collapsed is not None:
-            return None
-        return optimum._replace(run=run, score=runner.score_of(run))
-
-    ended: list[Optimum] = []
-    waiting = list(found.optima)
-    while waiting and not any(one.score >= waiting[0].score for one in ended):
-        optimum = to_the_end(waiting.pop(0))
-        ended += [optimum] if optimum is not None else []
-    if not ended:
-        # All that looked like optima were ways to poles: the other runs have their turn.
+    def left_behind() -> Iterator[Optimum]:
+        """Where all that looked like optima were ways to poles, the other runs have their turn."""
         for i in runner.ranked(found.runs):
             start = em.evaluate(expect, found.runs[i].state.candidate)
-            left = em.EMResult(start, [start.objective], False, None)
-            optimum = to_the_end(Optimum(left, 1, runner.score_of(left)))
-            if optimum is not None:
-                ended.append(optimum)
-                break
-        else:
-            raise collapse(found.runs)
-    first = max(ended, key=lambda optimum: optimum.score)
-    ended.remove(first)
-    if first.run.converged:
-        settled = em.settle(expect, rule, first.run.state)
-        objectives = [*first.run.objectives, settled.objective]
-        run = first.run._replace(state=settled, objectives=objectives)
-        first = first._replace(run=run, score=runner.score_of(run))
+            run = em.EMResult(start, [start.objective], False, None)
+            yield Optimum(run, 1, runner.score_of(run))
+
+    poles = 0
+    for first in chain(found.optima, left_behind()):
+        limit = runner.left(first.run)
+        rest = em.run(expect, rule, first.run.state, max_iter=limit, tol=tol)
+        best = em.joined(first.run, rest)
+        if best.collapsed is None:
+            break
+        poles += 1
+    else:
+        raise collapse(found.runs)
+    if best.converged:
+        settled = em.settle(expect, rule, best.state)
+        best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
     # Another may have been the same optimum, left a little lower.
-    height = first.run.state.objective
+    height = best.state.objective
     others = [
         other
-        for other in distinct(ended + waiting)
+        for other in found.optima[poles + 1 :]
         if abs(other.run.state.objective - height) >= BETTER
     ]
-    return found._replace(optima=[first, *others])
+    return found._replace(optima=[first._replace(run=best, score=runner.score_of(best)), *others])
 
 
 def run_each(

@@ -180,8 +180,9 @@ def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[Decidi
     """
     if not keeps_rows(result):
         return []
+    rows = observed_rows(result)
     observations = replace(
-        Observations.of(observed_rows(result)),
+        Observations.of(rows, spread=np.ones(rows.shape[1])),
         feature_names=feature_names(result),
         row_labels=result["observed_data"]["obs_id"].to_numpy(),
     )

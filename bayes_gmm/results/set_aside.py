@@ -25,18 +25,17 @@ def remarks(search: xr.Dataset) -> list[str]:
     if "component_spurious" not in search:
         return []  # a result of an older version
     said = []
-    height = search["optimum_objective"].to_numpy()
+    height, mass = (search[f"optimum_{name}"].to_numpy() for name in ("objective", "log_mass"))
     higher = float(height.max() - height[0])
     if higher > MATTERS:
         said.append(
             f"An optimum that is higher by {higher:.1f} nats was set aside, because it is expected "
-            "to predict new rows worse."
+            f"to {'predict new rows worse' if np.isnan(mass[0]) else 'hold less of the posterior'}."
         )
-    mass = search["optimum_log_mass"].to_numpy()
     more = float(np.nanmax(mass) - mass[0]) if np.isfinite(mass).any() else 0.0
     if more > MATTERS:
         said.append(
-            f"A mode that is expected to predict worse holds more posterior mass, by {more:.1f} "
+            f"A mode that uses fewer components holds more posterior mass, by {more:.1f} "
             "nats: fit one component fewer too, and compare."
         )
     few = np.flatnonzero(search["component_spurious"].to_numpy())

@@ -18,7 +18,6 @@ from bayes_gmm.model.covariance import ALIASES, CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.pole_words import worded
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
 from bayes_gmm.sklearn.row_weights import enough, scale_free
@@ -206,7 +205,7 @@ class GaussianMixture(FittedMixture):
                 blur=self.reg_covar,
             )
         except OurCollapseError as error:
-            raise CollapseError(str(worded(error, observations))) from None
+            raise CollapseError(str(error)) from None
         self._lay_out(estimate.parameters)
         self._tell(estimate.optimizer, observations.total_weight, before)
         return self
