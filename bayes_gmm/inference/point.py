@@ -133,8 +133,11 @@ def estimate(
         existence.require_spread(
             covariance, view.feature_names, observations.n_rows, len(data.rows)
         )
-    flat = Prior.flat(n_components, n_features)
-    standard_prior = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
+    standard_prior = (
+        Prior.flat(n_components, n_features)
+        if prior is None
+        else prior.rescale(-origin / scale, 1 / scale)
+    )
     score = ranking.predicted(standard_prior, structure, covariance, n_rows)
     variances = existence.conditional_variances(covariance)
     rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
@@ -159,8 +162,8 @@ def estimate(
                 order=by_mass if proper else None,
             )
         else:
-            given = starts(rule, data, rng)
             score = ranking.penalized(covariance, n_rows)
+            given = starts(rule, data, rng)
             found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
     except CollapseError as error:
         raise CollapseError(str(error), _collapses(error.collapses, view)) from None
