@@ -4,7 +4,8 @@ r"""k-means with swaps: starts for EM where a step of EM is dear.
 
 Lloyd's iteration ends in a local minimum, most often with two means in one group and one mean
 between two others. So the means that are missed least move to where the error is largest, several
-at a time at first, and the move stays if Lloyd's iteration then ends lower.
+at a time at first, and the move stays if Lloyd's iteration then ends lower. Error in all and per
+row take turns.
 """
 
 from typing import NamedTuple
@@ -33,14 +34,18 @@ def kmeans(
     best = lloyd(rows, counts, spread_out(rows, counts, n_components, rng), FIRST_STEPS)
     n_swapped = int(np.ceil(SWAPPED * n_components)) if n_components > 1 else 0
     rounding = SAME * float(counts @ np.einsum("nd,nd->n", rows, rows))
-    for _ in range(MOST_ROUNDS):
+    in_vain = 0
+    for turn in range(MOST_ROUNDS):
         if n_swapped == 0:
             break
-        moved = lloyd(rows, counts, swapped(rows, counts, best, n_swapped, rng), STEPS)
+        means = swapped(rows, counts, best, n_swapped, rng, per_row=turn % 2 == 1)
+        moved = lloyd(rows, counts, means, STEPS)
         if moved.inertia < best.inertia - rounding:
-            best = moved
+            best, in_vain = moved, 0
+        elif in_vain:
+            n_swapped, in_vain = n_swapped // 2, 0
         else:
-            n_swapped //= 2
+            in_vain = 1
     return best
 
 
@@ -71,8 +76,14 @@ def swapped(
     partition: Partition,
     n_swapped: int,
     rng: np.random.Generator,
+    *,
+    per_row: bool,
 ) -> np.ndarray:
-    """Move the means that are missed least to rows of the groups with the largest error."""
+    """Move the means that are missed least to rows of the groups with the largest error.
+
+    Of groups of one size two in one have the largest error, of a large and two small ones the
+    largest error per row.
+    """
     n_components = len(partition.means)
     distances = _distances(rows, partition.means)
     index = np.arange(len(rows))
@@ -82,8 +93,11 @@ def swapped(
     squares = np.einsum("nd,nd->n", rows, rows)
     error = _sums(partition.labels, counts * (own + squares), n_components)
     moved = np.argsort(missed, kind="stable")[:n_swapped]
-    held = np.bincount(partition.labels, minlength=n_components) > 0
+    sizes = _sums(partition.labels, counts, n_components)
+    held = sizes > 0
     held[moved] = False
+    if per_row:
+        error = error / np.maximum(sizes, np.finfo(float).tiny)
     donors = [k for k in np.argsort(-error, kind="stable") if held[k]][:n_swapped]
     means = partition.means.copy()
     for out, donor in zip(moved, donors, strict=False):
