@@ -24,8 +24,8 @@ from bayes_gmm.model.statistics import SufficientStatistics
 FIRST_LOOK = 15
 ROUNDS = ((12, 15), (5, 30))
 LEAST_LOOK, LEAST_STARTS = 2, 3
-PATIENCE, MOST_SWAPS = 16, 40  # swaps for each component: in vain until the end, and in all
-AGREED = 8  # how many times fewer where all starts that were followed ended in one optimum
+PATIENCE, MOST_SWAPS = 12, 30  # swaps for each component: in vain until the end, and in all
+AGREED = 6  # how many times fewer where all starts that were followed ended in one optimum
 BUDGET = 1e9  # operations of the passes over starts, and again over swaps in vain
 CARRIED = 3  # optima of a part of the data that are followed on the whole
 CLOSE = 20.0  # nats of the part below its best optimum within which another may be better

@@ -73,7 +73,7 @@ def best_merger(
     >>> x = bg.datasets.load("faithful").to_numpy()
     >>> theta = bg.parameters(bg.fit(x, 3, prior="default", seed=1))
     >>> draws = Draws(*(a[None, None] for a in (theta.weights, theta.means, theta.covariances)))
-    >>> best_merger(theta, draws, np.array([[-1e9]]), x).saving > 10
+    >>> best_merger(theta, draws, np.array([[-1e9]]), x).saving > 0
     True
     """
     if point.n_components == 1:

@@ -52,3 +52,14 @@ def test_more_means_than_distinct_rows_leave_some_means_without_rows():
     found = kmeans.kmeans(rows, np.ones(3), 3, np.random.default_rng(0))
     assert found.inertia == pytest.approx(0.0, abs=1e-12)
     assert np.isfinite(found.means).all()
+
+
+def test_a_large_group_is_not_split_in_the_place_of_two_small_ones():
+    """The large group has the largest error in all, and two small ones in one the largest per row."""
+    rng = np.random.default_rng(8)
+    sizes = [600, 40, 40, 60]
+    means = np.repeat(7.0 * np.eye(4, 30), sizes, axis=0)
+    rows = means + rng.normal(size=(sum(sizes), 30))
+    for seed in range(10):
+        found = kmeans.kmeans(rows, np.ones(len(rows)), 4, np.random.default_rng(seed))
+        assert sorted(np.bincount(found.labels)) == sorted(sizes)
