@@ -55,7 +55,7 @@ def test_more_means_than_distinct_rows_leave_some_means_without_rows():
 
 
 def test_a_large_group_is_not_split_in_the_place_of_two_small_ones():
-    """The large group has the largest error in all, and two small ones in one the largest per row."""
+    """The large group has the largest error, two small ones in one the largest error per row."""
     rng = np.random.default_rng(8)
     sizes = [600, 40, 40, 60]
     means = np.repeat(7.0 * np.eye(4, 30), sizes, axis=0)
