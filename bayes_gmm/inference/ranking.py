@@ -1,4 +1,4 @@
-r"""Which optimum is best: states of the search are ranked by what they predict.
+r"""Which optimum is best: states are ranked by what they predict, modes in the end by their mass.
 
 The height of an optimum says how well it fits the rows that it was fitted to. New rows fit less
 well, in expectation by one nat for each parameter that the rows were free to choose; a prior that
@@ -26,6 +26,11 @@ with S the covariance of the data. If the covariances adapt to it, a component o
 
 next to nothing at an ordinary size, and more than a chance pair of close rows can gain. Scores
 choose between optima and never move one: what is reported is a maximum of the objective itself.
+
+Under a proper prior the modes that the search found are in the end ordered by the posterior mass
+that each holds, but only among those that use as many components as the best by its score: with
+many features a mode that leaves a component empty may hold nearly all of the posterior of K
+components, and describe fewer.
 """
 
 from collections.abc import Callable

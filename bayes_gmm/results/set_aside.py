@@ -1,7 +1,8 @@
 """What a reader of a point estimate should know of optima that were set aside, and of components.
 
-The chosen optimum is the one that is expected to predict best. Another may be higher, and under a
-prior another may hold more of the posterior.
+The chosen optimum is expected to predict best, or under a proper prior holds most of the posterior
+among those with as many components in use. Another may be higher, and one that uses fewer
+components may hold more of the posterior.
 """
 
 import numpy as np
