@@ -155,7 +155,7 @@ def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effo
     patience = effort.patience // AGREED if len(optima) == 1 else effort.patience
     found, in_vain = runner.swap(optima[0].run, patience, effort.most_swaps)
     optima += [Optimum(run, 0, runner.score_of(run)) for run in found]
-    still_improving = bool(found) and in_vain < patience
+    still_improving = bool(found) and in_vain < patience // 2
     return Search(distinct(optima), runs, in_vain, still_improving)
 
 
