@@ -318,7 +318,10 @@ def factored(
         # Covariances that are one and the same are factored once.
         same = k > 0 and _equal(covariances[k], covariances[k - 1])
         if same:
-            whitener[k] = whitener[k - 1]
+            # loops, because for an assignment of slices numba also compiles the words of its errors
+            for i in range(n_features):
+                for j in range(i + 1):
+                    whitener[k, i, j] = whitener[k - 1, i, j]
         else:
             half_log_det = _factor(covariances[k], floor, whitener[k])
             if np.isnan(half_log_det) and lost < 0:
