@@ -96,6 +96,7 @@ def run_tests(tree: Path, tests: Sequence[str], *options: str) -> Ended:
     os.environ.pop("NUMBA_CACHE_DIR", None)  # what is compiled stays beside its source
     os.chdir(tree)
     said = tree / "said.txt"
+    said.unlink(missing_ok=True)  # a copy made of links would share it with the others
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
