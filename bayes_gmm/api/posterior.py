@@ -190,7 +190,7 @@ def sample(
     def label(sampled: xr.DataTree) -> xr.DataTree:
         pivot = typical(drawn(sampled), found.mixtures)
         if conjugate.is_exchangeable:
-            pivot = pivot.reorder(np.lexsort(pivot.means.T[::-1]))
+            pivot = pivot.reorder(pivot.order_of_means)
         return posterior_tree(
             sampled,
             pivot,

@@ -174,7 +174,7 @@ def estimate(
     parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
     log_prior = 0.0 if prior is None else prior.log_density(parameters)
     if starts is None and (prior is None or prior.is_exchangeable):
-        order = np.lexsort(parameters.means.T[::-1])
+        order = parameters.order_of_means
         parameters, rows = parameters.reorder(order), rows[order]
     optimizer = {
         **_search_report(found, to_units, log_prior),

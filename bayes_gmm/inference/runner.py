@@ -49,7 +49,8 @@ class Runner:
 
     def ranked(self, runs: list[em.EMResult], which: Iterable[int] | None = None) -> list[int]:
         """Numbers of the runs, or some of them, that have not collapsed, the best first."""
-        alive = [i for i in which or range(len(runs)) if runs[i].collapsed is None]
+        numbers = range(len(runs)) if which is None else which
+        alive = [i for i in numbers if runs[i].collapsed is None]
         return sorted(alive, key=lambda i: self.score_of(runs[i]), reverse=True)
 
     def look(self, starts: list[Candidate], steps: int) -> list[em.EMResult]:
@@ -97,10 +98,9 @@ class Runner:
     def swap(self, best: em.EMResult, patience: int, limit: int) -> tuple[list[em.EMResult], int]:
         """Optima near the best one so far, by taking components away and starting them elsewhere.
 
-        A component is taken the more often, the less the others would miss it. It ends after so
-        many swaps in vain, or at the limit; the second number says how many were
-        in vain at the end. Most swaps lead back; those that have come to a halt no higher than the
-        best are dropped.
+        A component is taken the more often, the less the others would miss it. The search ends
+        after so many swaps in vain, or at the limit; the number returned is how many were in vain
+        at its end. Most swaps lead back; those that converged no higher than the best are dropped.
         """
         found: list[em.EMResult] = []
         in_vain = 0

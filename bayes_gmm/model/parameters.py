@@ -146,6 +146,11 @@ class Parameters:
         offset = log_weights - half_log_det - 0.5 * self.n_features * LOG_2PI
         return LogQuadratic(offset, self.means, inverse_factors(self.choleskys))
 
+    @property
+    def order_of_means(self) -> np.ndarray:
+        """Numbers of the components by their means, the first feature first, (K,)."""
+        return np.lexsort(self.means.T[::-1])
+
     def reorder(self, order: np.ndarray) -> "Parameters":
         """Return the same mixture with its components in another order.
 
