@@ -21,6 +21,7 @@ from bayes_gmm.errors import (
 
 if TYPE_CHECKING:
     from bayes_gmm.api.fit import fit
+    from bayes_gmm.api.groups import add_groups, add_log_likelihood
     from bayes_gmm.api.posterior import pymc_model, sample
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from bayes_gmm.results.compare import compare
     from bayes_gmm.results.diagnostics import diagnose
     from bayes_gmm.results.label_draws import sample_labels
-    from bayes_gmm.results.loo import add_log_likelihood, loo
+    from bayes_gmm.results.loo import loo
+    from bayes_gmm.results.one_feature import one_feature
     from bayes_gmm.results.partition import partition
     from bayes_gmm.results.predictive import log_density, predict
     from bayes_gmm.results.relabel import relabel
@@ -57,6 +59,7 @@ __all__ = [
     "OutlierWarning",
     "Parameters",
     "Prior",
+    "add_groups",
     "add_log_likelihood",
     "check",
     "co_clustering",
@@ -66,6 +69,7 @@ __all__ = [
     "fit",
     "log_density",
     "loo",
+    "one_feature",
     "parameters",
     "partition",
     "plots",
@@ -88,7 +92,7 @@ _LATER = {
     "GibbsStep": "bayes_gmm.inference.gibbs_step",
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
-    "add_log_likelihood": "bayes_gmm.results.loo",
+    **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.coclustering",
     "compare": "bayes_gmm.results.compare",
@@ -96,6 +100,7 @@ _LATER = {
     "fit": "bayes_gmm.api.fit",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
+    "one_feature": "bayes_gmm.results.one_feature",
     "parameters": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.partition",
     "plots": "bayes_gmm.results.plots:",

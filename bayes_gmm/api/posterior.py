@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayes_gmm.api.groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
 from bayes_gmm.errors import ConvergenceWarning, require_whole
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
+
+LATER = "leave groups out here and give them to bg.add_groups, with a thinned posterior"
 
 
 def pymc_model(
@@ -86,6 +89,7 @@ def sample(
     cores: int | None = None,
     seed: int | None = None,
     progressbar: bool = True,
+    groups: str | Sequence[str] = (),
 ) -> xr.DataTree:
     r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
@@ -117,6 +121,9 @@ def sample(
     seed : int, optional
         Fixes the starts and the draws.
     progressbar : bool
+    groups : str or sequence of str
+        What `add_groups` adds, here with 1000 draws of the prior and up to 1 GiB in all, such as
+        "log_likelihood" for ``az.loo``.
 
     Returns
     -------
@@ -154,6 +161,7 @@ def sample(
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.covariance import UNCONSTRAINED
+    from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
     from bayes_gmm.results.relabel.pivot import typical
@@ -165,6 +173,11 @@ def sample(
     engines.check(engine, chosen)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
+    names = require_groups(groups)
+    if not {*OF_ROWS}.isdisjoint(names):
+        in_memory(observations, f"groups={groups!r}")
+    shape = observations.n_rows, observations.n_features
+    require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
     found = point.estimate(
@@ -218,4 +231,5 @@ def sample(
             ConvergenceWarning,
             stacklevel=2,
         )
-    return result
+    rows = observations.values, observations.index
+    return added(result, names, rows, chosen, observations, seed=seed) if names else result

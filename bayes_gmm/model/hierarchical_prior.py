@@ -14,7 +14,7 @@ from scipy.special import multigammaln
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import symmetrized
 from bayes_gmm.model.normal import cholesky, inverse_factors
-from bayes_gmm.model.parameters import ArrayOrLike, Parameters
+from bayes_gmm.model.parameters import ArrayOrLike
 from bayes_gmm.model.prior_family import PriorFamily, rows_for
 
 # The default: a component's standard deviation is about a tenth of the range, and q is that of
@@ -142,8 +142,8 @@ class HierarchicalPrior(PriorFamily):
             )
         )
 
-    def log_density_of_covariances(self, parameters: Parameters) -> float:
-        r"""Log density of all covariances, Psi integrated out.
+    def log_density_of_covariances(self, factors: np.ndarray) -> np.ndarray:
+        r"""Log density of all covariances together, Psi integrated out.
 
         .. math:: \log \frac{\Gamma_D(\frac{q + K\nu}{2})}{\Gamma_D(\frac q2) \Gamma_D(\frac\nu2)^K}
             + \tfrac{K\nu}{2} \log|V| - \tfrac{\nu + D + 1}{2} \sum_k \log|\Sigma_k|
@@ -151,13 +151,14 @@ class HierarchicalPrior(PriorFamily):
 
         Parameters
         ----------
-        parameters : Parameters
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
 
         Returns
         -------
-        float
+        ndarray (...)
         """
-        n_components, n_features = parameters.means.shape
+        n_components, n_features = factors.shape[-3:-1]
         nu, q, factor = self.degrees_of_freedom, self.scale_degrees_of_freedom, cholesky(self.scale)
         total = q + n_components * nu
         log_constant = (
@@ -166,14 +167,13 @@ class HierarchicalPrior(PriorFamily):
             - n_components * multigammaln(0.5 * nu, n_features)
             + n_components * nu * np.log(np.diagonal(factor)).sum()
         )
-        log_det = 2 * np.log(np.einsum("kii->ki", parameters.choleskys)).sum()
-        whitened = inverse_factors(parameters.choleskys) @ factor
-        precision = np.eye(n_features) + np.einsum("kij,kil->jl", whitened, whitened)
-        log_det_of_precision = 2 * np.log(np.diagonal(cholesky(precision))).sum()
-        return float(
-            log_constant
-            - 0.5 * (nu + n_features + 1) * log_det
-            - 0.5 * total * log_det_of_precision
+        log_det = 2 * np.log(np.einsum("...kii->...ki", factors)).sum(axis=(-2, -1))
+        whitener = inverse_factors(factors.reshape(-1, n_features, n_features))
+        whitened = whitener.reshape(factors.shape) @ factor
+        precision = np.eye(n_features) + np.einsum("...kij,...kil->...jl", whitened, whitened)
+        log_diagonal = np.log(np.einsum("...ii->...i", cholesky(precision)))
+        return (
+            log_constant - 0.5 * (nu + n_features + 1) * log_det - total * log_diagonal.sum(axis=-1)
         )
 
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bayes_gmm.model import lkj
 from bayes_gmm.model.normal import LOG_2PI
-from bayes_gmm.model.parameters import ArrayOrLike, Parameters
+from bayes_gmm.model.parameters import ArrayOrLike
 from bayes_gmm.model.prior_family import PriorFamily, rows_for
 
 LOG_2 = float(np.log(2))
@@ -115,8 +115,8 @@ class IndependentPrior(PriorFamily):
         """Median variances, no correlation, (D, D)."""
         return np.diag(self.sd**2)
 
-    def log_density_of_covariances(self, parameters: Parameters) -> float:
-        r"""Log density of all covariances.
+    def log_density_of_covariances(self, factors: np.ndarray) -> np.ndarray:
+        r"""Log density of each covariance.
 
         .. math:: \log p(\Sigma_k) = \sum_j \left[\log p(\sigma_{kj}) - D \log \sigma_{kj}
             - \log 2\right] + (\eta - 1) \log|R_k| + \log c_\eta
@@ -125,23 +125,24 @@ class IndependentPrior(PriorFamily):
 
         Parameters
         ----------
-        parameters : Parameters
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
 
         Returns
         -------
-        float
+        ndarray (..., K)
         """
-        n_components, n_features = parameters.means.shape
-        log_sd = 0.5 * np.log(np.einsum("kii->ki", parameters.covariances))
-        log_diagonal = np.log(np.einsum("kii->ki", parameters.choleskys))
+        n_features = factors.shape[-1]
+        log_sd = 0.5 * np.log((factors**2).sum(axis=-1))
+        log_diagonal = np.log(np.einsum("...ii->...i", factors))
         standard = (log_sd - np.log(self.sd)) / self.sd_spread
         log_normal = -0.5 * (standard**2 + LOG_2PI) - np.log(self.sd_spread) - log_sd
         log_jacobian = n_features * log_sd + LOG_2
-        log_determinant = 2 * (log_diagonal - log_sd).sum()
-        return float(
-            (log_normal - log_jacobian).sum()
+        log_determinant = 2 * (log_diagonal - log_sd).sum(axis=-1)
+        return (
+            (log_normal - log_jacobian).sum(axis=-1)
             + (self.eta - 1) * log_determinant
-            + n_components * lkj.log_constant(self.eta, n_features)
+            + lkj.log_constant(self.eta, n_features)
         )
 
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:

@@ -14,6 +14,7 @@ from scipy.special import gammaln
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model.arrays import as_numbers, require_finite
+from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 
@@ -97,8 +98,8 @@ class PriorFamily:
         """A covariance (D, D) of the size that the prior expects, to set the coordinates by."""
         raise NotImplementedError
 
-    def log_density_of_covariances(self, parameters: Parameters) -> float:
-        """Log density of all covariances."""
+    def log_density_of_covariances(self, factors: np.ndarray) -> np.ndarray:
+        """Log density of covariances by their factors (..., K, D, D): of each, or of all."""
         raise NotImplementedError
 
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:
@@ -116,14 +117,59 @@ class PriorFamily:
         -------
         float
         """
+        theta = parameters
+        return float(self.log_densities(theta.weights, theta.means, theta.choleskys))
+
+    def log_densities(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> np.ndarray:
+        """Log prior densities of many mixtures at once; see `log_density`.
+
+        Parameters
+        ----------
+        weights : ndarray (..., K)
+        means : ndarray (..., K, D)
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
+
+        Returns
+        -------
+        ndarray (...)
+        """
+        return self.log_density_by_part(weights, means, factors).total
+
+    def log_density_by_part(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> LogPrior:
+        r"""Log prior densities of many mixtures, part by part.
+
+        .. math::
+            \log p(\phi) &= \sum_k (\alpha_k - 1) \log \phi_k
+            + \log \Gamma(\textstyle\sum_k \alpha_k) - \sum_k \log \Gamma(\alpha_k) \\
+            \log p(\mu_k) &= \sum_j \log N(\mu_{kj}; m_j, s_j^2)
+
+        Parameters
+        ----------
+        weights : ndarray (..., K)
+        means : ndarray (..., K, D)
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
+
+        Returns
+        -------
+        LogPrior
+        """
         alpha = self.concentration
         excess = alpha - 1
         with np.errstate(divide="ignore"):
-            log_weights = np.where(excess == 0, 0.0, np.log(parameters.weights))
-        log_dirichlet = excess @ log_weights + gammaln(alpha.sum()) - gammaln(alpha).sum()
-        standard = (parameters.means - self.mean) / self.mean_sd
+            log_weights = np.where(excess == 0, 0.0, np.log(weights))
+        standard = (means - self.mean) / self.mean_sd
         log_normal = -0.5 * (standard**2 + LOG_2PI) - np.log(self.mean_sd)
-        return float(log_dirichlet + log_normal.sum() + self.log_density_of_covariances(parameters))
+        return LogPrior(
+            (excess * log_weights).sum(axis=-1) + gammaln(alpha.sum()) - gammaln(alpha).sum(),
+            log_normal.sum(axis=-1),
+            self.log_density_of_covariances(factors),
+        )
 
     def sample(self, rng: np.random.Generator) -> Parameters:
         """Return one draw of (phi, mu, Sigma).

@@ -20,6 +20,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.default_moments import DefaultMoments
+from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -381,6 +382,31 @@ class Prior:
         -------
         ndarray (...)
         """
+        return self.log_density_by_part(weights, means, factors).total
+
+    def log_density_by_part(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> LogPrior:
+        r"""Log prior densities of many mixtures, part by part.
+
+        .. math::
+            \log p(\phi) &= \sum_k (\alpha_k - 1) \log \phi_k + c \\
+            \log p(\mu_k \mid \Sigma_k) &= -\tfrac12 \left[ \log|\Sigma_k|
+            + \kappa_k \lVert L_k^{-1}(\mu_k - m_k) \rVert^2 \right] + c \\
+            \log p(\Sigma_k) &= -\tfrac12 \left[ (\nu_k + D + 1) \log|\Sigma_k|
+            + \mathrm{tr}(\Psi_k \Sigma_k^{-1}) \right] + c
+
+        Parameters
+        ----------
+        weights : ndarray (..., K)
+        means : ndarray (..., K, D)
+        factors : ndarray (..., K, D, D)
+            Lower Cholesky factors of the covariances.
+
+        Returns
+        -------
+        LogPrior
+        """
         n_features = self.n_features
         flat = factors.reshape(-1, n_features, n_features)
         whitener = inverse_factors(flat).reshape(factors.shape)
@@ -388,23 +414,29 @@ class Prior:
         whitened_scale = np.matmul(whitener, self.scale)
         trace = np.einsum("...ij,...ij->...", whitened_scale, whitener)
         distance = np.einsum("...ij,...j->...i", whitener, means - self.mean)
-        log_kernel = -0.5 * (
-            (self.degrees_of_freedom + n_features + 2) * log_det
-            + trace
-            + self.mean_precision * (distance**2).sum(axis=-1)
-        )
+        squared = (distance**2).sum(axis=-1)
         # alpha = 1 makes no statement about the weights, not even about one that is zero.
         excess = self.concentration - 1
         with np.errstate(divide="ignore"):
             log_weights = np.where(excess == 0, 0.0, np.log(weights))
-        log_dirichlet = (excess * log_weights).sum(axis=-1)
-        return log_dirichlet + log_kernel.sum(axis=-1) + self.log_normalizer
+        constant = self.log_normalizers
+        return LogPrior(
+            (excess * log_weights).sum(axis=-1) + constant.weights,
+            constant.means - 0.5 * (log_det + self.mean_precision * squared),
+            constant.covariances
+            - 0.5 * ((self.degrees_of_freedom + n_features + 1) * log_det + trace),
+        )
 
-    @cached_property
+    @property
     def log_normalizer(self) -> float:
         """Log of the constant that makes the density integrate to one; 0 if nothing does."""
+        return float(self.log_normalizers.total)
+
+    @cached_property
+    def log_normalizers(self) -> LogPrior:
+        """Logs of the constants of each part; 0 if the prior is improper."""
         if not self.is_proper:
-            return 0.0
+            return LogPrior(0.0, np.zeros(self.n_components), np.zeros(self.n_components))
         n_features, alpha, nu = self.n_features, self.concentration, self.degrees_of_freedom
         log_dirichlet = gammaln(alpha.sum()) - gammaln(alpha).sum()
         log_wishart = (
@@ -413,7 +445,7 @@ class Prior:
             - np.array([multigammaln(half, n_features) for half in 0.5 * nu])
         )
         log_normal = 0.5 * n_features * (np.log(self.mean_precision) - LOG_2PI)
-        return float(log_dirichlet + (log_wishart + log_normal).sum())
+        return LogPrior(log_dirichlet, log_normal, log_wishart)
 
     def sample(self, rng: np.random.Generator) -> Parameters:
         r"""Return one draw of (phi, mu, Sigma).

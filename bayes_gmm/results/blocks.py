@@ -11,6 +11,7 @@ from bayes_gmm.errors import InputError
 
 BLOCK_NUMBERS = 1 << 19  # doubles per array of a block: 4 MiB
 GIB = 1 << 30
+NUMBER = 8  # bytes
 THREADS = os.cpu_count() or 1
 
 

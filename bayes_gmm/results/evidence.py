@@ -20,12 +20,12 @@ from bayes_gmm.results.draws import (
     require_posterior,
 )
 from bayes_gmm.results.emptiness import borne_out
-from bayes_gmm.results.fitted import prior_of
 from bayes_gmm.results.identification import Identification, identify, largest
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.merging import Merger, best_merger
 from bayes_gmm.results.mode_mass import log_mass
 from bayes_gmm.results.other_variables import label_free, of_components
+from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.tree import point_parameters
 
@@ -142,7 +142,7 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     """
     if not keeps_rows(posterior):
         return None, False
-    rows, prior = observed_rows(posterior), prior_of(posterior)
+    rows, prior = observed_rows(posterior), read_conjugate_prior(posterior)
     found = best_merger(point_parameters(posterior), draws, height, rows)
     if found is None or not found.saving > SAVING:
         return None, False

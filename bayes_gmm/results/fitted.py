@@ -11,17 +11,9 @@ from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import is_point, keeps_rows
-from bayes_gmm.results.labels import DIMS
+from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
 from bayes_gmm.tables import listing
-
-PRIOR_DIMS = {
-    "concentration": ("cluster",),
-    "mean": ("cluster", "feature"),
-    "mean_precision": ("cluster",),
-    "degrees_of_freedom": ("cluster",),
-    "scale": ("cluster", *DIMS["scale"]),
-}
 
 
 class Fitted(NamedTuple):
@@ -75,7 +67,7 @@ class Fitted(NamedTuple):
             )
         parameters = point_parameters(result)
         features = tuple(str(name) for name in result["point_estimate"]["feature"].to_numpy())
-        prior = prior_of(result)
+        prior = read_conjugate_prior(result)
         return cls(
             _rows(result, X, features, prior),
             parameters,
@@ -85,23 +77,6 @@ class Fitted(NamedTuple):
             features,
             bool(result.attrs.get("equal_weights", 0)),
         )
-
-
-def prior_of(result: xr.DataTree) -> Prior | None:
-    """Read the prior of a result, if it has one.
-
-    Parameters
-    ----------
-    result : DataTree
-
-    Returns
-    -------
-    Prior or None
-    """
-    if "prior_parameters" not in result.children:
-        return None
-    group = result["prior_parameters"]
-    return Prior(*(group[name].transpose(*dims).to_numpy() for name, dims in PRIOR_DIMS.items()))
 
 
 def _rows(

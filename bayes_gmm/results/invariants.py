@@ -16,7 +16,6 @@ from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.watched import Watched, watch
@@ -42,7 +41,7 @@ def invariants(
         Named as the sampler had them, so that a prior that tells components apart is met rightly.
     observations : Observations
     prior : object
-        With a `log_density` of Parameters in the user's units; without one, and without
+        With `log_densities` of parameters in the user's units; without them, and without
         `log_prior`, there is no log posterior.
     pivot : Parameters
         The point estimate, which says which rows are watched.
@@ -73,8 +72,9 @@ def invariants(
     if log_likelihood is None or component_counts is None:
         log_likelihood, component_counts = _passes(functions, observations, shape)
         log_likelihood = log_likelihood - observations.n_rows * log_unit
-    if log_prior is None and hasattr(prior, "log_density"):
-        log_prior = _log_prior(draws, prior)
+    if log_prior is None and hasattr(prior, "log_densities"):
+        factors = cholesky(draws.covariances, "covariances")
+        log_prior = prior.log_densities(draws.weights, draws.means, factors)
 
     watched = watch(observations, pivot.rescale(-origin / scale, 1 / scale))
     log_density, together = _at_rows(functions, watched)
@@ -140,20 +140,6 @@ def _passes(
     log_likelihood = np.array([statistics.log_normalizer for statistics in found])
     counts = np.stack([statistics.count for statistics in found])
     return log_likelihood.reshape(shape), counts.reshape(*shape, -1)
-
-
-def _log_prior(draws: Draws, prior: Any) -> np.ndarray:
-    if isinstance(prior, Prior):
-        return prior.log_densities(
-            draws.weights, draws.means, cholesky(draws.covariances, "covariances")
-        )
-    shape = draws.weights.shape[:2]
-    return np.array(
-        [
-            prior.log_density(Parameters.trusted(*(array[place] for array in draws)))
-            for place in np.ndindex(shape)
-        ]
-    ).reshape(shape)
 
 
 def _at_rows(functions: LogQuadratic, watched: Watched) -> tuple[np.ndarray, np.ndarray]:

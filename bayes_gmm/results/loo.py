@@ -19,8 +19,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.results.blocks import GIB, THREADS, by_blocks, require_memory
 from bayes_gmm.results.draws import Draws, require_posterior
-from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.predictive import result_rows
+from bayes_gmm.results.predictive import fitted_rows
 from bayes_gmm.results.tables import counted
 
 COPIES = 8  # arrays of the size of a block's log-likelihood that are alive at a time
@@ -88,7 +87,7 @@ def loo(
     True
     """
     draws = Draws.of(require_posterior(posterior))
-    rows, index = _fitted_rows(posterior, X)
+    rows, index = fitted_rows(posterior, X)
     shape = draws.n_chains, draws.n_draws
     n_samples = shape[0] * shape[1]
     if n_samples < FEWEST_DRAWS:
@@ -133,83 +132,6 @@ def loo(
         pareto_k=of_rows("pareto_k", pareto_k),
         p_loo_i=of_rows("p_loo_i", p_loo_i),
     )
-
-
-def add_log_likelihood(
-    posterior: xr.DataTree, X: Any = None, *, memory: float = 1.0
-) -> xr.DataTree:
-    r"""Give a posterior the group that ArviZ's functions of the log-likelihood look for.
-
-    .. math:: \log p(x_n \mid \theta_s) = \log \sum_k \phi_k^s N(x_n; \mu_k^s, \Sigma_k^s)
-
-    One number for each row and each draw is a large array, 3 GiB for 10^5 rows and 4000 draws. More
-    than `memory` is refused, with the size; `loo` needs no such array.
-
-    Parameters
-    ----------
-    posterior : DataTree
-        From `sample`; it is not changed.
-    X : table, optional
-        As in `loo`.
-    memory : float
-        How many GiB the group may take.
-
-    Returns
-    -------
-    xarray.DataTree
-        The same result with a group `log_likelihood`, which has x (chain, draw, obs_id).
-
-    Raises
-    ------
-    InputError
-        As in `loo`, or if the group would be larger than is allowed.
-
-    Examples
-    --------
-    >>> import bayes_gmm as bg
-    >>> x = bg.datasets.load("faithful")
-    >>> posterior = bg.sample(x, 2, draws=250, seed=1, progressbar=False)
-    >>> "log_likelihood" in bg.add_log_likelihood(posterior).children
-    True
-    """
-    draws = Draws.of(require_posterior(posterior))
-    rows, index = _fitted_rows(posterior, X)
-    shape = draws.n_chains, draws.n_draws
-    n_samples = shape[0] * shape[1]
-    require_memory(
-        8.0 * n_samples * len(rows),
-        memory,
-        f"the log-likelihood of {len(rows):,} rows in {n_samples:,} draws",
-        "use bg.loo, which does without the array",
-    )
-    ensemble = Ensemble.of(draws.thinned(n_samples))
-    pointwise = np.empty((n_samples, len(rows)))
-
-    def evaluate(place: slice) -> None:
-        pointwise[:, place] = ensemble.log_density(rows[place]).T
-
-    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
-        pass
-    leading = {dim: posterior["posterior"][dim] for dim in ("chain", "draw")}
-    group = labelled(
-        {"x": pointwise.reshape(*shape, -1)},
-        index=index,
-        dims={"x": ("chain", "draw", "obs_id")},
-    ).assign_coords(leading)
-    result = posterior.copy()
-    result["log_likelihood"] = xr.DataTree(group)
-    return result
-
-
-def _fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, np.ndarray]:
-    rows, index = result_rows(posterior, X)
-    fitted = posterior.attrs.get("n_observations", len(rows))
-    if len(rows) != fitted:
-        raise InputError(
-            f"X has {len(rows):,} rows, but the posterior was computed from {fitted:,}: the row "
-            "that is left out is one of those, so give the same rows"
-        )
-    return rows, index
 
 
 def _relative_efficiency(draws: Draws, n_samples: int) -> float:

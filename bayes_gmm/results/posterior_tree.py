@@ -7,24 +7,22 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import VARIABLES, Draws
 from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import DIMS, labelled
+from bayes_gmm.results.prior_parameters import prior_groups
 from bayes_gmm.results.relabel.pivot import match
 from bayes_gmm.results.relabel.verb import follow
-from bayes_gmm.results.tree import (
-    attributes,
-    kept_rows,
-    parameters_dataset,
-    prior_dataset,
-)
+from bayes_gmm.results.tree import attributes, kept_rows, parameters_dataset
 
 KNOWN = {  # statistics that spare the pass over the rows, and their own dims
     "log_likelihood": (),
     "component_counts": ("cluster",),
     "log_prior": (),
 }
+# Their sums over rows are in group invariants. In sample_stats ArviZ would take a variable of such
+# a name for the log-likelihood of each row.
+ELSEWHERE = ("log_likelihood", "log_prior")
 
 
 def posterior_tree(
@@ -45,7 +43,7 @@ def posterior_tree(
     pivot : Parameters
         The point estimate whose names the draws take.
     observations : Observations
-    prior : Prior, or another object with a log_density
+    prior : Prior, a family of priors, or any other object, which then has no log density
     **described : object
         Attributes of the tree: engine, sampler, seed, draws, tune, chains. What was drawn is
         counted, and not taken from here.
@@ -85,7 +83,7 @@ def posterior_tree(
             relabelled.assign_coords(chain_and_draw),
             follow(_storable(posterior.drop_vars(VARIABLES)), permutation),
         ),
-        "/sample_stats": follow(stats, permutation)
+        "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
         .assign_coords(cluster=np.arange(pivot.n_components)),
         "/invariants": invariants(raw, observations, prior, pivot, **known).assign_coords(
@@ -93,9 +91,8 @@ def posterior_tree(
         ),
         "/point_estimate": parameters_dataset(pivot, names),
         **kept_rows(observations),
+        **prior_groups(prior, names),
     }
-    if isinstance(prior, Prior):
-        groups["/prior_parameters"] = prior_dataset(prior, names)
     return xr.DataTree.from_dict(groups)
 
 

@@ -223,6 +223,30 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, n
     return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
 
 
+def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Read the rows that a posterior was computed from, and no others.
+
+    Returns
+    -------
+    values : ndarray (N, D)
+    index : ndarray (N,)
+        Their labels.
+
+    Raises
+    ------
+    InputError
+        If X has another number of rows, or is missing where the result does not keep them.
+    """
+    rows, index = result_rows(posterior, X)
+    fitted = posterior.attrs.get("n_observations", len(rows))
+    if len(rows) != fitted:
+        raise InputError(
+            f"X has {len(rows):,} rows, but the posterior was computed from {fitted:,}: give the "
+            "same rows"
+        )
+    return rows, index
+
+
 def tails(ci_prob: float) -> tuple[float, float]:
     """Probabilities of the two ends of an equal-tailed interval."""
     if not 0 < ci_prob < 1:

@@ -16,6 +16,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results import deciding_rows
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.prior_parameters import prior_groups
 from bayes_gmm.streams import Stream
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
@@ -62,32 +63,6 @@ def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
         index=observations.index,
     )
     return {"/observed_data": rows}
-
-
-def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
-    """Label the parameters of a prior, one row per component.
-
-    Parameters
-    ----------
-    prior : Prior
-    feature_names : tuple of str
-
-    Returns
-    -------
-    xarray.Dataset
-    """
-    names = ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale")
-    described = labelled(
-        {name: getattr(prior, name) for name in names},
-        feature_names=feature_names,
-        dims={
-            "mean": ("cluster", "feature"),
-            "mean_precision": ("cluster",),
-            "degrees_of_freedom": ("cluster",),
-            "scale": ("cluster", "feature", "feature_bis"),
-        },
-    )
-    return described.assign_attrs({"note": prior.note} if prior.note else {})
 
 
 def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:
@@ -168,9 +143,7 @@ def point_tree(
         "/point_estimate": parameters_dataset(parameters, observations.feature_names),
         "/optimizer_result": labelled(optimizer, dims=dims),
     }
-    groups |= kept_rows(observations)
-    if prior is not None:
-        groups["/prior_parameters"] = prior_dataset(prior, observations.feature_names)
+    groups |= kept_rows(observations) | prior_groups(prior, observations.feature_names)
     return xr.DataTree.from_dict(groups)
 
 

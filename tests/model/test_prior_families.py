@@ -107,7 +107,9 @@ def test_the_hierarchical_density_obeys_bayes_rule_at_every_scale(n_features):
             + stats.wishart(q, prior.scale).logpdf(psi)
             - stats.wishart(q + 3 * nu, scale_given_all).logpdf(psi)
         )
-        assert prior.log_density_of_covariances(theta) == pytest.approx(expected, rel=1e-9)
+        assert prior.log_density_of_covariances(theta.choleskys) == pytest.approx(
+            expected, rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -207,7 +209,7 @@ def test_rows_that_coincide_are_too_many_where_the_integral_diverges():
         theta = Parameters([0.5, 0.5], [[0.0], [0.0]], [[[np.exp(-log_precision)]], [[1.0]]])
         # m rows at the mean; the mean within reach of them; d Sigma = Sigma^2 d precision.
         return (
-            prior.log_density_of_covariances(theta)
+            prior.log_density_of_covariances(theta.choleskys)
             + 0.5 * (m - 1) * log_precision
             - 2 * log_precision
             + log_precision

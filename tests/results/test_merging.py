@@ -14,7 +14,7 @@ from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.evidence import SAVING
 from bayes_gmm.results.invariants import mixture_moments
 from bayes_gmm.results.merging import best_merger, merged
-from bayes_gmm.results.tree import prior_dataset
+from bayes_gmm.results.prior_parameters import prior_dataset
 from tests.helpers import from_labels, random_parameters
 
 UNKNOWN = np.full((1, 1), -np.inf)  # log-likelihood of draws that are to have no say

@@ -19,6 +19,7 @@ from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.loo import loo
+from bayes_gmm.results.prior_parameters import prior_dataset
 from bayes_gmm.results.relabel.verb import METHODS, relabel
 from bayes_gmm.results.report import draws, page, write_report
 from bayes_gmm.results.report.words import (
@@ -27,7 +28,6 @@ from bayes_gmm.results.report.words import (
     relabelling_sentence,
 )
 from bayes_gmm.results.sensitivity import sensitivity
-from bayes_gmm.results.tree import prior_dataset
 
 NAMES = ["<b>eruptions</b>", "waiting & more"]
 VOID = {"meta", "link", "img", "br", "hr"}

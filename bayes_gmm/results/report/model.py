@@ -6,6 +6,7 @@ import pandas as pd
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.check_result import LEVEL
+from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.report.blocks import (
     Block,
     Paragraph,
@@ -86,7 +87,7 @@ def prior(analysis: Analysis) -> Section | None:
     """What was believed beforehand, and what depends on it."""
     blocks: list[Block] = []
     for tree in analysis.trees.values():
-        if "prior_parameters" in tree.children:
+        if read_conjugate_prior(tree) is not None:
             blocks.append(Points(prior_sentences(tree["prior_parameters"].to_dataset())))
             break
     if analysis.sensitivity is not None:

@@ -1,0 +1,284 @@
+"""Groups for ArviZ: what its functions look for beside a posterior, added when it is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.arguments import as_observations, prior_of_posterior, require_seed
+from bayes_gmm.errors import InputError, require_whole
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayes_gmm.arguments import AnyPrior
+    from bayes_gmm.data import Observations
+    from bayes_gmm.model.prior_family import PriorFamily
+    from bayes_gmm.model.priors import Prior
+
+PRIOR_DRAWS = 1000
+MEMORY = 1.0  # GiB
+OF_GROUPS = 2**32 - 2  # in a spawn key where the number of a chain would be
+
+
+def add_groups(
+    posterior: xr.DataTree,
+    groups: str | Sequence[str],
+    X: Any = None,
+    *,
+    prior: Prior | PriorFamily | Callable[[], Any] | str | None = None,
+    draws: int = PRIOR_DRAWS,
+    seed: int | None = None,
+    memory: float = MEMORY,
+) -> xr.DataTree:
+    r"""Add the groups that functions of ArviZ look for, under the names that ArviZ gives them.
+
+    .. math::
+        \theta_s \sim p(\theta \mid x) &: \quad \log p(x_n \mid \theta_s), \quad
+        x^\mathrm{rep} \sim p(x \mid \theta_s), \quad \log p(\theta_s) \\
+        \theta_s \sim p(\theta) &: \quad \theta_s, \quad x^\mathrm{rep} \sim p(x \mid \theta_s)
+
+    Parameters
+    ----------
+    posterior : DataTree
+        From `sample`; it is not changed.
+    groups : str or sequence of str
+        * "log_likelihood": x (chain, draw, obs_id), of each row with its label summed out, for
+          ``az.loo``, ``az.compare``, ``az.psense_summary``.
+        * "posterior_predictive": x (chain, draw, obs_id, feature), a replicate of the data for each
+          draw, for ``az.plot_ppc_dist``, ``az.loo_pit``.
+        * "prior": the variables of `posterior`, drawn from the prior, for
+          ``az.plot_prior_posterior``.
+        * "prior_predictive": x (chain, draw, obs_id, feature), a replicate for each draw of group
+          prior, which is made too if there is none.
+        * "log_prior": the log density of the prior at each draw of the posterior, in the variables
+          weights, means and covariances, for ``az.psense_summary``; under a function as prior, in
+          the free variables that the function makes.
+    X : table, optional
+        The rows that the posterior was computed from, if the result does not hold them.
+    prior : callable or prior, optional
+        What `sample` was given as prior, if the result does not hold it, as of a function.
+    draws : int
+        Draws of the prior. The other groups have the draws of the posterior.
+    seed : int, optional
+        Makes what is drawn repeatable, each group for itself.
+    memory : float
+        How many GiB the groups may take together.
+
+    Returns
+    -------
+    xarray.DataTree
+        The same result with the groups. One that was there already is replaced, and with the prior
+        a prior_predictive that was drawn from it. X becomes observed_data if the result has none,
+        because functions of ArviZ look for it beside the groups of rows.
+
+    Raises
+    ------
+    InputError
+        If it is no posterior or there is no such group, if X or prior is needed and missing or is
+        given and does not fit, or if the groups would be larger than is allowed.
+
+    See Also
+    --------
+    one_feature : For functions of ArviZ that take one number per row.
+    loo : Leave-one-out cross-validation without the array of all rows and draws.
+
+    Notes
+    -----
+    The parts of the log prior are densities of the parameters themselves: of the weights, of each
+    mean given its covariance, and of the covariances. Their sum is what `sensitivity` scales.
+
+    Draws of the prior keep the components in the order in which they are drawn, because a prior
+    that is the same for every component gives no order a meaning. "Cluster 0" of the posterior is
+    a component that was found in the data; cluster 0 of the prior is what was believed of any of
+    them. A prior that differs between components has them in its own order.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import bayes_gmm as bg
+    >>> x = bg.datasets.load("faithful")
+    >>> posterior = bg.sample(x, 2, draws=250, seed=1, progressbar=False)
+    >>> more = bg.add_groups(posterior, ["log_likelihood", "log_prior"], seed=1)
+    >>> table = az.psense_summary(more, var_names="weights", prior_var_names="covariances")
+    >>> table["prior"].shape
+    (2,)
+    """
+    import pandas as pd
+    import xarray as xr
+
+    from bayes_gmm.results.draws import feature_names, keeps_rows, require_posterior
+    from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
+    from bayes_gmm.results.labels import labelled
+    from bayes_gmm.results.predictive import fitted_rows
+    from bayes_gmm.results.prior_parameters import read_prior
+
+    names = require_groups(groups, require_posterior(posterior).children)
+    sizes = posterior["posterior"].sizes
+    require_whole("draws", draws, 1)
+    require_seed(seed)
+    if "prior" in posterior.children and "prior" not in names:
+        draws = posterior["prior"].sizes["chain"] * posterior["prior"].sizes["draw"]
+    known = read_prior(posterior)
+    if known is not None and prior is not None:
+        raise InputError("prior is given, but the result holds its own: leave it out")
+    unknown = known is None and not {*OF_PRIOR}.isdisjoint(names)
+    if unknown and prior is None:
+        raise InputError(
+            "prior is needed, because the result does not hold it: give what bg.sample was given "
+            "as prior"
+        )
+    rows = index = np.empty(0)
+    if unknown or not {*OF_ROWS}.isdisjoint(names):
+        rows, index = fitted_rows(posterior, X)
+    n_samples = sizes["chain"] * sizes["draw"]
+    require_room(names, n_samples, draws, (len(rows), sizes["feature"]), memory)
+    chosen: Any = known
+    observations = None
+    features = feature_names(posterior)
+    if unknown and prior is not None:
+        table = pd.DataFrame(rows, columns=list(features), index=index)
+        observations = as_observations(table, prior)
+        chosen = prior_of_posterior(prior, observations, sizes["cluster"])
+    result = added(posterior, names, (rows, index), chosen, observations, draws=draws, seed=seed)
+    if len(rows) and not keeps_rows(posterior):
+        kept = labelled({"x": rows}, feature_names=features, index=index)
+        result["observed_data"] = xr.DataTree(kept)
+    return result
+
+
+def add_log_likelihood(
+    posterior: xr.DataTree, X: Any = None, *, memory: float = MEMORY
+) -> xr.DataTree:
+    r"""Add the group log_likelihood, as `add_groups` does.
+
+    .. math:: \log p(x_n \mid \theta_s) = \log \sum_k \phi_k^s N(x_n; \mu_k^s, \Sigma_k^s)
+
+    One number for each row and each draw is a large array, 3 GiB for 10^5 rows and 4000 draws. More
+    than `memory` is refused, with the size; `loo` needs no such array.
+
+    Parameters
+    ----------
+    posterior : DataTree
+        From `sample`; it is not changed.
+    X : table, optional
+        As in `loo`.
+    memory : float
+        How many GiB the group may take.
+
+    Returns
+    -------
+    xarray.DataTree
+        The same result with a group `log_likelihood`, which has x (chain, draw, obs_id).
+
+    Raises
+    ------
+    InputError
+        As in `add_groups`.
+
+    Examples
+    --------
+    >>> import bayes_gmm as bg
+    >>> x = bg.datasets.load("faithful")
+    >>> posterior = bg.sample(x, 2, draws=250, seed=1, progressbar=False)
+    >>> "log_likelihood" in bg.add_log_likelihood(posterior).children
+    True
+    """
+    return add_groups(posterior, "log_likelihood", X, memory=memory)
+
+
+def added(
+    posterior: xr.DataTree,
+    names: tuple[str, ...],
+    rows: tuple[Any, np.ndarray],
+    prior: AnyPrior | None,
+    observations: Observations | None,
+    *,
+    draws: int = PRIOR_DRAWS,
+    seed: int | None,
+) -> xr.DataTree:
+    """Make groups and add them, when all that they need is there.
+
+    Parameters
+    ----------
+    posterior : DataTree
+    names : tuple of str
+        From `require_groups`.
+    rows : tuple of ndarray
+        The data (N, D) and their labels (N,), where a group needs them.
+    prior : Prior, PriorFamily, callable or None
+        Where a group needs it.
+    observations : Observations or None
+        The data again, where the prior is a function.
+    draws : int
+    seed : int or None
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    import xarray as xr
+
+    from bayes_gmm.results import groups
+
+    sequences = dict(
+        zip(
+            groups.NAMES,
+            np.random.SeedSequence(seed, spawn_key=(OF_GROUPS,)).spawn(len(groups.NAMES)),
+            strict=True,
+        )
+    )
+    result = posterior.copy()
+    values, index = rows
+    for name in names:
+        if name == "log_likelihood":
+            made = groups.log_likelihood(posterior, values, index)
+        elif name == "prior":
+            made = _prior(posterior, prior, observations, draws, sequences[name])
+        elif name == "log_prior":
+            made = _log_prior(posterior, prior, observations)
+        else:
+            drawn = result[name.removesuffix("_predictive")].to_dataset()
+            made = groups.predictive(drawn, index, np.random.default_rng(sequences[name]))
+        result[name] = xr.DataTree(made)
+    return result
+
+
+def _prior(
+    posterior: xr.DataTree,
+    prior: Any,
+    observations: Observations | None,
+    n_draws: int,
+    seed: np.random.SeedSequence,
+) -> xr.Dataset:
+    """Draw the variables of a posterior from the prior."""
+    from bayes_gmm.results import draws, groups
+
+    if not callable(prior):
+        features = draws.feature_names(posterior)
+        return groups.prior(prior, n_draws, features, np.random.default_rng(seed))
+    from bayes_gmm.inference import prior_function
+
+    drawn = prior_function.prior_draws(_model(posterior, prior, observations), n_draws, seed)
+    return drawn[list(posterior["posterior"].data_vars)]
+
+
+def _log_prior(posterior: xr.DataTree, prior: Any, observations: Observations | None) -> xr.Dataset:
+    """Evaluate the prior, part by part, at the draws of a posterior."""
+    from bayes_gmm.results import groups
+
+    if not callable(prior):
+        return groups.log_prior(posterior, prior)
+    from bayes_gmm.inference import prior_function
+
+    model = _model(posterior, prior, observations)
+    raw = prior_function.log_prior(model, groups.as_drawn(posterior))
+    return groups.relabelled(raw, posterior)
+
+
+def _model(posterior: xr.DataTree, prior: Any, observations: Any) -> Any:
+    from bayes_gmm.inference.pymc_model import pymc_model
+
+    return pymc_model(observations, prior, n_components=posterior["posterior"].sizes["cluster"])

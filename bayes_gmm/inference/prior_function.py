@@ -1,0 +1,52 @@
+"""A function as prior, asked for what a prior with formulas can say: draws and log densities.
+
+PyMC knows both from the model that the function makes.
+"""
+
+import numpy as np
+import pymc as pm
+import xarray as xr
+
+
+def prior_draws(model: pm.Model, n_draws: int, seed: np.random.SeedSequence) -> xr.Dataset:
+    """Draw the variables of a model from their prior.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        Made by `pymc_model`.
+    n_draws : int
+    seed : numpy.random.SeedSequence
+
+    Returns
+    -------
+    xarray.Dataset
+        All variables but the observed one, (chain, draw, ...), in one chain.
+    """
+    names = [variable.name for variable in (*model.free_RVs, *model.deterministics)]
+    drawn = pm.sample_prior_predictive(
+        n_draws, model=model, var_names=names, random_seed=np.random.default_rng(seed)
+    )
+    return drawn["prior"].to_dataset().drop_attrs()
+
+
+def log_prior(model: pm.Model, draws: xr.Dataset) -> xr.Dataset:
+    """Evaluate the log density of each free variable of a model at draws of it.
+
+    Parameters
+    ----------
+    model : pymc.Model
+        Made by `pymc_model`.
+    draws : Dataset
+        Its variables, (chain, draw, ...), components named as they were drawn.
+
+    Returns
+    -------
+    xarray.Dataset
+        The free variables, (chain, draw, ...), whose own dims are those of their densities.
+    """
+    tree = xr.DataTree.from_dict({"/posterior": draws})
+    found = pm.stats.compute_log_prior(
+        tree, model=model, extend_inferencedata=False, progressbar=False
+    )
+    return found.to_dataset().drop_attrs() if isinstance(found, xr.DataTree) else found.drop_attrs()

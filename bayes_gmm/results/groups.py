@@ -1,0 +1,234 @@
+r"""The groups that ArviZ's functions look for, under the names that it gives them.
+
+    log_likelihood         log p(x_n | theta_s)            theta_s ~ p(theta | x)
+    posterior_predictive   x_rep ~ p(x | theta_s)
+    prior                  theta_s ~ p(theta)
+    prior_predictive       x_rep ~ p(x | theta_s)          theta_s ~ p(theta)
+    log_prior              log p(theta_s), part by part    theta_s ~ p(theta | x)
+
+Components of prior draws keep the order in which they are drawn. Under a prior that says the same
+of all components, no order of them means anything before there are rows.
+"""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.membership import Ensemble
+from bayes_gmm.model import mixture
+from bayes_gmm.model.log_prior import LogPrior
+from bayes_gmm.model.normal import cholesky
+from bayes_gmm.model.prior_family import PriorFamily
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.blocks import NUMBER, by_blocks, require_memory
+from bayes_gmm.results.draws import VARIABLES, Draws, permutation, raw_draws
+from bayes_gmm.results.labels import DIMS, labelled
+from bayes_gmm.results.relabel.verb import follow
+
+LEADING = ("chain", "draw")
+NAMES = ("log_likelihood", "posterior_predictive", "prior", "prior_predictive", "log_prior")
+OF_ROWS = ("log_likelihood", "posterior_predictive", "prior_predictive")
+OF_PRIOR = ("prior", "log_prior")
+ADVICE = {
+    "log_likelihood": "bg.loo does without the array",
+    "posterior_predictive": "thin the posterior by posterior.isel(draw=slice(None, None, 10))",
+    "prior_predictive": "take fewer draws of the prior",
+}
+
+
+def require_groups(groups: str | Sequence[str], there: Collection[str] = ()) -> tuple[str, ...]:
+    """Check the names of groups, and say which have to be made, in the order in which they can be.
+
+    Parameters
+    ----------
+    groups : str or sequence of str
+    there : collection of str
+        Groups that are there already.
+
+    Returns
+    -------
+    tuple of str
+        A prior_predictive needs a prior, and goes with it.
+
+    Raises
+    ------
+    InputError
+        If there is no such group.
+    """
+    asked = {groups} if isinstance(groups, str) else set(groups)
+    for name in sorted(asked.difference(NAMES)):
+        raise InputError(f"groups has {name!r}, which is none of {', '.join(NAMES)}")
+    if "prior_predictive" in asked and "prior" not in there:
+        asked.add("prior")
+    if "prior" in asked and "prior_predictive" in there:
+        asked.add("prior_predictive")
+    return tuple(name for name in NAMES if name in asked)
+
+
+def require_room(
+    names: Sequence[str],
+    n_samples: int,
+    n_draws: int,
+    shape: tuple[int, int],
+    memory: float,
+    advice: str = "",
+) -> None:
+    """Refuse groups of rows that together are larger than the user has agreed to.
+
+    Parameters
+    ----------
+    names : sequence of str
+    n_samples : int
+        Draws of the posterior.
+    n_draws : int
+        Draws of the prior.
+    shape : tuple of int
+        Of the data.
+    memory : float
+        In GiB.
+    advice : str
+        In the place of `ADVICE`.
+
+    Raises
+    ------
+    InputError
+        With the memory that is needed.
+    """
+    n_rows, n_features = shape
+    numbers = {
+        "log_likelihood": n_samples * n_rows,
+        "posterior_predictive": n_samples * n_rows * n_features,
+        "prior_predictive": n_draws * n_rows * n_features,
+    }
+    large = [name for name in OF_ROWS if name in names]
+    require_memory(
+        NUMBER * float(sum(numbers[name] for name in large)),
+        memory,
+        f"adding {' and '.join(large)} of {n_rows:,} rows in {n_samples:,} draws",
+        advice or ", ".join(ADVICE[name] for name in large),
+    )
+
+
+def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: np.ndarray) -> xr.Dataset:
+    """Evaluate the log-likelihood of each row under each draw, the label summed out.
+
+    Parameters
+    ----------
+    posterior : DataTree
+    rows : ndarray (N, D)
+    index : ndarray (N,)
+        Labels of the rows.
+
+    Returns
+    -------
+    xarray.Dataset
+        x (chain, draw, obs_id).
+    """
+    draws = Draws.of(posterior)
+    n_samples = draws.n_chains * draws.n_draws
+    ensemble = Ensemble.of(draws.thinned(n_samples))
+    pointwise = np.empty((n_samples, len(rows)))
+
+    def evaluate(place: slice) -> None:
+        pointwise[:, place] = ensemble.log_density(rows[place]).T
+
+    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
+        pass
+    values = pointwise.reshape(draws.n_chains, draws.n_draws, -1)
+    return labelled({"x": values}, index=index, dims={"x": (*LEADING, "obs_id")}).assign_coords(
+        _draws_of(posterior["posterior"].to_dataset())
+    )
+
+
+def predictive(drawn: xr.Dataset, index: np.ndarray, rng: np.random.Generator) -> xr.Dataset:
+    """Draw as many rows as the data have from the mixture of each draw.
+
+    Parameters
+    ----------
+    drawn : Dataset
+        The group posterior or prior.
+    index : ndarray (N,)
+        Labels of the rows.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    xarray.Dataset
+        x (chain, draw, obs_id, feature).
+    """
+    draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
+    shape = draws.n_chains, draws.n_draws
+    rows = np.empty((shape[0] * shape[1], len(index), drawn.sizes["feature"]))
+    for place, theta in enumerate(draws.thinned(len(rows))):
+        rows[place] = mixture.sample(theta, len(index), rng)[0]
+    return labelled(
+        {"x": rows.reshape(*shape, *rows.shape[1:])},
+        index=index,
+        feature_names=[str(name) for name in drawn["feature"].to_numpy()],
+        leading=LEADING,
+    ).assign_coords(_draws_of(drawn))
+
+
+def prior(
+    of: Prior | PriorFamily, n_draws: int, features: tuple[str, ...], rng: np.random.Generator
+) -> xr.Dataset:
+    """Draw from a prior.
+
+    Parameters
+    ----------
+    of : Prior, IndependentPrior or HierarchicalPrior
+    n_draws : int
+    features : tuple of str
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    xarray.Dataset
+        weights (chain, draw, cluster), means (..., feature), covariances (..., feature_bis), in
+        one chain.
+    """
+    drawn = [of.sample(rng) for _ in range(n_draws)]
+    arrays = {name: np.stack([getattr(one, name) for one in drawn])[None] for name in VARIABLES}
+    return labelled(arrays, feature_names=features, leading=LEADING)
+
+
+def log_prior(posterior: xr.DataTree, of: Prior | PriorFamily) -> xr.Dataset:
+    """Evaluate the log density of the prior at each draw, part by part.
+
+    Parameters
+    ----------
+    posterior : DataTree
+    of : Prior, IndependentPrior or HierarchicalPrior
+
+    Returns
+    -------
+    xarray.Dataset
+        weights (chain, draw), means (chain, draw, cluster), and covariances, along cluster too
+        where the prior of one does not depend on the others.
+    """
+    # A prior may distinguish components, in the order in which the sampler had them.
+    raw = raw_draws(posterior)
+    parts = of.log_density_by_part(raw.weights, raw.means, cholesky(raw.covariances, "covariances"))
+    return relabelled(_dataset(parts), posterior)
+
+
+def as_drawn(posterior: xr.DataTree) -> xr.Dataset:
+    """Return all variables of a posterior with their components as the sampler had them."""
+    return follow(posterior["posterior"].to_dataset(), np.argsort(permutation(posterior), axis=-1))
+
+
+def relabelled(raw: xr.Dataset, posterior: xr.DataTree) -> xr.Dataset:
+    """Let what was computed from the sampler's own draws follow their relabelling."""
+    named = follow(raw, permutation(posterior))
+    return named.assign_coords(_draws_of(posterior["posterior"].to_dataset()))
+
+
+def _dataset(parts: LogPrior) -> xr.Dataset:
+    dims = {name: ("cluster",)[: np.ndim(part) - 2] for name, part in parts._asdict().items()}
+    return labelled(parts._asdict(), leading=LEADING, dims=dims)
+
+
+def _draws_of(drawn: xr.Dataset) -> dict[str, xr.DataArray]:
+    return {dim: drawn[dim] for dim in LEADING}
