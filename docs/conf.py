@@ -82,6 +82,7 @@ html_sidebars = {
         "posterior",
         "equations",
         "comparison",
+        "arviz",
         "architecture",
         "references",
         "changelog",

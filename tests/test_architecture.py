@@ -42,6 +42,7 @@ HOMES = {
         "inference/pymc_functions.py",
         "inference/pymc_model.py",
         "inference/pymc_priors.py",
+        "inference/prior_function.py",
         "inference/sampling.py",
     ],
     "pymc": [
