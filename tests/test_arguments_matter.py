@@ -23,6 +23,7 @@ import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.groups import NAMES
 
 TINY = 1e-9  # GiB, in which nothing has room
 pytestmark = pytest.mark.filterwarnings("ignore")  # few iterations and few draws, on purpose
@@ -158,6 +159,7 @@ def of_posterior(tree) -> dict[str, Any]:
         "rows": variables(tree["observed_data"], "x"),
         "prior": variables(tree["prior_parameters"], "mean", "scale"),
         "map": np.round(tree["point_estimate"]["means"].to_numpy(), 3),
+        "groups": list(tree.children),
         **attributes(tree, "engine", "seed", "tune", "thin", "relabelling", "n_components"),
     }
 
@@ -251,6 +253,19 @@ def of_drawing(figure) -> dict[str, Any]:
         words += [axes.get_xlabel(), axes.get_ylabel(), *(t.get_text() for t in axes.texts)]
     plt.close(figure)
     return {"drawn": drawn, "words": words, "panels": len(figure.axes)}
+
+
+def of_groups(tree) -> dict[str, Any]:
+    """What of the groups for ArviZ there is."""
+
+    def numbers(group: str) -> list[np.ndarray]:
+        return variables(tree[group], *tree[group].data_vars) if group in tree.children else []
+
+    return {
+        "draws": numbers("posterior"),
+        "rows": numbers("observed_data"),
+        **{name: numbers(name) for name in NAMES},
+    }
 
 
 def of_model(model) -> dict[str, Any]:
@@ -372,6 +387,7 @@ VERBS = {
             "cores": Row(1),
             "seed": Row(1, {"all draws", "first draws", "seed"}),
             "progressbar": Row(True),
+            "groups": Row("log_prior", {"groups"}),
         },
     ),
     "standard_errors": Verb(
@@ -468,6 +484,45 @@ VERBS = {
             "X": Row(OTHER_X, {"rows", "sums"}),
             "reff": Row(4.0, {"rows", "sums"}),
             "memory": MEMORY,
+        },
+    ),
+    "add_groups": Verb(
+        bg.add_groups,
+        lambda world: {
+            "posterior": world.rowless.drop_nodes("prior_parameters"),
+            "groups": NAMES,
+            "X": X,
+            "prior": PRIOR,
+            "draws": 20,
+            "seed": 0,
+        },
+        of_groups,
+        {
+            "posterior": Row(
+                lambda world: world.other_posterior.drop_nodes("prior_parameters"),
+                {"draws", "log_likelihood", "posterior_predictive", "log_prior"},
+            ),
+            "groups": Row("log_prior", {*NAMES} - {"log_prior"}),
+            "X": Row(OTHER_X, {"log_likelihood", "rows"}),
+            "prior": Row(SHIFTED, {"prior", "prior_predictive", "log_prior"}),
+            "draws": Row(21, {"prior", "prior_predictive"}),
+            "seed": Row(1, {"posterior_predictive", "prior", "prior_predictive"}),
+            "memory": MEMORY,
+        },
+    ),
+    "one_feature": Verb(
+        bg.one_feature,
+        lambda world: {
+            "posterior": bg.add_groups(world.posterior, NAMES, draws=20, seed=0),
+            "feature": "a",
+        },
+        of_groups,
+        {
+            "posterior": Row(
+                lambda world: bg.add_groups(world.posterior, "prior", draws=20, seed=0),
+                {*NAMES} - {"prior"},
+            ),
+            "feature": Row("b", {"rows", "posterior_predictive", "prior_predictive"}),
         },
     ),
     "add_log_likelihood": Verb(

@@ -289,14 +289,16 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
         bg.add_groups(drawn, "log_prior", prior=PRIORS["Prior"])
     with refuses("prior is for 3 components and 2 features", "2 and 2"):
         bg.add_groups(plain, "prior", prior=bg.Prior.default(X, 3))
-    with refuses("adding log_likelihood and posterior_predictive of 20 rows in 80 draws needs"):
+    with refuses(
+        "log_likelihood in 80 draws and posterior_predictive in 80 draws of 20 rows needs"
+    ):
         bg.add_groups(plain, ["posterior_predictive", "log_likelihood"], memory=1e-6)
-    with refuses("adding prior_predictive of 20 rows", "fewer draws of the prior"):
+    with refuses("prior in 1,000 draws and prior_predictive in 1,000 draws", "fewer draws of the"):
         prior = PRIORS["Prior"]
         bg.add_groups(plain, "prior_predictive", prior=prior, memory=1e-6)
     with refuses("X has 19 rows", "computed from 68"):
         bg.add_groups(drawn, "log_likelihood", X.head(19))
-    with refuses("adding posterior_predictive of 68 rows", "leave groups out here", "memory=4.1"):
+    with refuses("in 4,000,000 draws of 68 rows needs 4.05 GiB", "leave groups out", "memory=4.1"):
         bg.sample(X, 2, groups="posterior_predictive", draws=10**6)
     with refuses("groups has 'posterior'"):
         bg.sample(X, 2, groups=["posterior"])

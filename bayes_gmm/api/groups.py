@@ -109,7 +109,12 @@ def add_groups(
     import pandas as pd
     import xarray as xr
 
-    from bayes_gmm.results.draws import feature_names, keeps_rows, require_posterior
+    from bayes_gmm.results.draws import (
+        feature_names,
+        keeps_rows,
+        n_observed,
+        require_posterior,
+    )
     from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
     from bayes_gmm.results.labels import labelled
     from bayes_gmm.results.predictive import fitted_rows
@@ -133,8 +138,9 @@ def add_groups(
     rows = index = np.empty(0)
     if unknown or not {*OF_ROWS}.isdisjoint(names):
         rows, index = fitted_rows(posterior, X)
-    n_samples = sizes["chain"] * sizes["draw"]
-    require_room(names, n_samples, draws, (len(rows), sizes["feature"]), memory)
+    n_rows = len(rows) or n_observed(posterior)
+    shape = n_rows, sizes["feature"], sizes["cluster"]
+    require_room(names, sizes["chain"] * sizes["draw"], draws, shape, memory)
     chosen: Any = known
     observations = None
     features = feature_names(posterior)

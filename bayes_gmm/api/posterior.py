@@ -176,7 +176,7 @@ def sample(
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r}")
-    shape = observations.n_rows, observations.n_features
+    shape = observations.n_rows, observations.n_features, n_components
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)

@@ -31,10 +31,14 @@ LEADING = ("chain", "draw")
 NAMES = ("log_likelihood", "posterior_predictive", "prior", "prior_predictive", "log_prior")
 OF_ROWS = ("log_likelihood", "posterior_predictive", "prior_predictive")
 OF_PRIOR = ("prior", "log_prior")
+THIN = "thin the posterior by posterior.isel(draw=slice(None, None, 10))"
+FEWER = "take fewer draws of the prior"
 ADVICE = {
-    "log_likelihood": "bg.loo does without the array",
-    "posterior_predictive": "thin the posterior by posterior.isel(draw=slice(None, None, 10))",
-    "prior_predictive": "take fewer draws of the prior",
+    "log_likelihood": "bg.loo does without log_likelihood",
+    "posterior_predictive": THIN,
+    "prior": FEWER,
+    "prior_predictive": FEWER,
+    "log_prior": THIN,
 }
 
 
@@ -71,11 +75,11 @@ def require_room(
     names: Sequence[str],
     n_samples: int,
     n_draws: int,
-    shape: tuple[int, int],
+    shape: tuple[int, int, int],
     memory: float,
     advice: str = "",
 ) -> None:
-    """Refuse groups of rows that together are larger than the user has agreed to.
+    """Refuse groups that together are larger than the user has agreed to.
 
     Parameters
     ----------
@@ -85,7 +89,7 @@ def require_room(
     n_draws : int
         Draws of the prior.
     shape : tuple of int
-        Of the data.
+        N, D and K.
     memory : float
         In GiB.
     advice : str
@@ -96,18 +100,21 @@ def require_room(
     InputError
         With the memory that is needed.
     """
-    n_rows, n_features = shape
+    n_rows, n_features, n_components = shape
     numbers = {
-        "log_likelihood": n_samples * n_rows,
-        "posterior_predictive": n_samples * n_rows * n_features,
-        "prior_predictive": n_draws * n_rows * n_features,
+        "log_likelihood": (n_samples, n_rows),
+        "posterior_predictive": (n_samples, n_rows * n_features),
+        "prior": (n_draws, n_components * (1 + n_features + n_features**2)),
+        "prior_predictive": (n_draws, n_rows * n_features),
+        "log_prior": (n_samples, 1 + 2 * n_components),
     }
-    large = [name for name in OF_ROWS if name in names]
+    asked = {name: numbers[name] for name in names}
+    what = " and ".join(f"{name} in {draws:,} draws" for name, (draws, _) in asked.items())
     require_memory(
-        NUMBER * float(sum(numbers[name] for name in large)),
+        float(NUMBER * sum(draws * size for draws, size in asked.values())),
         memory,
-        f"adding {' and '.join(large)} of {n_rows:,} rows in {n_samples:,} draws",
-        advice or ", ".join(ADVICE[name] for name in large),
+        f"adding {what} of {n_rows:,} rows",
+        advice or ", ".join(dict.fromkeys(ADVICE[name] for name in asked)),
     )
 
 

@@ -7,6 +7,7 @@ import xarray as xr
 from results.synthetic import exact_draws, one_component, posterior_result, two_components
 from scipy import stats
 
+from bayes_gmm.api.groups import add_log_likelihood
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
@@ -14,7 +15,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.results import loo as loo_module
 from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.loo import add_log_likelihood, loo
+from bayes_gmm.results.loo import loo
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_the_group_of_log_likelihoods_is_added_to_a_copy(pair):
 def test_too_large_an_array_is_refused_with_its_size(pair):
     posterior = pair[3]
     many = np.broadcast_to(pair[0][0], (10**6, 2))
-    message = r"log-likelihood of 1,000,000 rows in 1,000 draws needs 7.45 GiB.*use bg.loo.*=7.5"
+    message = r"log_likelihood in 1,000 draws of 1,000,000 rows needs 7.45 GiB.*bg.loo.*=7.5"
     with pytest.raises(InputError, match=message):
         add_log_likelihood(posterior, many)
 

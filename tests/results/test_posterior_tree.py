@@ -160,6 +160,8 @@ def test_what_the_sampler_says_of_components_is_named_as_the_draws_are(pieces):
         np.take_along_axis(counts, np.argsort(order, axis=2), axis=2),
     )
     assert (found["invariants"]["log_posterior"] == 3.0).all()
+    # ArviZ would take them for the log-likelihood of each row.
+    assert set(found["sample_stats"].data_vars) == {"diverging", "component_counts", "permutation"}
     assert (found["invariants"]["occupied_components"].to_numpy() == (counts >= 0.5).sum(2)).all()
     assert "prior_parameters" not in found.children
 
