@@ -6,7 +6,7 @@ needs.
 """
 
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -21,6 +21,7 @@ import bayes_gmm as bg
 from bayes_gmm.results.groups import NAMES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "arviz.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 X = bg.datasets.load("faithful").iloc[::4]
 ENERGY, ONE, REFIT = "nuts or pymc", "one feature", "`Refit`"
 GROUPS = {f"`{name}`": name for name in NAMES}
@@ -67,8 +68,7 @@ def with_groups(n_components: int, engine: str, groups: tuple[str, ...]) -> xr.D
 @cache
 def refit_class() -> type:
     """The class that the page shows."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    (block,) = (block for block in blocks if "class Refit" in block)
+    (block,) = (block for block in BLOCKS if "class Refit" in block)
     own = {"az": az, "bg": bg, "X": X, "posterior": drawn(2, "gibbs")}
     exec(block, own)
     return own["Refit"]
@@ -161,6 +161,16 @@ def test_a_wrong_claim_would_be_noticed(tmp_path):
         make(works, works.needs, tmp_path)
     assert not cannot.can
     assert not fails(cannot, (), tmp_path)
+
+
+def test_the_examples_of_the_page_run(monkeypatch):
+    few = partial(bg.sample, draws=100, tune=50, progressbar=False)
+    monkeypatch.setattr(bg, "sample", few)
+    own = {}
+    for block in BLOCKS:
+        exec(block, own)
+        plt.close("all")
+    assert {*own["posterior"].children} >= {*NAMES} - {"prior_predictive"}
 
 
 def test_a_saved_result_is_reopened_with_its_groups(tmp_path):

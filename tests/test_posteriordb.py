@@ -15,6 +15,7 @@ import pymc as pm
 import pytest
 
 import bayes_gmm as bg
+from bayes_gmm.results.groups import NAMES
 from tests.helpers import refuses
 from tests.inference.conjugate import standard_error_of_mean
 
@@ -51,7 +52,7 @@ def by_pymc(X, prior, seed=1, **settings):
     settings = {"cores": 2, "progressbar": False, **settings}
     posterior = bg.sample(X, 2, prior=prior, seed=seed, **settings)
     assert posterior.attrs["engine"] == "pymc"
-    assert "prior_parameters" not in posterior.children
+    assert ("prior_parameters" in posterior.children) == (not callable(prior))
     return posterior
 
 
@@ -109,6 +110,20 @@ def test_a_posterior_under_any_prior_goes_all_the_way(prior, tmp_path):
             bg.sensitivity(posterior)
     assert bg.log_density(posterior, rows[:3]).shape == (3,)
     assert np.isfinite(bg.loo(posterior).elpd)
+
+    more = bg.add_groups(posterior, NAMES, prior=None if density else chosen, draws=100, seed=1)
+    for name, array in more["posterior"].data_vars.items():
+        assert more["prior"][name].dims == array.dims
+    parts = more["log_prior"]
+    total = sum(parts[name].sum(parts[name].dims[2:]) for name in parts.data_vars)
+    assert np.isfinite(total).all()
+    if density:
+        free = posterior["invariants"]
+        np.testing.assert_allclose(total, free["log_posterior"] - free["log_likelihood"], rtol=1e-8)
+    table = az.psense_summary(more, var_names=["weights", "means"])
+    assert np.isfinite(table[["prior", "likelihood"]]).all(axis=None)
+    az.plot_energy(more, backend="none")
+    az.plot_prior_posterior(more, var_names="weights", backend="none")
 
     results = {"mle": fit, "posterior": posterior, "comparison": compared, "diagnosis": diagnosis}
     page = bg.report(results, tmp_path / "report.html").read_text()
