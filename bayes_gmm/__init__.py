@@ -14,6 +14,7 @@ from bayes_gmm.errors import (
     CollapseError,
     CollapseWarning,
     ConvergenceWarning,
+    FileFormatWarning,
     IdentificationWarning,
     InputError,
     OutlierWarning,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
     from bayes_gmm.api.standard_errors import parameters, standard_errors
+    from bayes_gmm.data.files import read
     from bayes_gmm.inference.gibbs_step import GibbsStep
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
@@ -49,6 +51,7 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
+    "FileFormatWarning",
     "GibbsStep",
     "HierarchicalPrior",
     "IdentificationWarning",
@@ -71,6 +74,7 @@ __all__ = [
     "plots",
     "predict",
     "pymc_model",
+    "read",
     "relabel",
     "report",
     "sample",
@@ -101,6 +105,7 @@ _LATER = {
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
     "pymc_model": "bayes_gmm.api.posterior",
+    "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.results.report:write_report",
     "sample": "bayes_gmm.api.posterior",

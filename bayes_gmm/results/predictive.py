@@ -17,16 +17,18 @@ bounded whatever N is.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.special import entr
 
+from bayes_gmm.data.new_rows import rows_like
+from bayes_gmm.data.row_labels import restored
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.blocks import by_blocks
 from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 1000
@@ -203,13 +205,13 @@ def mixtures(result: Any) -> list[Parameters]:
     return [point_parameters(result)]
 
 
-def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndarray]:
+def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows to say something about: X, or else those of the result.
 
     Returns
     -------
     values : ndarray (N, D)
-    index : ndarray (N,)
+    index : Index (N,)
         Their labels.
     """
     if isinstance(result, Parameters):
@@ -220,7 +222,7 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, n
         return rows_like(X, tuple(map(str, result["point_estimate"]["feature"].to_numpy())))
     if not keeps_rows(result):
         raise InputError("X is needed, because the result keeps no copy of its rows")
-    return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
+    return observed_rows(result), restored(result["observed_data"].dataset)
 
 
 def tails(ci_prob: float) -> tuple[float, float]:

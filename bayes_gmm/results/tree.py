@@ -10,13 +10,14 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results import deciding_rows
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.streams import Stream
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
 BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the dim that they name
@@ -59,9 +60,8 @@ def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
     rows = labelled(
         {"x": observations.values},
         feature_names=observations.feature_names,
-        index=observations.index,
     )
-    return {"/observed_data": rows}
+    return {"/observed_data": rows.assign_coords(stored(observations.index))}
 
 
 def prior_dataset(prior: Prior, feature_names: tuple[str, ...]) -> xr.Dataset:
