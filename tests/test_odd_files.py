@@ -213,7 +213,8 @@ def test_what_is_said_and_cannot_be_is_refused(file, given):
 def test_a_decimal_that_is_given_settles_what_is_doubtful(file):
     path = file('a,b\n"1,234",10\n"2,500",20\n')
     assert bg.read(path, decimal=",")["a"].tolist() == [1.234, 2.5]
-    assert bg.read(path, decimal=".")["a"].tolist() == [1234, 2500]
+    with pytest.warns(FileFormatWarning, match="',' between thousands"):
+        assert bg.read(path, decimal=".")["a"].tolist() == [1234, 2500]
 
 
 def test_a_large_file_is_checked_to_its_end_and_counted_over_all_blocks(file, monkeypatch):

@@ -38,7 +38,8 @@ def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
     -------
     DataFrame or None
         None of an array, or of anything that is none of these: a pandas DataFrame or Series, a
-        dict of columns, an Arrow table, a dataframe that narwhals knows, a named DataArray.
+        dict of columns, a list of dicts, an Arrow table, a dataframe that narwhals knows, a
+        DataArray.
 
     Raises
     ------
@@ -54,6 +55,10 @@ def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
         raise InputError(f"{what} is a Dataset: choose one of its variables ({variables})")
     if made_by(X, "xarray", "DataArray"):
         return _of_dataarray(X)
+    if isinstance(X, list | tuple) and X and all(isinstance(row, Mapping) for row in X):
+        import pandas as pd
+
+        return with_labels(pd.DataFrame(list(X)))
     if isinstance(X, np.ndarray | list | tuple | str | bytes):
         return None
     if isinstance(X, Mapping):
@@ -113,5 +118,8 @@ def _of_library(X: Any) -> "pd.DataFrame | None":
     if any(hasattr(X, name) for name in ARROW):
         import pyarrow as pa
 
-        return with_labels(pa.table(X).to_pandas())
+        try:
+            return with_labels(pa.table(X).to_pandas())
+        except pa.ArrowInvalid:  # one column without a name
+            return None
     return None

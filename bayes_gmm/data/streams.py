@@ -187,7 +187,7 @@ def source(X: Any, what: str = "X") -> Source | None:
     )
     if any(hasattr(X, name) for name in of_table) or not isinstance(X, Iterable):
         return None
-    if isinstance(X, str | bytes | Mapping):
+    if isinstance(X, str | bytes | range | Mapping):
         return None
     if isinstance(X, list | tuple) and not (X and _is_block(X[0])):
         return None
