@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results import plots
-    from bayes_gmm.results.archive import save
+    from bayes_gmm.results.archive import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.coclustering import co_clustering
     from bayes_gmm.results.compare import compare
@@ -67,6 +67,7 @@ __all__ = [
     "datasets",
     "diagnose",
     "fit",
+    "load",
     "log_density",
     "loo",
     "parameters",
@@ -98,6 +99,7 @@ _LATER = {
     "compare": "bayes_gmm.results.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
+    "load": "bayes_gmm.results.archive",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
     "parameters": "bayes_gmm.api.standard_errors",

@@ -149,12 +149,18 @@ class TableFile:
     def frames(self) -> "Iterator[pd.DataFrame]":
         """Read the rows block by block."""
         if self.format is None:
+            import pandas as pd
             import pyarrow as pa
             import pyarrow.parquet as pq
 
+            n_before = 0
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(CHUNK_ROWS):
-                    yield with_labels(pa.Table.from_batches([batch]).to_pandas())
+                    frame = pa.Table.from_batches([batch]).to_pandas()
+                    if isinstance(frame.index, pd.RangeIndex):  # which begins anew in each batch
+                        frame.index += n_before * frame.index.step
+                    n_before += len(frame)
+                    yield with_labels(frame)
         else:
             with self._csv(CHUNK_ROWS) as chunks:
                 yield from map(with_labels, chunks)

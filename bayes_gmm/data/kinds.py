@@ -47,7 +47,7 @@ def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
         If it is a Dataset, or a dict that is no table.
     """
     if made_by(X, "pandas", "Series"):
-        return with_labels(X.to_frame("x0" if X.name is None else X.name))
+        X = X.to_frame("x0" if X.name is None else X.name)
     if made_by(X, "pandas", "DataFrame"):
         return with_labels(X)
     if made_by(X, "xarray", "Dataset"):
@@ -55,15 +55,14 @@ def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
         raise InputError(f"{what} is a Dataset: choose one of its variables ({variables})")
     if made_by(X, "xarray", "DataArray"):
         return _of_dataarray(X)
+    if isinstance(X, Mapping):
+        return _of_columns(X, what)
     if isinstance(X, list | tuple) and X and all(isinstance(row, Mapping) for row in X):
         import pandas as pd
 
         return with_labels(pd.DataFrame(list(X)))
-    if isinstance(X, np.ndarray | list | tuple | str | bytes):
-        return None
-    if isinstance(X, Mapping):
-        return _of_columns(X, what)
-    return _of_library(X)
+    is_plain = isinstance(X, np.ndarray | list | tuple | str | bytes)
+    return None if is_plain else _of_library(X)
 
 
 def _of_dataarray(X: Any) -> "pd.DataFrame | None":

@@ -43,3 +43,11 @@ def require_known(wanted: Iterable[str], names: Iterable[Any], what: str) -> Non
             close = get_close_matches(str(name), known, n=1)
             meant = f"did you mean {close[0]!r}?" if close else f"it has {listing(known)}"
             raise InputError(f"{what} has no column {name!r}: {meant}")
+
+
+def free_name(name: str, taken: Iterable[Any]) -> str:
+    """Lengthen a name until no column has it."""
+    known = list(map(str, taken))
+    while name in known:
+        name += "_"
+    return name

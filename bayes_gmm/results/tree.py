@@ -194,8 +194,12 @@ def point_parameters(result: Any) -> Parameters:
     if isinstance(result, Parameters):
         return result
     if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:
-        raise InputError(
-            f"result must come from fit or sample, or be Parameters; got {type(result).__name__}"
-        )
+        kind = type(result).__name__
+        if isinstance(result, xr.DataTree) and set(result.children) & {"mle", "map"}:
+            inside = " or ".join(
+                f"[{name!r}]" for name in ("map", "mle") if name in result.children
+            )
+            kind = f"a whole analysis: choose {inside} of it"
+        raise InputError(f"result must come from fit or sample, or be Parameters; got {kind}")
     point = result["point_estimate"].to_dataset()
     return Parameters(*(np.asarray(point[name]) for name in ("weights", "means", "covariances")))
