@@ -1,7 +1,10 @@
 """The border accepts whatever is a table of numbers, and says in one line why the rest is not."""
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import xarray as xr
 
@@ -39,6 +42,13 @@ ACCEPTED = {
     "frame": frame(),
     "nullable_frame": frame().astype({"a": "Int64", "b": "Float32"}),
     "dataarray": xr.DataArray(GOOD, dims=["obs_id", "feature"]),
+    "dict": {"a": GOOD[:, 0], "b": GOOD[:, 1].tolist()},
+    "records": [{"a": a, "b": b} for a, b in GOOD],
+    "polars": pl.DataFrame(GOOD, schema=["a", "b"]),
+    "lazy_polars": pl.DataFrame(GOOD, schema=["a", "b"]).lazy(),
+    "arrow_table": pa.table({"a": GOOD[:, 0], "b": GOOD[:, 1]}),
+    "arrow_batch": pa.record_batch({"a": GOOD[:, 0], "b": GOOD[:, 1]}),
+    "narwhals": nw.from_native(pl.DataFrame(GOOD, schema=["a", "b"])),
     "transposed_dataarray": xr.DataArray(GOOD.T, dims=["feature", "obs_id"]),
 }
 
@@ -63,14 +73,21 @@ def test_every_kind_of_table_gives_the_same_numbers(X):
         (GOOD[:, 0].tolist(), "x0"),
         (pd.Series(GOOD[:, 0]), "x0"),
         (pd.Series(GOOD[:, 0], name="waiting"), "waiting"),
+        (pl.Series("waiting", GOOD[:, 0]), "waiting"),
+        (pa.array(GOOD[:, 0]), "x0"),
+        (range(1, 5), "x0"),
         (xr.DataArray(GOOD[:, 0], dims="obs_id"), "x0"),
         (xr.DataArray(GOOD[:, 0], dims="obs_id", name="waiting"), "waiting"),
     ],
-    ids=["array", "list", "series", "named_series", "dataarray", "named_dataarray"],
+    ids=[
+        *("array", "list", "series", "named_series", "polars", "arrow", "range"),
+        *("dataarray", "named_dataarray"),
+    ],
 )
 def test_one_dimension_is_one_column(X, name):
     observations = Observations.of(X)
-    np.testing.assert_array_equal(observations.values, GOOD[:, :1])
+    expected = GOOD[:, :1] if not isinstance(X, range) else np.arange(1.0, 5.0)[:, None]
+    np.testing.assert_array_equal(observations.values, expected)
     assert observations.feature_names == (name,)
 
 
@@ -188,6 +205,18 @@ REJECTED = {
     "durations": (np.array([1, 2], dtype="m8[D]"), ["time differences"]),
     "records": (np.zeros(3, dtype=[("a", float)]), ["records"]),
     "ragged": ([[1.0, 2.0], [3.0]], ["differ in length"]),
+    "uneven_dict": ({"a": [1, 2], "b": [3]}, ["different lengths", "a: 2, b: 1"]),
+    "dict_of_numbers": ({"a": 1, "b": 2}, ["'a'", "one number for each row"]),
+    "empty_dict": ({}, ["empty dict"]),
+    "text_in_polars": (
+        pl.DataFrame({"a": [1, 2], "kind": ["x", "y"]}),
+        ["'kind'", "'x' in row 0"],
+    ),
+    "gap_in_arrow": (pa.table({"a": [1.0, None, 3.0]}), ["1 of 3 rows", "row 1"]),
+    "spans_in_frame": (
+        frame(time=pd.to_timedelta(["1h", "2h", "3h", "4h"])),
+        ["'time'", "time differences", "X[['a', 'b']]"],
+    ),
     "scalar": (3.0, ["float", "not a table"]),
     "name": ("faithful", ["path", "no such file", "datasets.load"]),
     "nothing": (None, ["NoneType", "not a table"]),

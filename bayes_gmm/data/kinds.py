@@ -114,7 +114,7 @@ def _of_library(X: Any) -> "pd.DataFrame | None":
         return with_labels(known.to_pandas())
     if isinstance(known, nw.Series):
         return with_labels(known.to_pandas().to_frame(known.name or "x0"))
-    if any(hasattr(X, name) for name in ARROW):
+    if any(hasattr(type(X), name) for name in ARROW):
         import pyarrow as pa
 
         try:

@@ -170,7 +170,7 @@ def source(X: Any, what: str = "X") -> Source | None:
     InputError
         If X can be read only once.
     """
-    if isinstance(X, Iterator) and not hasattr(X, "__arrow_c_stream__"):
+    if isinstance(X, Iterator) and not hasattr(type(X), "__arrow_c_stream__"):
         raise InputError(
             f"{what} is an iterator, which can be read only once: "
             "give a function that returns a new one"
@@ -185,7 +185,7 @@ def source(X: Any, what: str = "X") -> Source | None:
         "__arrow_c_array__",
         "columns",
     )
-    if any(hasattr(X, name) for name in of_table) or not isinstance(X, Iterable):
+    if any(hasattr(type(X), name) for name in of_table) or not isinstance(X, Iterable):
         return None
     if isinstance(X, str | bytes | range | Mapping):
         return None
@@ -196,5 +196,5 @@ def source(X: Any, what: str = "X") -> Source | None:
 
 def _is_block(entry: Any) -> bool:
     return getattr(entry, "ndim", 0) == 2 or (
-        not isinstance(entry, np.ndarray) and hasattr(entry, "columns")
+        not isinstance(entry, np.ndarray) and hasattr(type(entry), "columns")
     )

@@ -35,7 +35,7 @@ KEPT = {
 }
 OF_ANY = {
     "predict": lambda result, rows: bg.predict(result),
-    "predict_rows": lambda result, rows: bg.predict(result, rows),
+    "predict_rows": bg.predict,
     "log_density": lambda result, rows: bg.log_density(result),
     "sample_labels": lambda result, rows: bg.sample_labels(result, n_draws=5, seed=1),
     "co_clustering": lambda result, rows: bg.co_clustering(result),
