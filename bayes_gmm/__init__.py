@@ -14,6 +14,7 @@ from bayes_gmm.errors import (
     CollapseError,
     CollapseWarning,
     ConvergenceWarning,
+    FileFormatWarning,
     IdentificationWarning,
     InputError,
     OutlierWarning,
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
     from bayes_gmm.api.standard_errors import parameters, standard_errors
+    from bayes_gmm.data.files import read
     from bayes_gmm.inference.gibbs_step import GibbsStep
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results import plots
-    from bayes_gmm.results.archive import save
+    from bayes_gmm.results.archive import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.coclustering import co_clustering
     from bayes_gmm.results.compare import compare
@@ -51,6 +53,7 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
+    "FileFormatWarning",
     "GibbsStep",
     "HierarchicalPrior",
     "IdentificationWarning",
@@ -67,6 +70,7 @@ __all__ = [
     "datasets",
     "diagnose",
     "fit",
+    "load",
     "log_density",
     "loo",
     "one_feature",
@@ -75,6 +79,7 @@ __all__ = [
     "plots",
     "predict",
     "pymc_model",
+    "read",
     "relabel",
     "report",
     "sample",
@@ -98,6 +103,7 @@ _LATER = {
     "compare": "bayes_gmm.results.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
+    "load": "bayes_gmm.results.archive",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
     "one_feature": "bayes_gmm.results.one_feature",
@@ -106,6 +112,7 @@ _LATER = {
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
     "pymc_model": "bayes_gmm.api.posterior",
+    "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.results.report:write_report",
     "sample": "bayes_gmm.api.posterior",

@@ -24,14 +24,6 @@ def require_tolerance(tol: Any) -> None:
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
 
 
-def require_seed(seed: Any) -> None:
-    """Check that a seed is a whole number that a generator takes, or None."""
-    if seed is None:
-        return
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number >= 0, or None; got {seed!r}")
-
-
 def as_observations(X: Any, prior: Any = None) -> Observations:
     """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
@@ -53,7 +45,7 @@ def as_observations(X: Any, prior: Any = None) -> Observations:
 
 def in_memory(observations: Observations, needed_by: str) -> Observations:
     """Check that the rows are in memory, for what needs them there."""
-    from bayes_gmm.streams import Stream
+    from bayes_gmm.data.streams import Stream
 
     if isinstance(observations.values, Stream):
         raise InputError(

@@ -16,10 +16,41 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from bayes_gmm.errors import CollapseError, InputError
+from bayes_gmm.errors import CollapseError, FileFormatWarning, InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 Engine = Literal["auto", "gibbs", "nuts", "pymc"]
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A built-in data set, or the path of a CSV or Parquet file."
+    ),
+]
+Columns = Annotated[str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")]
+DropMissing = Annotated[
+    bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
+]
+Sep = Annotated[
+    str | None,
+    typer.Option(metavar="SIGN", help="What separates fields of a text file; detected by default."),
+]
+Decimal = Annotated[
+    str | None, typer.Option(metavar="MARK", help="Decimal mark, . or ,; detected by default.")
+]
+Encoding = Annotated[
+    str | None, typer.Option(help="Such as utf-8 or latin-1; detected by default.")
+]
+NoHeader = Annotated[
+    bool, typer.Option("--no-header", help="The first line holds values; columns are x0, x1, ...")
+]
+Na = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="MARK", help="A further mark of a missing value, such as '?'; may be repeated."
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same results.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,18 +95,17 @@ def options(
 
 @app.command(short_help="Fit, sample, compare, check and report.")
 def analyze(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A built-in data set, or the path of a CSV file.")
-    ],
+    data: Data,
     k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
-    columns: Annotated[
-        str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")
-    ] = None,
-    drop_missing: Annotated[
-        bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
+    columns: Columns = None,
+    drop_missing: DropMissing = False,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
+    na: Na = None,
+    seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
@@ -113,8 +143,9 @@ def analyze(
     from bayes_gmm.pipeline import Pipeline
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    frame, n_dropped = _read(data, columns, drop_missing)
-    name = Path(data).name
+    given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
+    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    n_dropped, name = frame.attrs["n_dropped"], Path(data).name
     title = f"{name}: {k} Gaussian component{'s' * (k != 1)}"
     if n_dropped:
         title += f", {n_dropped} incomplete row{'s' * (n_dropped != 1)} left out"
@@ -134,8 +165,7 @@ def analyze(
         ci_prob=ci_prob,
         progressbar=console.is_terminal and not quiet,
     )
-    dropped = f", {n_dropped} incomplete rows left out" if n_dropped else ""
-    _line(console, "data", f"{name}: {len(frame)} rows of {', '.join(frame.columns)}{dropped}")
+    _line(console, "data", f"{name}: {_read_as(frame)}")
     with _warnings_as_lines(console):
         for stage in pipeline.stages:
             started = time.perf_counter()
@@ -153,22 +183,21 @@ def analyze(
 
 @app.command(name="select", short_help="Compare structures and numbers of components.")
 def select_model(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A built-in data set, or the path of a CSV file.")
-    ],
+    data: Data,
     most: Annotated[int, typer.Option("--most", help="Largest number of components.")] = 9,
     covariance: Annotated[
         str, typer.Option(help="Structures, as VVV,EEE; or all that there are.")
     ] = "all",
     criterion: Annotated[str, typer.Option(help="bic, icl or aic.")] = "bic",
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")
-    ] = None,
-    drop_missing: Annotated[
-        bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
+    columns: Columns = None,
+    drop_missing: DropMissing = False,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
+    na: Na = None,
+    seed: Seed = 0,
 ) -> None:
     """Fit every covariance structure with 1, 2, ... components, and say which is best.
 
@@ -178,9 +207,9 @@ def select_model(
 
     if most < 1:
         raise InputError(f"--most is {most}; the largest number of components must be at least 1")
-    frame, n_dropped = _read(data, columns, drop_missing)
-    if n_dropped:
-        typer.echo(f"{n_dropped} incomplete rows left out")
+    given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
+    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    typer.echo(_read_as(frame))
     found = bg.select(
         frame,
         range(1, most + 1),
@@ -262,21 +291,35 @@ def simulate(
     typer.echo(f"Next: bayes-gmm analyze {out} -k {size} --columns {chosen} --out {out.stem}")
 
 
-def _read(data: str, columns: str | None, drop_missing: bool) -> tuple[Any, int]:
-    """Load a built-in data set or a CSV file."""
+def _read(data: str, columns: str | None, drop_missing: bool, **given: Any) -> Any:
+    """Load a built-in data set or a file; its attrs say how it was read."""
     from bayes_gmm import datasets as built_in
-    from bayes_gmm.data import read_csv, select
+    from bayes_gmm.data.columns import select
+    from bayes_gmm.data.files import read
 
     chosen = None if columns is None else next(csv.reader([columns], skipinitialspace=True), [])
     if data in built_in.names():
         frame = built_in.load(data, labels=chosen is not None)
-        return select(frame, chosen, drop_missing, what=data)
+        frame, n_dropped = select(frame, chosen, drop_missing, what=data)
+        frame.attrs |= {"read_as": "built in", "n_dropped": n_dropped}
+        return frame
     if not Path(data).exists() and not Path(data).suffix:
         raise InputError(
             f"{data}: no such file, and no built-in data set has that name; there are "
             f"{', '.join(built_in.names())}"
         )
-    return read_csv(data, chosen, drop_missing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FileFormatWarning)  # it is said in any case
+        return read(data, columns=chosen, drop_missing=drop_missing, **given)
+
+
+def _read_as(frame: Any) -> str:
+    """Say what was read."""
+    said = f"{len(frame)} rows of {', '.join(frame.columns)}"
+    if frame.attrs["n_dropped"]:
+        said += f", {frame.attrs['n_dropped']} incomplete rows left out"
+    plain = frame.attrs["read_as"] in ("CSV", "Parquet", "built in")
+    return said if plain else f"{said}; read as {frame.attrs['read_as']}"
 
 
 def _verdicts(found: dict[str, Any]) -> str:

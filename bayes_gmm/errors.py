@@ -1,6 +1,6 @@
-"""Everything that can go wrong on purpose: two errors that stop, four warnings that do not.
+"""Everything that can go wrong on purpose: two errors that stop, five warnings that do not.
 
-An error says in one line which input it is about, what is wrong with it, and what to do.
+An error says which input it is about, what is wrong with it, and what to do.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ __all__ = [
     "CollapseError",
     "CollapseWarning",
     "ConvergenceWarning",
+    "FileFormatWarning",
     "IdentificationWarning",
     "InputError",
     "OutlierWarning",
@@ -21,8 +22,9 @@ __all__ = [
 class InputError(ValueError):
     """The input cannot be used as it is.
 
-    The message is one line: it names the input, says what is wrong (with the row, the column and
-    the count where there are some) and what to do. The command line prints it and exits with 2.
+    The message names the input, says what is wrong (with the row, the column and the count where
+    there are some) and what to do, in a line for each fault. The command line prints it and exits
+    with 2.
     """
 
 
@@ -59,6 +61,10 @@ class CollapseWarning(UserWarning):
 
 class OutlierWarning(UserWarning):
     """One row, or a few, far from all others decide a component alone."""
+
+
+class FileFormatWarning(UserWarning):
+    """A file is no plain CSV file in UTF-8, and is read as what was detected."""
 
 
 class IdentificationWarning(UserWarning):

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayes_gmm as bg
+from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.results.analysis import too_long_for_loo
-from bayes_gmm.results.archive import replace
+from bayes_gmm.results.clusters import with_clusters
 from bayes_gmm.results.draws import keeps_rows
 from bayes_gmm.results.relabel.ordering import read_key
 from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
 from bayes_gmm.results.set_aside import remarks
 from bayes_gmm.results.tree import MOST_ROWS
-from bayes_gmm.simulation import free_name
 
 UNSURE = 0.9
 MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten seconds
@@ -185,21 +185,9 @@ class Pipeline:
     def clusters(self) -> str:
         """Which cluster each row belongs to, averaged over the draws."""
         found = bg.predict(self._thinned(), self._rows(), ci_prob=self.ci_prob)
-        label = found["label"]
-        of_rows = {
-            "cluster": label.to_numpy(),
-            "probability": found["responsibilities"].isel(cluster=label).to_numpy().round(6),
-            "lower": found["responsibilities_lower"].isel(cluster=label).to_numpy().round(6),
-            "upper": found["responsibilities_upper"].isel(cluster=label).to_numpy().round(6),
-            "entropy": found["entropy"].to_numpy().round(6),
-        }
-        table = self.X.set_axis(list(map(str, self.X.columns)), axis=1)
-        for name, values in of_rows.items():
-            table[free_name(name, table.columns)] = values
-        row = free_name("row", table.columns)
-        path = self.folder / "clusters.csv"
-        self._note(replace(path, lambda part: table.to_csv(part, index_label=row)))
-        unsure = int((of_rows["probability"] < UNSURE).sum())
+        table = with_clusters(self.X, found)
+        self._note(write_table(self.folder / "clusters.csv", iter([table])))
+        unsure = int((found["responsibilities"].max("cluster") < UNSURE).sum())
         return f"{len(table)} rows, {unsure} of them with a probability under {UNSURE}"
 
     def checks(self) -> str:

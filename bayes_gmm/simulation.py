@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayes_gmm as bg
+from bayes_gmm.data.wording import free_name
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.random_mixture import random_mixture
 from bayes_gmm.results.archive import read_point
@@ -46,13 +47,6 @@ class Mixture(NamedTuple):
         for k, (weight, mean) in enumerate(zip(weights, means, strict=True)):
             lines.append((letters(k), f"{weight:.3f}", *(f"{value:#.4g}" for value in mean)))
         return lines
-
-
-def free_name(name: str, taken: Sequence[str]) -> str:
-    """Lengthen a name until no column has it."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 def letters(label: int) -> str:

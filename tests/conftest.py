@@ -1,8 +1,14 @@
 """What several tests need and takes time to make: posteriors of the Old Faithful data."""
 
+import signal
+
 import pytest
 
 import bayes_gmm as bg
+
+# A shell starts what runs in the background with Ctrl-C ignored, and what it starts inherits that;
+# tests that interrupt need Python's own answer to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def sample_faithful(seed, engine="auto"):

@@ -35,3 +35,19 @@ def sentinel(seed=9):
     rows = [10, 100] + 6 * group + rng.normal(size=(100, 2))
     rows[[3, 21, 40, 58, 77, 93], 0] = -9999
     return rows
+
+
+def lab(folder):
+    """A file from a German laboratory, two of its values below the limit of detection."""
+    rng = np.random.default_rng(6)
+    group = rng.integers(2, size=180)
+    sodium, creatinine = rng.normal(138 + 4 * group, 1.5), rng.normal(70 + 45 * group, 9)
+    rows = ["Probe;Datum;Natrium (mmol/l);Kreatinin (\u00b5mol/l)"]
+    for i in range(180):
+        value = "<5.0" if i in (39, 120) else f"{creatinine[i]:.1f}"
+        day = f"{1 + i % 28:02d}/{1 + i % 12:02d}/2024"
+        row = f"P{i:04d};{day};{sodium[i]:.1f};{value}"
+        rows.append(row.replace(".", ",").replace("/", "."))
+    path = folder / "lab.csv"
+    path.write_bytes("\r\n".join(rows).encode("latin-1"))
+    return path

@@ -11,7 +11,7 @@ import pytest
 import bayes_gmm
 
 PACKAGE = Path(bayes_gmm.__file__).parent
-BORDER = {"errors", "moments", "tables", "streams", "data", "datasets", "progress"}
+BORDER = {"errors", "seeds", "data", "datasets", "progress"}
 
 # floor -> the floors that it may import from, besides itself
 MAY_IMPORT = {
@@ -62,6 +62,7 @@ HOMES = {
     "xarray": [
         "results",
         "api",
+        "data/row_labels.py",
         "inference/engines.py",
         "inference/gibbs.py",
         "inference/nuts.py",
@@ -75,8 +76,9 @@ HOMES = {
     "arviz_plots": ["results", "api"],
     "matplotlib": ["results", "api"],
     "jinja2": ["results"],
-    "pandas": ["tables.py", "streams.py", "datasets", "results", "api"],
-    "pyarrow": ["streams.py", "inference/nutpie_chains.py"],
+    "pandas": ["data", "datasets", "results", "api"],
+    "pyarrow": ["data", "inference/nutpie_chains.py"],
+    "narwhals": ["data/kinds.py"],
     "typer": ["cli.py"],
     "rich": ["cli.py", "progress.py"],
 }

@@ -7,8 +7,11 @@ table is held to the signatures, so that an argument without a row fails.
 """
 
 import inspect
+import tempfile
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -63,6 +66,19 @@ class World:
     def other_posterior(self):
         return bg.sample(X, 2, seed=1, **SAMPLED)
 
+    @cached_property
+    def tables(self):
+        """Files, each with another peculiarity."""
+        folder = Path(tempfile.mkdtemp())
+        (folder / "one.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
+        (folder / "two.csv").write_text("a,b\n1,2\n3,5\n")
+        (folder / "two_ways.csv").write_text("c,x;c\n1,2;3\n4,5;6\n")
+        (folder / "thousands.csv").write_text('a,b\n"1,234",1\n"2,345",2\n')
+        (folder / "latin.csv").write_bytes("\u00b9,b\n1,2\n3,4\n".encode("latin-1"))
+        bg.save(self.fit, folder / "one.nc")
+        bg.save(self.diagonal_fit, folder / "two.nc")
+        return folder
+
     @property
     def rowless(self):
         """As one of more rows than a result keeps."""
@@ -114,6 +130,8 @@ class Verb(NamedTuple):
 
 def same(one: Any, other: Any) -> bool:
     """Whether two views are the same to the last bit."""
+    if one is None or other is None:
+        return one is other
     if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, np.ndarray):
@@ -286,12 +304,39 @@ def values(found) -> dict[str, Any]:
 
 
 def of_prediction(found) -> dict[str, Any]:
+    if isinstance(found, Path):
+        return dict.fromkeys(("means", "interval", "ci_prob")) | {"file": found.name}
     interval = variables(found, "responsibilities_lower", "responsibilities_upper")
     return {
         "means": variables(found, "responsibilities", "label", "entropy", "uncertainty"),
         "interval": interval,
         "ci_prob": found.attrs.get("ci_prob"),
+        "file": None,
     }
+
+
+def read_or_refuse(**arguments):
+    with suppress(InputError):
+        return bg.read(**arguments)
+
+
+def of_table(table) -> dict[str, Any]:
+    if table is None:
+        return dict.fromkeys(("values", "names", "labels")) | {"refused": True}
+    names, labels = list(table.columns), list(table.index)
+    return {"values": table.to_numpy(), "names": names, "labels": labels, "refused": False}
+
+
+def two_ways(world):
+    return world.tables / "two_ways.csv"
+
+
+def thousands(world):
+    return world.tables / "thousands.csv"
+
+
+def latin(world):
+    return world.tables / "latin.csv"
 
 
 def of_density(found) -> dict[str, Any]:
@@ -589,7 +634,42 @@ VERBS = {
             "result": Row(lambda world: world.other_posterior, {"means", "interval"}),
             "X": Row(OTHER_X, {"means", "interval"}),
             "ci_prob": Row(0.5, {"interval", "ci_prob"}),
+            "out": Row("out.csv", {"means", "interval", "ci_prob", "file"}),
         },
+    ),
+    "predict to a file": Verb(
+        bg.predict,
+        lambda world: {"result": world.posterior, "X": X, "out": "one.csv"},
+        of_file,
+        {
+            "result": Row(lambda world: world.other_posterior, {"text"}),
+            "X": Row(OTHER_X, {"text"}),
+            "ci_prob": Row(0.5, {"text"}),
+            "out": Row("two.csv", {"path"}),
+        },
+    ),
+    "read": Verb(
+        read_or_refuse,
+        lambda world: {"path": world.tables / "one.csv"},
+        of_table,
+        {
+            "path": Row(lambda world: world.tables / "two.csv", {"values", "labels"}),
+            "columns": Row(["b"], {"values", "names"}),
+            "drop_missing": Row(True, {"refused", "values", "names", "labels"}, beside={"na": "3"}),
+            "sep": Row(",", {"values"}, beside={"columns": ["c"], "path": two_ways, "sep": ";"}),
+            "decimal": Row(".", {"values"}, beside={"path": thousands, "decimal": ","}),
+            "encoding": Row("cp1250", {"names"}, beside={"path": latin}),
+            "header": Row(
+                False, {"names", "labels"}, beside={"na": ["a", "b"], "drop_missing": True}
+            ),
+            "na": Row("3", {"values", "labels"}, beside={"drop_missing": True}),
+        },
+    ),
+    "load": Verb(
+        bg.load,
+        lambda world: {"path": world.tables / "one.nc"},
+        lambda tree: {"weights": tree["point_estimate"]["weights"].to_numpy()},
+        {"path": Row(lambda world: world.tables / "two.nc", {"weights"})},
     ),
     "log_density": Verb(
         bg.log_density,
@@ -802,8 +882,8 @@ def ask(world, first_answers, tmp_path_factory):
             key: value(world) if inspect.isfunction(value) else value
             for key, value in (verb.base(world) | other).items()
         }
-        if "path" in arguments:
-            arguments["path"] = tmp_path_factory.mktemp("written") / arguments["path"]
+        for key in {"path", "out"} & set(arguments):
+            arguments[key] = tmp_path_factory.mktemp("written") / arguments[key]
         return verb.views(verb.call(**arguments))
 
     def answer(name, **other):

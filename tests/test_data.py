@@ -1,12 +1,17 @@
 """The border accepts whatever is a table of numbers, and says in one line why the rest is not."""
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import xarray as xr
 
-import bayes_gmm.data
+import bayes_gmm as bg
+import bayes_gmm.data.observations
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import restored, stored
 from bayes_gmm.errors import InputError
 
 GOOD = np.array([[1.0, 20.0], [2.0, 10.0], [4.0, 60.0], [3.0, 50.0]])
@@ -37,6 +42,13 @@ ACCEPTED = {
     "frame": frame(),
     "nullable_frame": frame().astype({"a": "Int64", "b": "Float32"}),
     "dataarray": xr.DataArray(GOOD, dims=["obs_id", "feature"]),
+    "dict": {"a": GOOD[:, 0], "b": GOOD[:, 1].tolist()},
+    "records": [{"a": a, "b": b} for a, b in GOOD],
+    "polars": pl.DataFrame(GOOD, schema=["a", "b"]),
+    "lazy_polars": pl.DataFrame(GOOD, schema=["a", "b"]).lazy(),
+    "arrow_table": pa.table({"a": GOOD[:, 0], "b": GOOD[:, 1]}),
+    "arrow_batch": pa.record_batch({"a": GOOD[:, 0], "b": GOOD[:, 1]}),
+    "narwhals": nw.from_native(pl.DataFrame(GOOD, schema=["a", "b"])),
     "transposed_dataarray": xr.DataArray(GOOD.T, dims=["feature", "obs_id"]),
 }
 
@@ -61,14 +73,21 @@ def test_every_kind_of_table_gives_the_same_numbers(X):
         (GOOD[:, 0].tolist(), "x0"),
         (pd.Series(GOOD[:, 0]), "x0"),
         (pd.Series(GOOD[:, 0], name="waiting"), "waiting"),
+        (pl.Series("waiting", GOOD[:, 0]), "waiting"),
+        (pa.array(GOOD[:, 0]), "x0"),
+        (range(1, 5), "x0"),
         (xr.DataArray(GOOD[:, 0], dims="obs_id"), "x0"),
         (xr.DataArray(GOOD[:, 0], dims="obs_id", name="waiting"), "waiting"),
     ],
-    ids=["array", "list", "series", "named_series", "dataarray", "named_dataarray"],
+    ids=[
+        *("array", "list", "series", "named_series", "polars", "arrow", "range"),
+        *("dataarray", "named_dataarray"),
+    ],
 )
 def test_one_dimension_is_one_column(X, name):
     observations = Observations.of(X)
-    np.testing.assert_array_equal(observations.values, GOOD[:, :1])
+    expected = GOOD[:, :1] if not isinstance(X, range) else np.arange(1.0, 5.0)[:, None]
+    np.testing.assert_array_equal(observations.values, expected)
     assert observations.feature_names == (name,)
 
 
@@ -99,23 +118,56 @@ def test_names_and_row_labels_are_the_users():
     assert plain.index.tolist() == [0, 1, 2, 3]
 
 
+LABELS = {
+    "text": pd.Index(list("pqrs"), name="sample"),
+    "numbers": pd.Index([3, 5, 8, 13]),
+    "dates": pd.DatetimeIndex(["2020-01-03", "2020-01-01", "2021-05-01", "2022-01-01"]),
+    "dates_of_a_zone": pd.DatetimeIndex(
+        ["2020-01-03", "2020-07-01", "2021-05-01", "2022-01-01"], tz="Europe/Vienna"
+    ),
+    "spans": pd.TimedeltaIndex(["1h", "3h", "2h", "9h"]),
+    "periods": pd.period_range("2020", periods=4, freq="Y"),
+    "levels": pd.MultiIndex.from_product([["p", "q"], [1, 2]], names=["site", None]),
+    "levels_of_dates": pd.MultiIndex.from_arrays(
+        [pd.DatetimeIndex(["2020-01-03", "2020-01-01", "2021-05-01", "2022-01-01"]), list("abab")]
+    ),
+}
+
+
+@pytest.mark.parametrize("index", LABELS.values(), ids=LABELS)
+def test_row_labels_come_back_as_they_were_from_memory_and_from_a_file(index, tmp_path):
+    labels = Observations.of(frame().set_index(index)).index
+    pd.testing.assert_index_equal(labels, index, check_names=False)
+    saved = xr.Dataset({"x": ("obs_id", GOOD[:, 0])}, stored(labels))
+    saved.to_netcdf(tmp_path / "x.nc")
+    with xr.open_dataset(tmp_path / "x.nc") as again:
+        found = restored(again.load())
+    assert found.dtype == index.dtype or index.dtype.kind in "OM"
+    pd.testing.assert_index_equal(found, index, check_names=False, exact=False)
+
+
 @pytest.mark.parametrize(
     "index",
-    [
-        pd.MultiIndex.from_product([["p", "q"], [1, 2]]),
-        pd.interval_range(0, 4),
-        pd.period_range("2020", periods=4, freq="Y"),
-        pd.CategoricalIndex(list("abca")),
-        pd.date_range("2020", periods=4, tz="UTC"),
-    ],
-    ids=lambda index: type(index).__name__,
+    [pd.interval_range(0, 4), pd.CategoricalIndex(list("abca")), pd.Index(["a", 1, None, 2.5])],
+    ids=["intervals", "categories", "mixed"],
 )
-def test_row_labels_can_be_saved_to_a_file(index, tmp_path):
-    labels = Observations.of(frame().set_index(index)).index
-    assert labels.shape == (4,)
-    assert labels.dtype.kind != "O"
-    saved = xr.Dataset({"x": ("obs_id", GOOD[:, 0])}, {"obs_id": labels})
+def test_row_labels_that_no_file_can_hold_become_text(index, tmp_path):
+    saved = xr.Dataset({"x": ("obs_id", GOOD[:, 0])}, stored(index))
     saved.to_netcdf(tmp_path / "x.nc")
+    assert restored(saved).tolist() == [str(label) for label in index]
+
+
+@pytest.mark.parametrize("index", LABELS.values(), ids=LABELS)
+def test_predictions_have_the_labels_of_the_rows(index):
+    table = frame().set_index(index)
+    theta = bg.Parameters([0.5, 0.5], [[1.0, 20.0], [4.0, 60.0]], [np.eye(2)] * 2)
+    result = bg.fit(table, 1, prior="default", seed=0)
+    for found in (bg.predict(result), bg.predict(result, table), bg.predict(theta, table)):
+        series = found["label"].to_series()
+        pd.testing.assert_index_equal(series.index, index, check_names=False)
+    pd.testing.assert_index_equal(
+        bg.log_density(result, table).to_series().index, index, check_names=False
+    )
 
 
 # what is wrong -> (X, what the message must say)
@@ -123,8 +175,11 @@ REJECTED = {
     "nan": (with_entry(np.nan), ["1 value", "nan", "row 2", "'x1'"]),
     "inf": (with_entry(-np.inf), ["1 value", "-inf", "row 2", "'x1'"]),
     "several_nans": (np.where(GOOD > 40, np.nan, GOOD), ["2 values", "nan", "row 2", "'x1'"]),
-    "nan_in_frame": (frame(with_entry(np.nan)), ["row 2", "'b'", "dropna"]),
-    "missing_in_nullable_frame": (frame(a=pd.array([1, 2, None, 4])), ["nan", "row 2", "'a'"]),
+    "nan_in_frame": (frame(with_entry(np.nan)), ["1 of 4 rows", "row 2", "b: 1", "dropna"]),
+    "missing_in_nullable_frame": (
+        frame(a=pd.array([1, 2, None, 4])),
+        ["1 of 4 rows", "row 2", "a: 1"],
+    ),
     "masked": (np.ma.masked_greater(GOOD, 55), ["1 value", "row 2", "'x1'"]),
     "too_large_for_a_double": (GOOD.astype(np.longdouble) * np.longdouble("1e400"), ["inf"]),
     "text_column": (
@@ -150,6 +205,18 @@ REJECTED = {
     "durations": (np.array([1, 2], dtype="m8[D]"), ["time differences"]),
     "records": (np.zeros(3, dtype=[("a", float)]), ["records"]),
     "ragged": ([[1.0, 2.0], [3.0]], ["differ in length"]),
+    "uneven_dict": ({"a": [1, 2], "b": [3]}, ["different lengths", "a: 2, b: 1"]),
+    "dict_of_numbers": ({"a": 1, "b": 2}, ["'a'", "one number for each row"]),
+    "empty_dict": ({}, ["empty dict"]),
+    "text_in_polars": (
+        pl.DataFrame({"a": [1, 2], "kind": ["x", "y"]}),
+        ["'kind'", "'x' in row 0"],
+    ),
+    "gap_in_arrow": (pa.table({"a": [1.0, None, 3.0]}), ["1 of 3 rows", "row 1"]),
+    "spans_in_frame": (
+        frame(time=pd.to_timedelta(["1h", "2h", "3h", "4h"])),
+        ["'time'", "time differences", "X[['a', 'b']]"],
+    ),
     "scalar": (3.0, ["float", "not a table"]),
     "name": ("faithful", ["path", "no such file", "datasets.load"]),
     "nothing": (None, ["NoneType", "not a table"]),
@@ -209,7 +276,7 @@ def test_a_spread_that_is_expected_serves_where_there_is_none(stored):
 
 @pytest.mark.parametrize("block", [3, 64, 1 << 16])
 def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
-    monkeypatch.setattr(bayes_gmm.data, "BLOCK", block)
+    monkeypatch.setattr(bayes_gmm.data.observations, "BLOCK", block)
     X = np.random.default_rng(1).normal(size=(501, 3)) * [1, 100, 1e-3] + [0, 5, -7]
     observations = Observations.of(X)
     np.testing.assert_allclose(observations.origin, X.mean(axis=0), atol=1e-14)
@@ -217,7 +284,7 @@ def test_moments_do_not_depend_on_the_blocks(block, monkeypatch):
 
 
 def test_the_first_bad_number_is_found_in_any_block(monkeypatch):
-    monkeypatch.setattr(bayes_gmm.data, "BLOCK", 4)
+    monkeypatch.setattr(bayes_gmm.data.observations, "BLOCK", 4)
     X = np.random.default_rng(1).normal(size=(50, 2))
     X[[31, 31, 47], [0, 1, 0]] = np.nan
     with pytest.raises(InputError, match=r"3 values .* nan in row 31, column 'x0'"):
@@ -228,7 +295,7 @@ def test_the_first_bad_number_is_found_in_any_block(monkeypatch):
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8, 1e90, 1e-90])
 @pytest.mark.parametrize("offset", [0.0, 1e8, -1e8])
 def test_moments_survive_any_unit_and_a_large_offset(offset, scale, block, monkeypatch):
-    monkeypatch.setattr(bayes_gmm.data, "BLOCK", block)
+    monkeypatch.setattr(bayes_gmm.data.observations, "BLOCK", block)
     noise = np.random.default_rng(2).integers(-(2**20), 2**20, size=1000) / 2**20
     X = (offset + noise) * scale
     observations = Observations.of(X)
@@ -272,7 +339,7 @@ def test_other_memory_mapped_files_become_float64(on_disk, dtype):
 def test_measuring_takes_memory_for_a_block_only(on_disk, monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(bayes_gmm.data, "BLOCK", 400)
+    monkeypatch.setattr(bayes_gmm.data.observations, "BLOCK", 400)
     X = on_disk(np.float32)
     tracemalloc.start()
     Observations.of(X[:, :])

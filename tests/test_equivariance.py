@@ -24,6 +24,9 @@ WAITING = FAITHFUL[:, 1:]
 BY_FEATURE = {"EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVV", "VVV"}
 TOGETHER = set(CODES) - BY_FEATURE
 EVERY = [(code, "iris") for code in CODES] + [("E", "waiting"), ("V", "waiting")]
+# EM stops within 1e-10 nats of its limit, from which parameters may be as far as the square root of
+# that over their information; sums in another order may end anywhere within.
+ROUNDING = 1e-7
 DATA = {"iris": (IRIS, 3), "waiting": (WAITING, 2)}
 
 every_structure = pytest.mark.parametrize(("code", "name"), EVERY, ids=[code for code, _ in EVERY])
@@ -98,7 +101,7 @@ def test_the_order_of_the_rows_changes_nothing(code, name, with_prior):
     x, n_components = DATA[name]
     order = np.random.default_rng(1).permutation(len(x))
     there = fit(x[order], n_components, code, with_prior)
-    assert_same_mixture(there, fitted(name, code, with_prior), rtol=1e-10)
+    assert_same_mixture(there, fitted(name, code, with_prior), rtol=ROUNDING)
 
 
 @either_prior
@@ -107,7 +110,7 @@ def test_blocks_and_threads_change_nothing(code, name, with_prior):
     x, n_components = DATA[name]
     with patch.object(point, "expectation", partial(expectation, block_rows=37, threads=2)):
         there = fit(x, n_components, code, with_prior)
-    assert_same_mixture(there, fitted(name, code, with_prior), rtol=1e-10)
+    assert_same_mixture(there, fitted(name, code, with_prior), rtol=ROUNDING)
     with patch.object(point, "expectation", partial(expectation, block_rows=37, threads=1)):
         alone = fit(x, n_components, code, with_prior)
     for ours, theirs in zip(vars(alone).values(), vars(there).values(), strict=True):

@@ -179,11 +179,29 @@ def test_the_labels_of_rows_draws_and_features_are_those_of_the_result(drawn):
             np.testing.assert_array_equal(drawn[group][dim], drawn["posterior"][dim])
 
 
-def test_rows_with_dates_or_names_keep_them():
-    table = X.head(20).set_axis(pd.date_range("2026-01-01", periods=20), axis=0)
-    drawn = bg.sample(table, 1, groups=["log_likelihood", "posterior_predictive"], **DRAWS)
-    for group in ("log_likelihood", "posterior_predictive"):
-        np.testing.assert_array_equal(drawn[group]["obs_id"], drawn["observed_data"]["obs_id"])
+DATES = pd.date_range("2026-01-01", periods=20)
+LABELS = {
+    "dates": DATES,
+    "dates of a zone": DATES.tz_localize("Europe/Berlin"),
+    "text": pd.Index([f"row {i}" for i in range(20)]),
+    "levels": pd.MultiIndex.from_product([["a", "b"], range(10)], names=["site", "day"]),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_rows_are_labelled_as_the_data_are_in_a_file_too(labels, tmp_path):
+    table = X.head(20).set_axis(labels, axis=0)
+    groups = ["log_likelihood", "posterior_predictive"]
+    drawn = bg.sample(table, 1, groups=groups, **DRAWS)
+    again = bg.load(bg.save(drawn, tmp_path / "drawn.nc"))
+    for tree in (drawn, again):
+        for group in groups:
+            for name, own in tree["observed_data"].coords.items():
+                if "obs_id" in own.dims:
+                    xr.testing.assert_identical(tree[group].coords[name], own)
+    renewed = bg.add_groups(again.drop_nodes("observed_data"), "log_likelihood", table)
+    for group in ("log_likelihood", "observed_data"):
+        xr.testing.assert_equal(renewed[group].to_dataset(), drawn[group].to_dataset())
 
 
 @pytest.mark.parametrize("group", ["posterior_predictive", "prior_predictive"])

@@ -126,12 +126,12 @@ def test_analyze_leaves_out_rows_with_gaps_only_if_told(analyze, files):
 
 
 SELECT = {
-    "data": Option(("other.csv", "--most", 2, "--covariance", "EEE"), {"rows"}, base=()),
+    "data": Option(("other.csv", "--most", 2, "--covariance", "EEE"), {"rows", "printed"}, base=()),
     "most": Option(("--most", 3), {"n_components"}),
     "covariance": Option(("--covariance", "EEE,VVV"), {"covariance"}),
     "criterion": Option(("--criterion", "aic"), {"criterion"}),
     "out": Option(("--out", "picture.png"), {"printed", "drawn"}),
-    "columns": Option(("--columns", "width"), {"rows"}),
+    "columns": Option(("--columns", "width"), {"rows", "printed"}),
     "seed": Option(("--seed", 4), {"seed"}),
 }
 
@@ -176,6 +176,36 @@ def test_select_leaves_out_rows_with_gaps_only_if_told(files):
     with pytest.raises(bg.InputError, match="drop-missing"):
         run(*base)
     assert "1 incomplete rows left out" in run(*base, "--drop-missing")
+
+
+READING = {
+    "sep": (("--sep", ";"), {"sep": ";"}),
+    "decimal": (("--decimal", ","), {"decimal": ","}),
+    "encoding": (("--encoding", "latin-1"), {"encoding": "latin-1"}),
+    "no_header": (("--no-header",), {"header": False}),
+    "na": (("--na", "?", "--na", "-"), {"na": ["?", "-"]}),
+}
+
+
+@pytest.mark.parametrize("command", ["analyze", "select"])
+@pytest.mark.parametrize("name", READING)
+def test_what_is_said_of_a_file_reaches_its_reader(files, monkeypatch, tmp_path, command, name):
+    asked = {}
+
+    def read(path, **options):
+        asked.update(options)
+        raise bg.InputError("enough")
+
+    monkeypatch.setattr("bayes_gmm.data.files.read", read)
+    base = [command, files / "one.csv", *(["-k", 2, "--out", tmp_path] * (command == "analyze"))]
+    with pytest.raises(bg.InputError, match="enough"):
+        run(*base)
+    plain = {"sep": None, "decimal": None, "encoding": None, "header": True, "na": ()}
+    assert asked == {"columns": None, "drop_missing": False, **plain}
+    given, expected = READING[name]
+    with pytest.raises(bg.InputError, match="enough"):
+        run(*base, *given)
+    assert asked == {"columns": None, "drop_missing": False, **plain, **expected}
 
 
 SIMULATE = {
@@ -238,8 +268,8 @@ def test_an_option_of_datasets_changes_what_is_said_or_written(tmp_path):
 def test_every_option_is_in_a_table():
     command = typer.main.get_command(cli.app)
     listed = {
-        "analyze": set(ANALYZE),
-        "select": {*SELECT, "drop_missing"},
+        "analyze": {*ANALYZE, *READING},
+        "select": {*SELECT, *READING, "drop_missing"},
         "simulate": set(SIMULATE),
         "datasets": {"name", "out"},
     }

@@ -49,7 +49,7 @@ def test_what_was_compiled_with_a_changed_file_is_forgotten(tool):
     direct = {"bayes_gmm/kernels/log_rho.py", "bayes_gmm/kernels/membership.py"}
     assert direct & found
     assert "bayes_gmm/kernels/cpu.py" in found
-    assert "bayes_gmm/data.py" not in found
+    assert "bayes_gmm/data/observations.py" not in found
 
 
 @pytest.mark.validate

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayes_gmm.data import read_csv, select
+import bayes_gmm as bg
+from bayes_gmm.data.columns import select
 from bayes_gmm.errors import InputError
 
 
@@ -33,48 +34,48 @@ READ = {
 
 @pytest.mark.parametrize("text", READ.values(), ids=READ)
 def test_a_csv_file_with_a_header_is_read(csv, text):
-    table, n_dropped = read_csv(csv(text))
+    table = bg.read(csv(text))
     assert table.to_dict("list") == {"a": [1, 3], "b": [2.5, 4.5]}
     assert table.index.tolist() == [0, 1]
-    assert n_dropped == 0
+    assert table.attrs["n_dropped"] == 0
 
 
 def test_a_first_column_without_a_name_holds_row_labels(tmp_path):
     written = pd.DataFrame({"a": [1, 2], "b": [0.1, 26.96]}, index=["p", "q"])
     written.to_csv(tmp_path / "table.csv")
-    table, _ = read_csv(str(tmp_path / "table.csv"))
+    table = bg.read(str(tmp_path / "table.csv"))
     pd.testing.assert_frame_equal(table, written)
 
 
 def test_numbers_may_be_names_beside_row_labels(tmp_path):
     pd.DataFrame([[1.5, 2.5], [3.5, 4.5]]).to_csv(tmp_path / "table.csv")
-    table, _ = read_csv(tmp_path / "table.csv")
+    table = bg.read(tmp_path / "table.csv")
     assert table.to_dict("list") == {"0": [1.5, 3.5], "1": [2.5, 4.5]}
 
 
 def test_numbers_are_read_to_the_last_digit(csv):
     numbers = np.random.default_rng(0).normal(size=200) * 10.0 ** np.arange(-100, 100)
-    table, _ = read_csv(csv("a\n" + "\n".join(map(repr, numbers.tolist()))))
+    table = bg.read(csv("a\n" + "\n".join(map(repr, numbers.tolist()))))
     np.testing.assert_allclose(table["a"], numbers, rtol=4e-16)
 
 
 def test_a_compressed_file_is_read(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(b"a\n1\n2\n"))
-    assert read_csv(path)[0]["a"].tolist() == [1, 2]
+    assert bg.read(path)["a"].tolist() == [1, 2]
 
 
 def test_columns_come_in_the_order_asked_for(csv):
-    table, _ = read_csv(csv("a,kind,b\n1,x,2\n3,y,4\n"), columns=["b", "a"])
+    table = bg.read(csv("a,kind,b\n1,x,2\n3,y,4\n"), columns=["b", "a"])
     assert table.to_dict("list") == {"b": [2, 4], "a": [1, 3]}
 
 
 def test_incomplete_rows_are_dropped_when_asked_and_counted(csv):
     path = csv("a,kind,b\n1,x,2\n3,,4\n,y,5\nNA,y,6\n")
-    table, n_dropped = read_csv(path, columns=["a", "b"], drop_missing=True)
+    table = bg.read(path, columns=["a", "b"], drop_missing=True)
     assert table.to_dict("list") == {"a": [1, 3], "b": [2, 4]}
     assert table.index.tolist() == [0, 1]
-    assert n_dropped == 2
+    assert table.attrs["n_dropped"] == 2
 
 
 # what is wrong -> (text, options, what the message must say)
@@ -91,17 +92,22 @@ UNREADABLE = {
     "unnamed_after_labels": (",a,\nx,1,2\n", {}, ["no name for column 2"]),
     "too_many_values": ("a,b\n1,2,3\n4,5,6\n", {}, ["more values", "(2)"]),
     "ragged": ("a,b\n1,2\n4,5,6\n", {}, ["line 3"]),
-    "semicolons": ("a;b\n1;2\n", {}, ["';'", "commas"]),
-    "tabs": ("a\tb\n1\t2\n", {}, ["'\\t'", "commas"]),
-    "not_utf8": (b"a,b\n\xff\xfe,2\n", {}, ["UTF-8"]),
     "text": (
         "a,b,kind\n1,2,x\n3,4,y\n",
         {},
-        ["'kind'", "'x' in row 0", "--columns a,b", "X[['a', 'b']]"],
+        ["'kind'", "'x' in line 2", "--columns a,b", "columns=['a', 'b']"],
     ),
-    "text_names_with_spaces": ("a b,c\n1,x\n2,y\n", {}, ["'c'", "--columns 'a b'", "X[['a b']]"]),
-    "typo": ("a,b\n1,2\n1.5x,3\n", {}, ["'a'", "'1.5x' in row 1"]),
-    "missing": ("a,b\n1,\n3,4\n,\n", {}, ["2 of 3 rows", "a: 1, b: 2", "--drop-missing", "dropna"]),
+    "text_names_with_spaces": (
+        "a b,c\n1,x\n2,y\n",
+        {},
+        ["'c'", "--columns 'a b'", "columns=['a b']"],
+    ),
+    "typo": ("a,b\n1,2\n1.5x,3\n", {}, ["1 of 2", "'a'", "'1.5x' in line 3", "--na 1.5x"]),
+    "missing": (
+        "a,b\n1,\n3,4\n,\n",
+        {},
+        ["2 of 3 rows", "a: 1, b: 2", "--drop-missing", "in line 2"],
+    ),
     "short_row": ("a,b\n1\n3,4\n", {}, ["1 of 2 rows", "b: 1"]),
     "never_complete": (
         "a,b\n1,\n2,\n",
@@ -120,7 +126,7 @@ UNREADABLE = {
 def test_a_bad_file_gets_one_line_with_cause_and_way_out(csv, text, options, says):
     path = csv(text)
     with pytest.raises(InputError) as caught:
-        read_csv(path, **options)
+        bg.read(path, **options)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path) in message
@@ -130,12 +136,12 @@ def test_a_bad_file_gets_one_line_with_cause_and_way_out(csv, text, options, say
 
 def test_a_missing_path_and_a_folder_are_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.csv: no such file"):
-        read_csv(tmp_path / "nowhere.csv")
+        bg.read(tmp_path / "nowhere.csv")
     with pytest.raises(InputError, match=r"cannot be read: Is a directory"):
-        read_csv(tmp_path)
+        bg.read(tmp_path)
     (tmp_path / "broken.csv.gz").write_bytes(b"a,b\n1,2\n")
     with pytest.raises(InputError, match=r"broken\.csv\.gz cannot be read"):
-        read_csv(tmp_path / "broken.csv.gz")
+        bg.read(tmp_path / "broken.csv.gz")
 
 
 def test_select_leaves_a_complete_table_as_it_is():

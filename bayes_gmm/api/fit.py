@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
+from bayes_gmm.arguments import as_observations, as_prior, require_tolerance
 from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.seeds import Seed
 
 
 def fit(
@@ -24,7 +26,7 @@ def fit(
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
-    seed: int | None = None,
+    seed: Seed = None,
 ) -> xr.DataTree:
     r"""Fit a mixture by EM: maximum likelihood, or the MAP estimate under a prior.
 
@@ -55,7 +57,7 @@ def fit(
         Iterations allowed per start.
     tol : float
         A start has converged when its objective is within so many nats of its limit.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Fixes the starting points.
 
     Returns
@@ -110,7 +112,7 @@ def fit(
     require_whole("n_components", n_components, 1)
     require_whole("n_starts", n_starts, 1)
     require_whole("max_iter", max_iter, 1)
-    require_seed(seed)
+    seed = as_seed(seed)
     require_tolerance(tol)
     observations = as_observations(X, prior)
     structure = Structure.of(covariance, observations.n_features)

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.arguments import as_observations, prior_of_posterior, require_seed
+from bayes_gmm.arguments import as_observations, prior_of_posterior
 from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from bayes_gmm.arguments import AnyPrior
     from bayes_gmm.data import Observations
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.seeds import Seed
 
 PRIOR_DRAWS = 1000
 MEMORY = 1.0  # GiB
@@ -30,7 +33,7 @@ def add_groups(
     *,
     prior: Prior | PriorFamily | Callable[[], Any] | str | None = None,
     draws: int = PRIOR_DRAWS,
-    seed: int | None = None,
+    seed: Seed = None,
     memory: float = MEMORY,
 ) -> xr.DataTree:
     r"""Add the groups that functions of ArviZ look for, under the names that ArviZ gives them.
@@ -62,7 +65,7 @@ def add_groups(
         What `sample` was given as prior, if the result does not hold it, as of a function.
     draws : int
         Draws of the prior. The other groups have the draws of the posterior.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Makes what is drawn repeatable, each group for itself.
     memory : float
         How many GiB the groups may take together.
@@ -109,6 +112,7 @@ def add_groups(
     import pandas as pd
     import xarray as xr
 
+    from bayes_gmm.data.row_labels import stored
     from bayes_gmm.results.draws import (
         feature_names,
         keeps_rows,
@@ -123,7 +127,7 @@ def add_groups(
     names = require_groups(groups, require_posterior(posterior).children)
     sizes = posterior["posterior"].sizes
     require_whole("draws", draws, 1)
-    require_seed(seed)
+    seed = as_seed(seed)
     if "prior" in posterior.children and "prior" not in names:
         draws = posterior["prior"].sizes["chain"] * posterior["prior"].sizes["draw"]
     known = read_prior(posterior)
@@ -135,7 +139,7 @@ def add_groups(
             "prior is needed, because the result does not hold it: give what bg.sample was given "
             "as prior"
         )
-    rows = index = np.empty(0)
+    rows, index = np.empty(0), pd.RangeIndex(0)
     if unknown or not {*OF_ROWS}.isdisjoint(names):
         rows, index = fitted_rows(posterior, X)
     n_rows = len(rows) or n_observed(posterior)
@@ -150,7 +154,7 @@ def add_groups(
         chosen = prior_of_posterior(prior, observations, sizes["cluster"])
     result = added(posterior, names, (rows, index), chosen, observations, draws=draws, seed=seed)
     if len(rows) and not keeps_rows(posterior):
-        kept = labelled({"x": rows}, feature_names=features, index=index)
+        kept = labelled({"x": rows}, feature_names=features).assign_coords(stored(index))
         result["observed_data"] = xr.DataTree(kept)
     return result
 
@@ -198,7 +202,7 @@ def add_log_likelihood(
 def added(
     posterior: xr.DataTree,
     names: tuple[str, ...],
-    rows: tuple[Any, np.ndarray],
+    rows: tuple[Any, pd.Index],
     prior: AnyPrior | None,
     observations: Observations | None,
     *,
@@ -212,7 +216,7 @@ def added(
     posterior : DataTree
     names : tuple of str
         From `require_groups`.
-    rows : tuple of ndarray
+    rows : tuple of ndarray and Index
         The data (N, D) and their labels (N,), where a group needs them.
     prior : Prior, PriorFamily, callable or None
         Where a group needs it.

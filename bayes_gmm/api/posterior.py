@@ -12,6 +12,7 @@ import numpy as np
 from bayes_gmm.api.groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
 from bayes_gmm.errors import ConvergenceWarning, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     import pymc as pm
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.seeds import Seed
 
 LATER = "leave groups out here and give them to bg.add_groups, with a thinned posterior"
 
@@ -87,7 +89,7 @@ def sample(
     tune: int = 1000,
     chains: int = 4,
     cores: int | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
     progressbar: bool = True,
     groups: str | Sequence[str] = (),
 ) -> xr.DataTree:
@@ -118,7 +120,7 @@ def sample(
         about it twice as wide as the posterior is, its components in random order.
     cores : int, optional
         How many chains run at a time; it changes the time taken and nothing else.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Fixes the starts and the draws.
     progressbar : bool
     groups : str or sequence of str
@@ -167,6 +169,7 @@ def sample(
     from bayes_gmm.results.relabel.pivot import typical
 
     require_whole("n_components", n_components, 1)
+    seed = as_seed(seed)
     require_settings(draws, tune, chains, cores, seed)
     observations = as_observations(X, prior)
     chosen = prior_of_posterior(prior, observations, n_components)

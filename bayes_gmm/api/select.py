@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_gmm.arguments import as_observations, as_prior, require_seed, require_tolerance
+from bayes_gmm.arguments import as_observations, as_prior, require_tolerance
 from bayes_gmm.errors import CollapseError, InputError, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     from bayes_gmm.results.selection import Selection
+    from bayes_gmm.seeds import Seed
 
 
 def select(
@@ -22,7 +24,7 @@ def select(
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
-    seed: int | None = None,
+    seed: Seed = None,
     cores: int | None = None,
     progressbar: bool = True,
 ) -> Selection:
@@ -80,7 +82,7 @@ def select(
     from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.selection import Fitted, selection
 
-    require_seed(seed)
+    seed = as_seed(seed)
     require_tolerance(tol)
     require_whole("n_starts", n_starts, 1)
     require_whole("max_iter", max_iter, 1)

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayes_gmm.arguments import require_seed
 from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from bayes_gmm.model.parameters import Parameters
+    from bayes_gmm.seeds import Seed
 
 
-def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.Dataset:
+def simulate(parameters: Parameters, n: int, *, seed: Seed = None) -> xr.Dataset:
     r"""Draw data from a mixture by its generative story: the label first, then the row.
 
     .. math:: z_n \sim \mathrm{Categorical}(\phi), \qquad x_n \mid z_n = k \sim N(\mu_k, \Sigma_k)
@@ -25,7 +26,7 @@ def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.D
     parameters : Parameters
     n : int
         Number of rows.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
 
     Returns
     -------
@@ -53,7 +54,6 @@ def simulate(parameters: Parameters, n: int, *, seed: int | None = None) -> xr.D
             f"parameters must be bayes_gmm.Parameters; got {type(parameters).__name__}"
         )
     require_whole("n", n, 1)
-    require_seed(seed)
-    x, z = mixture.sample(parameters, n, np.random.default_rng(seed))
+    x, z = mixture.sample(parameters, n, np.random.default_rng(as_seed(seed)))
     names = [f"x{j}" for j in range(parameters.n_features)]
     return labelled({"x": x, "z": z}, feature_names=names)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.arguments import in_memory
 from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.results.standard_errors import StandardErrors
+    from bayes_gmm.seeds import Seed
 
 
 def parameters(result: Any) -> Parameters:
@@ -41,7 +43,7 @@ def standard_errors(
     method: str = "observed",
     n_bootstrap: int = 200,
     ci_prob: float = 0.95,
-    seed: int | None = None,
+    seed: Seed = None,
     cores: int | None = None,
     progressbar: bool = True,
 ) -> StandardErrors:
@@ -65,7 +67,7 @@ def standard_errors(
     ci_prob : float
         Probability of the intervals, equal-tailed: percentiles of the refits, or by the normal
         distribution on a scale where the number has no bounds.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Fixes the refits.
     cores : int, optional
         Refits worked on at a time; one per core by default. It changes no result.
@@ -131,7 +133,7 @@ def standard_errors(
             equal_weights=fitted.equal_weights,
             scheme=method,
             n_replicates=n_bootstrap,
-            seed=seed,
+            seed=as_seed(seed),
             cores=cores,
             done=done,
         )
@@ -147,5 +149,5 @@ def standard_errors(
         n_made=found.n_made,
         n_collapsed=found.n_collapsed,
         n_unconverged=int((~found.converged).sum()),
-        seed=seed,
+        seed=as_seed(seed),
     )

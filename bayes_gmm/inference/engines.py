@@ -30,6 +30,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream, every
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import cost
 from bayes_gmm.kernels.scores import score_products
@@ -39,7 +40,6 @@ from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.uncertainty import Uncertainty
-from bayes_gmm.streams import Stream, every
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}

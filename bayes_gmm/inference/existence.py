@@ -8,12 +8,12 @@ A proper prior is spread enough: under it there is an estimate for any number of
 
 import numpy as np
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.model.default_moments import dependent
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic
-from bayes_gmm.tables import listing
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:

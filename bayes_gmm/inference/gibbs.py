@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.inference import cost
 from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
@@ -27,7 +28,6 @@ from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress
-from bayes_gmm.streams import Stream
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
 LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made longer unasked

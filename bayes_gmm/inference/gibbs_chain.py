@@ -12,12 +12,12 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import loop, sweep_key
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.streams import blocks
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
 

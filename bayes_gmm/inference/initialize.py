@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference import kmeans
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.streams import blocks
 
 SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16
 ROWS_PER_MEAN = 8  # rows of the sketch for each component and feature, if these are many

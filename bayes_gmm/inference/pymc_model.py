@@ -13,6 +13,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.pymc_distributions import (
@@ -114,5 +115,5 @@ def _coordinates(observations: Observations, n_components: int) -> dict[str, Any
         "cluster": range(n_components),
         "feature": names,
         "feature_bis": names,
-        "obs_id": observations.index,
+        "obs_id": stored(observations.index)["obs_id"].to_numpy(),
     }

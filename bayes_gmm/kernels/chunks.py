@@ -19,10 +19,10 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.kernels import cpu
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.streams import blocks
 
 Expect = Callable[[LogQuadratic], SufficientStatistics]
 Kernel = Callable[..., SufficientStatistics]

@@ -8,9 +8,9 @@ over blocks of rows as they come; no array of N x P numbers is ever made.
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import ScoreProducts
-from bayes_gmm.streams import blocks
 
 BLOCK_NUMBERS = 1 << 17  # doubles per array, so that a block stays in cache
 

@@ -24,9 +24,9 @@ from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
+from bayes_gmm.data.wording import listing
 from bayes_gmm.model.quantiles import quantile
-from bayes_gmm.streams import blocks
-from bayes_gmm.tables import listing
 
 WIDTH = 12.0  # robust standard deviations from the median
 FAR = 0.05  # share of the rows that the robust standard deviation looks past

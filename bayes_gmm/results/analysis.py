@@ -57,10 +57,16 @@ class Analysis:
         """
         if isinstance(results, cls):
             return results
-        if is_posterior(results):
-            return cls(posterior=results)
-        if is_point(results):
-            return cls(**{_estimator(results): results})
+        if isinstance(results, xr.DataTree):
+            points: dict[str, Any] = {
+                name: results.children[name] for name in ("mle", "map") if name in results.children
+            }
+            if is_posterior(results):
+                return cls(posterior=results, **points)
+            if is_point(results):
+                points = {_estimator(results): results}
+                return cls(**points)
+            results = points
         names = [field.name for field in fields(cls)]
         if isinstance(results, Mapping):
             for name in results:

@@ -5,22 +5,26 @@ point estimates are `/mle` and `/map`; the comparison, the checks, the sensitivi
 leave-one-out cross-validation are `/comparison`, `/checks`, `/sensitivity` and `/loo`.
 """
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
+from bayes_gmm.data.writing import replace
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.analysis import Analysis
+from bayes_gmm.results.draws import feature_names
 from bayes_gmm.results.tree import point_parameters
+
+POINTS = ("map", "mle")
 
 
 def save(results: Any, path: str | Path) -> Path:
     """Write results to one NetCDF file, which is replaced only when the new one is complete.
+
+    `load` reads it again, as do ``xr.open_datatree`` and ``az.from_netcdf``.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ def save(results: Any, path: str | Path) -> Path:
         If results holds no such thing, or the folder doesn't exist.
     """
     analysis = Analysis.of(results)
+    if isinstance(results, xr.DataTree):
+        return replace(path, results.to_netcdf)
     groups: dict[str, Any] = {}
     if analysis.posterior is not None:
         groups["/"] = analysis.posterior
@@ -58,31 +64,46 @@ def save(results: Any, path: str | Path) -> Path:
     return replace(path, tree.to_netcdf)
 
 
-def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
-    """Write to a new file in the same folder, then put it in the place of the old one.
+def load(path: str | Path) -> xr.DataTree:
+    """Read results that `save` wrote, in a form that every verb takes.
 
     Parameters
     ----------
     path : str or Path
-    write : callable
-        Takes the path of the new file.
 
     Returns
     -------
-    Path
+    DataTree
+        What was saved: a result of `fit` or `sample`, or a whole analysis, whose top is the
+        posterior; `report` takes it whole, and its point estimates are ``["mle"]`` and
+        ``["map"]``.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is no result of ours.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import bayes_gmm as bg
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "fit.nc"
+    >>> faithful = bg.datasets.load("faithful")
+    >>> _ = bg.save(bg.fit(faithful, 2, seed=1), path)
+    >>> bg.predict(bg.load(path), [[1.8, 54.0]])["label"].item()
+    0
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the name of a file")
-    part = path.with_name(f".{os.getpid()}-{path.name}")
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
     try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+        tree = xr.open_datatree(path)
+    except (OSError, ValueError):
+        raise InputError(f"{path} is no NetCDF file: give one that bg.save wrote") from None
+    with tree:
+        tree.load()
+    if not any("point_estimate" in node.children for node in (tree, *tree.children.values())):
+        raise InputError(f"{path} holds no point estimate: give a file that bg.save wrote")
+    return tree
 
 
 def read_point(path: str | Path) -> tuple[Parameters, list[str]]:
@@ -104,19 +125,10 @@ def read_point(path: str | Path) -> tuple[Parameters, list[str]]:
     InputError
         If there is no such file, or no point estimate in it.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        tree = xr.open_datatree(path).load()
-    except (OSError, ValueError):
-        raise InputError(f"{path} is no NetCDF file: give one that bg.save wrote") from None
-    tree.close()
-    for place in (".", "map", "mle"):
-        result = tree if place == "." else tree.children.get(place)
-        if result is not None and "point_estimate" in result.children:
-            names = result["point_estimate"]["feature"].to_numpy()
-            return point_parameters(result), [str(name) for name in names]
-    raise InputError(f"{path} holds no point estimate: give a file that bg.save wrote")
+    tree = load(path)
+    found = [tree, *(tree.children[name] for name in POINTS if name in tree.children)]
+    result = next(node for node in found if "point_estimate" in node.children)
+    return point_parameters(result), list(feature_names(result))
 
 
 def _of_loo(loo: ELPDDataLOO) -> xr.Dataset:

@@ -25,6 +25,7 @@ from bayes_gmm.results.draws import Draws, feature_names, require_posterior
 from bayes_gmm.results.envelope import adjusted_p_values, p_values
 from bayes_gmm.results.marginals import Marginals, shape
 from bayes_gmm.results.predictive import result_rows
+from bayes_gmm.seeds import Seed, as_seed
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -63,7 +64,7 @@ def check(
     *,
     statistics: Sequence[str] | Mapping[str, Statistic] | None = None,
     draws: int = 500,
-    seed: Any = None,
+    seed: Seed = None,
 ) -> Check:
     """Hold the data against replicates of them from the posterior predictive distribution.
 
@@ -79,7 +80,7 @@ def check(
         densities and the correlations are always looked at.
     draws : int
         How many posterior draws make a replicate each, evenly spaced over the chains.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Makes the replicates repeatable.
 
     Returns
@@ -110,7 +111,7 @@ def check(
     functions = _functions(statistics)
     if draws < 1:
         raise InputError(f"draws must be at least 1; got {draws}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     features = feature_names(require_posterior(posterior))
     all_rows, _ = result_rows(posterior, X)
     rows = _part(all_rows, rng)

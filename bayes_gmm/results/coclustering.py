@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
@@ -79,7 +80,7 @@ def co_clustering(
     return xr.DataArray(
         matrix,
         dims=("obs_id", "obs_id_bis"),
-        coords={"obs_id": index, "obs_id_bis": index},
+        coords=dict.fromkeys(("obs_id", "obs_id_bis"), stored(index)["obs_id"].to_numpy()),
         name="co_clustering",
     )
 

@@ -18,10 +18,11 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import feature_names, keeps_rows, observed_rows
-from bayes_gmm.streams import Stream
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
 FAR = 10.0
@@ -184,7 +185,7 @@ def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[Decidi
     observations = replace(
         Observations.of(rows, spread=np.ones(rows.shape[1])),
         feature_names=feature_names(result),
-        row_labels=result["observed_data"]["obs_id"].to_numpy(),
+        row_labels=restored(result["observed_data"].dataset),
     )
     return deciding_rows(parameters, observations)
 

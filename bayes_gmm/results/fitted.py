@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
@@ -13,7 +14,6 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.draws import is_point, keeps_rows
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
-from bayes_gmm.tables import listing
 
 
 class Fitted(NamedTuple):

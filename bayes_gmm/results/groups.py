@@ -11,10 +11,13 @@ of all components, no order of them means anything before there are rows.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
@@ -118,14 +121,14 @@ def require_room(
     )
 
 
-def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: np.ndarray) -> xr.Dataset:
+def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) -> xr.Dataset:
     """Evaluate the log-likelihood of each row under each draw, the label summed out.
 
     Parameters
     ----------
     posterior : DataTree
     rows : ndarray (N, D)
-    index : ndarray (N,)
+    index : Index (N,)
         Labels of the rows.
 
     Returns
@@ -144,19 +147,19 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: np.ndarray) 
     for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
         pass
     values = pointwise.reshape(draws.n_chains, draws.n_draws, -1)
-    return labelled({"x": values}, index=index, dims={"x": (*LEADING, "obs_id")}).assign_coords(
-        _draws_of(posterior["posterior"].to_dataset())
+    return labelled({"x": values}, dims={"x": (*LEADING, "obs_id")}).assign_coords(
+        stored(index) | _draws_of(posterior["posterior"].to_dataset())
     )
 
 
-def predictive(drawn: xr.Dataset, index: np.ndarray, rng: np.random.Generator) -> xr.Dataset:
+def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> xr.Dataset:
     """Draw as many rows as the data have from the mixture of each draw.
 
     Parameters
     ----------
     drawn : Dataset
         The group posterior or prior.
-    index : ndarray (N,)
+    index : Index (N,)
         Labels of the rows.
     rng : numpy.random.Generator
 
@@ -172,10 +175,9 @@ def predictive(drawn: xr.Dataset, index: np.ndarray, rng: np.random.Generator) -
         rows[place] = mixture.sample(theta, len(index), rng)[0]
     return labelled(
         {"x": rows.reshape(*shape, *rows.shape[1:])},
-        index=index,
         feature_names=[str(name) for name in drawn["feature"].to_numpy()],
         leading=LEADING,
-    ).assign_coords(_draws_of(drawn))
+    ).assign_coords(stored(index) | _draws_of(drawn))
 
 
 def prior(
@@ -237,5 +239,5 @@ def _dataset(parts: LogPrior) -> xr.Dataset:
     return labelled(parts._asdict(), leading=LEADING, dims=dims)
 
 
-def _draws_of(drawn: xr.Dataset) -> dict[str, xr.DataArray]:
+def _draws_of(drawn: xr.Dataset) -> dict[str, Any]:
     return {dim: drawn[dim] for dim in LEADING}

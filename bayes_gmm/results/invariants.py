@@ -13,6 +13,7 @@ import xarray as xr
 from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
@@ -91,6 +92,7 @@ def invariants(
         "co_clustering": together.reshape(*shape, -1),
     }
     index = observations.index
+    storable = stored(index)["obs_id"].to_numpy()
     return labelled(
         found,
         feature_names=observations.feature_names,
@@ -101,7 +103,7 @@ def invariants(
             "co_clustering": ("pair",),
         },
     ).assign_coords(
-        point=index[watched.points],
+        point=storable[watched.points],
         pair=np.array([f"{index[a]} & {index[b]}" for a, b in watched.pairs], dtype=str),
     )
 

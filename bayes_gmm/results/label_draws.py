@@ -17,6 +17,7 @@ from bayes_gmm.results.draws import Draws, is_posterior
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import MOST_DRAWS, result_rows
 from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.seeds import Seed, as_seed
 
 LABEL = np.int16
 
@@ -26,7 +27,7 @@ def sample_labels(
     X: Any = None,
     *,
     n_draws: int | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
     memory: float = 1.0,
 ) -> xr.DataArray:
     r"""Draw the labels of rows from their posterior.
@@ -45,7 +46,7 @@ def sample_labels(
     n_draws : int, optional
         How many draws, evenly spaced over the chains of a posterior; 1000 by default, or as many as
         there are.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
     memory : float
         How many GiB the draws may take, two bytes each.
 
@@ -75,7 +76,7 @@ def sample_labels(
     """
     rows, index = result_rows(result, X)
     mixtures = _mixtures(result, n_draws)
-    drawn = draw_labels(Ensemble.of(mixtures), rows, seed, memory)
+    drawn = draw_labels(Ensemble.of(mixtures), rows, as_seed(seed), memory)
     return labelled({"z": drawn}, index=index, dims={"z": ("draw", "obs_id")})["z"]
 
 
@@ -97,8 +98,6 @@ def draw_labels(
     -------
     ndarray of int (S, N)
     """
-    if seed is not None:
-        require_whole("seed", seed, 0)
     n_mixtures = ensemble.n_mixtures
     require_memory(
         np.dtype(LABEL).itemsize * n_mixtures * len(rows),

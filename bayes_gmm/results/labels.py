@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 DIMS: dict[str, tuple[str, ...]] = {
@@ -26,7 +27,7 @@ def labelled(
     arrays: Mapping[str, Any],
     *,
     feature_names: Sequence[str] = (),
-    index: np.ndarray | None = None,
+    index: Any = None,
     leading: tuple[str, ...] = (),
     dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
@@ -38,8 +39,8 @@ def labelled(
         Variables; those that `DIMS` does not know are scalars apart from the leading dims.
     feature_names : sequence of str
         Coordinate of `feature` and `feature_bis`.
-    index : ndarray, optional
-        Coordinate of `obs_id`; 0, 1, ... by default.
+    index : Index or ndarray, optional
+        Coordinate of `obs_id`, a MultiIndex too; 0, 1, ... by default.
     leading : tuple of str
         Dims in front of each variable's own, such as ("chain", "draw").
     dims : mapping, optional
@@ -56,9 +57,13 @@ def labelled(
         for on, value in variables.values()
         for dim, size in zip(on, np.shape(value), strict=True)
     }
-    known = {"feature": list(feature_names), "feature_bis": list(feature_names), "obs_id": index}
-    coordinates: dict[str, Any] = {}
-    for dim, size in sizes.items():
-        values = known.get(dim)
-        coordinates[dim] = np.arange(size) if values is None else values
-    return xr.Dataset(variables, coordinates)
+    known = {"feature": list(feature_names), "feature_bis": list(feature_names)}
+    coordinates: dict[str, Any] = {
+        dim: known[dim] if dim in known else np.arange(size) for dim, size in sizes.items()
+    }
+    dataset = xr.Dataset(variables, coordinates)
+    if index is None or "obs_id" not in sizes:
+        return dataset
+    if isinstance(index, pd.MultiIndex):
+        return dataset.assign_coords(xr.Coordinates.from_pandas_multiindex(index, "obs_id"))
+    return dataset.assign_coords(obs_id=pd.Index(index, name="obs_id"))

@@ -2,9 +2,9 @@
 
 import xarray as xr
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.draws import feature_names, require_posterior
-from bayes_gmm.tables import listing
 
 OF_ROWS = ("observed_data", "posterior_predictive", "prior_predictive")
 

@@ -23,6 +23,7 @@ from bayes_gmm.results.label_draws import draw_labels
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.partition_search import LOSSES, best_partition, cluster_mass, ordered
 from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, tails
+from bayes_gmm.seeds import Seed, as_seed
 
 CANDIDATE_DRAWS = 100  # whose partitions the search starts from
 PAIR_BYTES = 24  # the matrix, distances, and the tree's copy of half of them
@@ -36,7 +37,7 @@ def partition(
     loss: str = "vi",
     rows: int | Sequence[int] | None = None,
     ci_prob: float = 0.95,
-    seed: int | None = None,
+    seed: Seed = None,
     memory: float = 1.0,
 ) -> xr.Dataset:
     r"""Find the clustering with the least posterior expected loss.
@@ -62,7 +63,7 @@ def partition(
         take some thousand.
     ci_prob : float
         Probability of the credible ball.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Fixes the draws of labels that the ball, its edges and the expected variation of information
         are computed from; the partition itself has nothing random.
     memory : float
@@ -112,7 +113,7 @@ def partition(
     labels = best_partition(matrix, LOSSES[loss], candidates, most_clusters)
 
     repeated = ensemble if is_posterior(result) else Ensemble.of(averaged * MOST_DRAWS)
-    drawn = draw_labels(repeated, values, seed, memory)
+    drawn = draw_labels(repeated, values, as_seed(seed), memory)
     distance = distances(labels, drawn, loss)
     expected = LOSSES[loss].value(matrix, labels) if loss == "binder" else distance.mean()
     radius = np.quantile(distance, ci_prob, method="inverted_cdf")

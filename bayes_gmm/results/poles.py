@@ -15,8 +15,8 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.results.deciding_rows import far
-from bayes_gmm.streams import Stream
 
 TIGHT = 0.05  # sd of a component in a column, beside the data's, from which it is about one value
 MOST_ROWS = 20_000  # of more, rows that components collapse on are not looked for

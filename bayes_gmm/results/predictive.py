@@ -14,27 +14,48 @@ take away. Draws are thinned to `MOST_DRAWS` and rows are taken in blocks, so th
 bounded whatever N is.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from scipy.special import entr
 
+from bayes_gmm.data.new_rows import row_blocks, rows_like
+from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.blocks import by_blocks
-from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
+from bayes_gmm.results.clusters import with_clusters
+from bayes_gmm.results.draws import Draws, feature_names, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 1000
 
 
+@overload
 def predict(
-    result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float = 0.95
-) -> xr.Dataset:
+    result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float = 0.95, out: None = None
+) -> xr.Dataset: ...
+
+
+@overload
+def predict(
+    result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float = 0.95, out: str | Path
+) -> Path: ...
+
+
+def predict(
+    result: xr.DataTree | Parameters,
+    X: Any = None,
+    *,
+    ci_prob: float = 0.95,
+    out: str | Path | None = None,
+) -> xr.Dataset | Path:
     r"""Assign rows to clusters.
 
     .. math:: P(z = k \mid x, \text{data}) = \frac1S \sum_s
@@ -45,14 +66,18 @@ def predict(
     result : DataTree or Parameters
         A point result, a posterior result, or parameters.
     X : table, optional
-        Rows, in the user's units; the data of the result by default. A DataFrame is matched to the
-        result by the names of its columns.
+        Rows, in the user's units, as `fit` takes them; the data of the result by default. A table
+        with names is matched to the result by the names of its columns.
     ci_prob : float
         Probability of the credible intervals, equal-tailed.
+    out : str or Path, optional
+        A CSV or Parquet file to write instead, block by block, so that X may be a file or a stream
+        of any length: the columns of X, then cluster, probability, of a posterior lower and upper,
+        and entropy.
 
     Returns
     -------
-    xarray.Dataset
+    xarray.Dataset, or Path where `out` is given
         ``responsibilities`` (obs_id, cluster), the probability of each cluster; ``label`` (obs_id),
         the most probable one; ``uncertainty`` (obs_id), one minus its probability; ``entropy``
         (obs_id), that of the label, in nats: 0 where it is sure, log K where nothing is known.
@@ -85,15 +110,42 @@ def predict(
     >>> bg.predict(theta, [[0.1], [3.0]])["label"].values
     array([0, 1])
     """
-    probabilities = tails(ci_prob)
+    interval = tails(ci_prob)
+    probabilities = interval if is_posterior(result) else ()
     ensemble = Ensemble.of(mixtures(result))
-    rows, index = result_rows(result, X)
-    drawn = is_posterior(result)
+    described = {"ci_prob": ci_prob} if probabilities else {}
+    if out is None:
+        rows, index = result_rows(result, X)
+        return _predicted(ensemble, rows, index, probabilities).assign_attrs(described)
+    features = _features(result)
+    blocks = (
+        iter([(None, *result_rows(result, None))])
+        if X is None
+        else row_blocks(X, features, whole=False)
+    )
+    return write_table(
+        out,
+        (
+            with_clusters(
+                pd.DataFrame(values, columns=list(features), index=index)
+                if frame is None
+                else frame,
+                _predicted(ensemble, values, index, probabilities),
+            )
+            for frame, values, index in blocks
+        ),
+    )
+
+
+def _predicted(
+    ensemble: Ensemble, rows: np.ndarray, index: pd.Index, probabilities: tuple[float, ...]
+) -> xr.Dataset:
+    """What `predict` says of rows (N, D); the quantiles are those of a posterior, or none."""
 
     def evaluate(place: slice) -> tuple[np.ndarray, ...]:
         shares, entropy = ensemble.membership(rows[place])
         mean = shares.mean(axis=2)
-        if not drawn:
+        if not probabilities:
             return mean, entropy
         return mean, entropy, *np.quantile(shares, probabilities, axis=2, overwrite_input=True)
 
@@ -106,7 +158,7 @@ def predict(
         "uncertainty": np.sort(mean, axis=1)[:, :-1].sum(axis=1),
         "entropy": expected,
     }
-    if drawn:
+    if probabilities:
         information = np.maximum(entr(mean).sum(axis=1) - expected, 0.0)
         variables |= {
             "responsibilities_lower": interval[0],
@@ -118,10 +170,7 @@ def predict(
     dims: dict[str, tuple[str, ...]] = {
         name: ("obs_id", "cluster")[: value.ndim] for name, value in variables.items()
     }
-    described = {"ci_prob": ci_prob} if drawn else {}
-    return labelled(variables, index=index, dims=dims).assign_attrs(
-        n_draws=ensemble.n_mixtures, **described
-    )
+    return labelled(variables, index=index, dims=dims).assign_attrs(n_draws=ensemble.n_mixtures)
 
 
 def log_density(
@@ -203,33 +252,38 @@ def mixtures(result: Any) -> list[Parameters]:
     return [point_parameters(result)]
 
 
-def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, np.ndarray]:
+def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows to say something about: X, or else those of the result.
 
     Returns
     -------
     values : ndarray (N, D)
-    index : ndarray (N,)
+    index : Index (N,)
         Their labels.
     """
-    if isinstance(result, Parameters):
-        if X is None:
-            raise InputError("X is needed, because Parameters hold no data: give rows to predict")
-        return rows_like(X, tuple(f"x{j}" for j in range(result.n_features)))
     if X is not None:
-        return rows_like(X, tuple(map(str, result["point_estimate"]["feature"].to_numpy())))
+        return rows_like(X, _features(result))
+    if isinstance(result, Parameters):
+        raise InputError("X is needed, because Parameters hold no data: give rows to predict")
     if not keeps_rows(result):
         raise InputError("X is needed, because the result keeps no copy of its rows")
-    return observed_rows(result), result["observed_data"]["obs_id"].to_numpy()
+    return observed_rows(result), restored(result["observed_data"].dataset)
 
 
-def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, np.ndarray]:
+def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:
+    """Names of the columns; of Parameters, which have none, x0, x1, ..."""
+    if isinstance(result, Parameters):
+        return tuple(f"x{j}" for j in range(result.n_features))
+    return feature_names(result)
+
+
+def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows that a posterior was computed from, and no others.
 
     Returns
     -------
     values : ndarray (N, D)
-    index : ndarray (N,)
+    index : Index (N,)
         Their labels.
 
     Raises

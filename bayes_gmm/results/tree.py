@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -17,7 +19,6 @@ from bayes_gmm.results import deciding_rows
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.prior_parameters import prior_groups
-from bayes_gmm.streams import Stream
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
 BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the dim that they name
@@ -60,9 +61,8 @@ def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
     rows = labelled(
         {"x": observations.values},
         feature_names=observations.feature_names,
-        index=observations.index,
     )
-    return {"/observed_data": rows}
+    return {"/observed_data": rows.assign_coords(stored(observations.index))}
 
 
 def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:
@@ -167,8 +167,12 @@ def point_parameters(result: Any) -> Parameters:
     if isinstance(result, Parameters):
         return result
     if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:
-        raise InputError(
-            f"result must come from fit or sample, or be Parameters; got {type(result).__name__}"
-        )
+        kind = type(result).__name__
+        if isinstance(result, xr.DataTree) and set(result.children) & {"mle", "map"}:
+            inside = " or ".join(
+                f"[{name!r}]" for name in ("map", "mle") if name in result.children
+            )
+            kind = f"a whole analysis: choose {inside} of it"
+        raise InputError(f"result must come from fit or sample, or be Parameters; got {kind}")
     point = result["point_estimate"].to_dataset()
     return Parameters(*(np.asarray(point[name]) for name in ("weights", "means", "covariances")))

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.streams import blocks
 
 BLOCK_ROWS = 1 << 14
 DENSITY = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the density at the rows

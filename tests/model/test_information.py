@@ -6,6 +6,7 @@ from curvature_truths import along, log_likelihood, moved, of_structure
 from helpers import random_parameters, random_prior
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels import scores
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model import mixture
@@ -13,7 +14,6 @@ from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.streams import Stream
 
 CASES = [
     *((code, 2, 2) for code in CODES),

@@ -15,6 +15,7 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.plots import panels, style
 from bayes_gmm.results.plots.subject import Subject
+from bayes_gmm.seeds import Seed, as_seed
 
 MOST_DOTS = 250
 OUTER = (0.1, 0.9)  # where the limits of the axes lie among the draws' components
@@ -35,7 +36,7 @@ def prior(
     features: Sequence[str] | None = None,
     *,
     draws: int = 8,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Figure:
     """Draw what a prior takes for possible, next to the data.
 
@@ -51,7 +52,7 @@ def prior(
         One feature, for density curves, or two; by default the first two.
     draws : int
         Number of panels.
-    seed : int
+    seed : int, SeedSequence or Generator
 
     Returns
     -------
@@ -74,7 +75,7 @@ def prior(
         raise InputError(
             f"prior is for {prior.n_features} features, but X has {observations.n_features}"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(as_seed(seed))
     drawn = [prior.sample(rng) for _ in range(draws)]
     rows = np.asarray(observations.values, dtype=float)
     subjects = [

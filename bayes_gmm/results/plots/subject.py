@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
+from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.predictive import predict
-from bayes_gmm.results.rows import rows_like
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 200

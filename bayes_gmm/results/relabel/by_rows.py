@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bayes_gmm.data.streams import blocks
 from bayes_gmm.errors import ConvergenceWarning
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.relabel.assignment import best
-from bayes_gmm.streams import blocks
 
 NUMBERS = 1 << 24  # memberships held: 128 MiB
 BLOCK_ROWS = 1 << 14

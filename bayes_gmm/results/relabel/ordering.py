@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.draws import Draws
-from bayes_gmm.tables import listing
 
 Key = Callable[[Draws], np.ndarray]
 WRITTEN = re.compile(r"(weights|means|covariances)(?:\[(.+)\])?")

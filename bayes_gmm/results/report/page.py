@@ -5,8 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bayes_gmm.data.writing import replace
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.archive import replace
 from bayes_gmm.results.report.sections import sections, summary
 
 TITLE = "Gaussian mixture analysis"

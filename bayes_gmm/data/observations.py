@@ -5,38 +5,27 @@ two rows and no constant column, and nobody asks again. One row, or a column tha
 accepted from a caller who knows what spread to expect, as a proper prior does.
 """
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Never, Self
 
 import numpy as np
 
+from bayes_gmm.data.columns import select
+from bayes_gmm.data.faults import NO_MEASUREMENTS, Faults
+from bayes_gmm.data.files import open_table
+from bayes_gmm.data.kinds import as_frame
+from bayes_gmm.data.moments import Moments
+from bayes_gmm.data.row_labels import row_labels
+from bayes_gmm.data.streams import Source, Stream, blocks, recut, source
+from bayes_gmm.data.wording import listing, require_distinct, shorten
 from bayes_gmm.errors import InputError
-from bayes_gmm.moments import Moments
-from bayes_gmm.streams import Stream, blocks, reader, recut
-from bayes_gmm.tables import (
-    listing,
-    read_csv,
-    require_distinct,
-    require_numbers,
-    select,
-    shorten,
-)
-
-__all__ = ["Observations", "read_csv", "select"]
 
 BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
 LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
 ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
-OTHER_KINDS = {
-    "b": "True/False values",
-    "c": "complex numbers",
-    "m": "time differences",
-    "M": "dates",
-    "V": "records",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +40,8 @@ class Observations:
         A `Stream` is read anew for every pass.
     feature_names : tuple of str
         The user's column names, or x0, x1, ...
-    row_labels : np.ndarray (N,) or None
-        The user's row labels (numbers, dates or text); None stands for 0, 1, ...
+    row_labels : pandas.Index (N,) or None
+        The user's row labels; None stands for 0, 1, ...
     origin, scale : np.ndarray, (D,)
         Mean and standard deviation (divisor N) of each column.
     weights : np.ndarray (N,), optional
@@ -61,7 +50,7 @@ class Observations:
 
     values: np.ndarray | Stream
     feature_names: tuple[str, ...]
-    row_labels: np.ndarray | None
+    row_labels: Any
     origin: np.ndarray
     scale: np.ndarray
     weights: np.ndarray | None = None
@@ -72,10 +61,12 @@ class Observations:
 
         Parameters
         ----------
-        X : array, memmap, list of lists, pandas DataFrame or Series, xarray DataArray
-            Rows are observations; a DataArray with a dim `obs_id` may have it anywhere. What is
-            too large for memory may be the path of a CSV or Parquet file, a function that returns
-            a new iterator of such tables each time, or an object that can be iterated repeatedly.
+        X : table
+            Rows are observations. An array, memmap or list of lists; a pandas DataFrame or Series,
+            a dict of columns, an Arrow table, any dataframe that narwhals knows; a DataArray, in
+            which a dim `obs_id` may be anywhere; the path of a CSV or Parquet file, as for `read`,
+            which is read again for each pass if it is large. Or a function that returns a new
+            iterator of such tables each time, or an object that can be iterated repeatedly.
         what : str
             How error messages call X.
         spread : ndarray (D,), optional
@@ -88,30 +79,61 @@ class Observations:
         """
         if isinstance(X, cls):
             return X
-        read = reader(X, what)
-        if read is not None:
-            return cls._streamed(read, what, spread)
-        array, names, index = _take_apart(X, what)
+        table = source(X, what)
+        if isinstance(X, str | Path):
+            file = open_table(X, what)
+            file.warn()
+            if file.is_large:
+                table = Source(file.frames, file.faults)
+            else:
+                return cls._of_frame(file.frame(), file.faults(), what, spread)
+        if table is not None:
+            return cls._streamed(table, what, spread)
+        frame = as_frame(X, what)
+        if frame is not None:
+            return cls._of_frame(frame, Faults(what), what, spread)
+        return cls._of_array(_as_array(X, what), [], None, what, spread)
+
+    @classmethod
+    def _of_frame(cls, frame: Any, faults: Faults, what: str, spread: np.ndarray | None) -> Self:
+        """Take in columns that have names."""
+        if not frame.shape[1] or not len(frame):
+            return cls._of_array(frame.to_numpy(), [], None, what, spread)
+        numbers, _ = select(frame, what=what, faults=faults)
+        names = [str(name) for name in numbers.columns]
+        return cls._of_array(numbers.to_numpy(dtype=np.float64), names, numbers.index, what, spread)
+
+    @classmethod
+    def _of_array(
+        cls, array: np.ndarray, names: list[str], index: Any, what: str, spread: np.ndarray | None
+    ) -> Self:
+        """Take in an array, its columns named or not."""
         values, names = _table(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
-        block_rows = max(1, BLOCK // values.shape[1])
-        scanned = _scan(blocks(values, block_rows), names, what)
+        scanned = _scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what)
         assert scanned is not None  # there are rows
         origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
-        return cls(values, tuple(names), _row_labels(index), origin, scale)
+        return cls(values, tuple(names), row_labels(index), origin, scale)
 
     @classmethod
-    def _streamed(
-        cls, read: Callable[[], Iterator[Any]], what: str, spread: np.ndarray | None
-    ) -> Self:
+    def _streamed(cls, table: Source, what: str, spread: np.ndarray | None) -> Self:
         """Take in rows that are read block by block, after reading them once."""
         names: list[str] = []
 
         def opened() -> Iterator[np.ndarray]:
-            for place, block in enumerate(read()):
-                array, own, _ = _take_apart(block, what)
-                values, own = _table(array, own, what)
+            faults = table.faults()
+            for place, block in enumerate(table.blocks()):
+                frame = as_frame(block, what)
+                if frame is None:
+                    values, own = _table(_as_array(block, what), [], what)
+                else:
+                    require_distinct(frame.columns, what)
+                    numbers = faults.look(frame)
+                    own = [str(name) for name in numbers.columns]
+                    values = np.empty((0, len(own)))
+                    if not faults.found:
+                        values, own = _table(numbers.to_numpy(dtype=np.float64), own, what)
                 if not names:
                     names.extend(own)
                 if own != names:
@@ -120,6 +142,7 @@ class Observations:
                         f"{listing(names)} before: every block must have the same"
                     )
                 yield values
+            faults.require_none()
 
         width = max((block.shape[1] for block in islice(opened(), 1)), default=1)
         scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what)
@@ -130,9 +153,11 @@ class Observations:
         return cls(stream, tuple(names), None, origin, scale)
 
     @property
-    def index(self) -> np.ndarray:
-        """Row labels, (N,)."""
-        return np.arange(self.n_rows) if self.row_labels is None else self.row_labels
+    def index(self) -> Any:
+        """Row labels, a pandas Index (N,)."""
+        import pandas as pd
+
+        return pd.RangeIndex(self.n_rows) if self.row_labels is None else self.row_labels
 
     def weighted(self, weights: Any, *, what: str = "sample_weight") -> Self:
         """Let each row count as often as its weight says.
@@ -192,37 +217,12 @@ class Observations:
         return self.values.shape[1]
 
 
-def _is(X: Any, module: str, kind: str) -> bool:
-    """Whether X is a pandas or xarray object: a library never imported cannot have made X."""
-    library = sys.modules.get(module)
-    return library is not None and isinstance(X, getattr(library, kind))
-
-
-def _take_apart(X: Any, what: str) -> tuple[np.ndarray, list[str] | None, Any]:
-    """Split X into an array, its column names and its row labels (None where it has none)."""
-    names: list[str] | None
-    if _is(X, "pandas", "Series"):
-        X = X.to_frame("x0" if X.name is None else X.name)
-    if _is(X, "pandas", "DataFrame"):
-        names = [str(name) for name in X.columns]
-        require_distinct(names, what)
-        require_numbers(X, what)
-        return X.to_numpy(dtype=np.float64, na_value=np.nan), names, X.index
-    if _is(X, "xarray", "Dataset"):
-        variables = listing(X.data_vars)
-        raise InputError(f"{what} is a Dataset: choose one of its variables ({variables})")
-    if _is(X, "xarray", "DataArray") and X.ndim:
-        if "obs_id" in X.dims:
-            X = X.transpose("obs_id", ...)
-        rows, *columns = X.dims
-        names = [X.name] if X.name else None
-        if columns and columns[0] in X.indexes:
-            names = list(X.indexes[columns[0]])
-        return X.to_numpy(), names and list(map(str, names)), X.indexes.get(rows)
+def _as_array(X: Any, what: str) -> np.ndarray:
+    """Whatever has no names, as an array."""
     if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iuf":
-        return np.ma.filled(X.astype(np.float64), np.nan), None, None
+        return np.ma.filled(X.astype(np.float64), np.nan)
     try:
-        return np.asanyarray(X), None, None
+        return np.asanyarray(X)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{what} cannot be read as a table, because its rows differ in length: "
@@ -230,7 +230,7 @@ def _take_apart(X: Any, what: str) -> tuple[np.ndarray, list[str] | None, Any]:
         ) from error
 
 
-def _table(array: np.ndarray, names: list[str] | None, what: str) -> tuple[np.ndarray, list[str]]:
+def _table(array: np.ndarray, names: list[str], what: str) -> tuple[np.ndarray, list[str]]:
     """Check the shape, the names and the types of a table or of a block of one."""
     array = _two_dimensional(array, what)
     names = names or [f"x{j}" for j in range(array.shape[1])]
@@ -266,9 +266,9 @@ def _floats(array: np.ndarray, names: list[str], what: str) -> np.ndarray:
     """Give the numbers as float64 in C order, copied only if they must be."""
     if array.dtype.kind in "UTSO":
         _refuse_text(array, names, what)
-    if array.dtype.kind in OTHER_KINDS:
+    if array.dtype.kind in NO_MEASUREMENTS:
         raise InputError(
-            f"{what} holds {OTHER_KINDS[array.dtype.kind]}, not measurements: "
+            f"{what} holds {NO_MEASUREMENTS[array.dtype.kind]}, not measurements: "
             "give numbers, for example by X.astype(float) where they stand for quantities"
         )
     on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
@@ -291,14 +291,6 @@ def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
         f"{what} keeps its numbers as text or Python objects (dtype {array.dtype}): "
         "convert it by X.astype(float)"
     )
-
-
-def _row_labels(index: Any) -> np.ndarray | None:
-    """Row labels that can be saved: numbers, dates or text; whatever else they are becomes text."""
-    if index is None:
-        return None
-    labels = index.to_numpy()
-    return np.array([str(label) for label in index]) if labels.dtype.kind == "O" else labels
 
 
 class Scan(NamedTuple):

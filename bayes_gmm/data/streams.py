@@ -5,17 +5,17 @@ sums over them are the same to the last bit however the rows are kept.
 """
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bayes_gmm.data.faults import Faults
 from bayes_gmm.errors import InputError
 
 MOST_HELD = 1 << 26  # bytes of a mapped file that are kept in memory
-CHUNK_ROWS = 1 << 16  # rows read at a time from a file
-FILES = (".csv", ".csv.gz", ".parquet")
+CHUNK_ROWS = 1 << 16  # rows looked at together when some of them are taken
 
 
 class Stream:
@@ -134,78 +134,67 @@ def _mapping(values: np.ndarray) -> mmap.mmap | None:
     return base if can_drop else None
 
 
-def reader(X: Any, what: str = "X") -> Callable[[], Iterator[Any]] | None:
-    """Tell how to read X block by block, if it is a file, a function or an iterable of blocks.
+class Source(NamedTuple):
+    """Rows that are read anew for each pass.
+
+    Attributes
+    ----------
+    blocks : callable
+        Returns a new iterator of tables.
+    faults : callable
+        Returns what looks for faults in them.
+    """
+
+    blocks: Callable[[], Iterator[Any]]
+    faults: Callable[[], Faults]
+
+
+def source(X: Any, what: str = "X") -> Source | None:
+    """Tell how to read X block by block, if it is a function or an iterable of blocks.
 
     Parameters
     ----------
-    X : path, callable or iterable
-        A CSV or Parquet file; a function that returns a new iterator of tables each time; or an
-        object that can be iterated again and again and yields tables.
+    X : callable or iterable
+        A function that returns a new iterator of tables each time, or an object that can be
+        iterated again and again and yields tables.
     what : str
         How error messages call X.
 
     Returns
     -------
-    callable or None
-        Returns a new iterator of tables; None if X is a table itself.
+    Source or None
+        None if X is a table itself.
 
     Raises
     ------
     InputError
-        If X is a file of another kind, or can be read only once.
+        If X can be read only once.
     """
-    if isinstance(X, str | Path):
-        return _file_reader(Path(X), what)
-    if isinstance(X, Iterator):
+    if isinstance(X, Iterator) and not hasattr(type(X), "__arrow_c_stream__"):
         raise InputError(
             f"{what} is an iterator, which can be read only once: "
             "give a function that returns a new one"
         )
+    faults = partial(Faults, what)
     if callable(X):
-        return lambda: iter(X())
-    is_table = hasattr(X, "__array__") or hasattr(X, "__array_interface__")
-    if is_table or not isinstance(X, Iterable):
+        return Source(lambda: iter(X()), faults)
+    of_table = (
+        "__array__",
+        "__array_interface__",
+        "__arrow_c_stream__",
+        "__arrow_c_array__",
+        "columns",
+    )
+    if any(hasattr(type(X), name) for name in of_table) or not isinstance(X, Iterable):
+        return None
+    if isinstance(X, str | bytes | range | Mapping):
         return None
     if isinstance(X, list | tuple) and not (X and _is_block(X[0])):
         return None
-    return lambda: iter(X)
+    return Source(lambda: iter(X), faults)
 
 
 def _is_block(entry: Any) -> bool:
-    return getattr(entry, "ndim", 0) == 2
-
-
-def _file_reader(path: Path, what: str) -> Callable[[], Iterator[Any]]:
-    if not path.exists():
-        raise InputError(
-            f"{what} is the path {str(path)!r}, but there is no such file: give a table, or a "
-            "built-in one by bayes_gmm.datasets.load(name)"
-        )
-    if path.suffix == ".parquet":
-        return lambda: _parquet(path)
-    if path.name.endswith((".csv", ".csv.gz")):
-        return lambda: _csv(path)
-    raise InputError(
-        f"{what} is the file {str(path)!r}, which cannot be read in parts: give {', '.join(FILES)}"
+    return getattr(entry, "ndim", 0) == 2 or (
+        not isinstance(entry, np.ndarray) and hasattr(type(entry), "columns")
     )
-
-
-def _csv(path: Path) -> Iterator[Any]:
-    import pandas as pd
-
-    from bayes_gmm.tables import read_csv
-
-    # The first rows go through the checks of a whole table, which say what is wrong and what to do.
-    read_csv(path, n_rows=CHUNK_ROWS)
-    with pd.read_csv(path, chunksize=CHUNK_ROWS, skipinitialspace=True) as chunks:
-        for chunk in chunks:
-            yield chunk.rename(columns=str.strip)
-
-
-def _parquet(path: Path) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK_ROWS):
-            yield batch.to_pandas()

@@ -1,0 +1,84 @@
+"""Columns of measurements chosen from a DataFrame, and its complete rows.
+
+Nothing is guessed and nothing is dropped silently: whoever wants some of the columns, or only the
+complete rows, says so, and an error tells how.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bayes_gmm.data.faults import Faults
+from bayes_gmm.data.wording import require_distinct, require_known
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNNAMED = ("", "Unnamed: 0", "None")  # what a column of row labels is called in files and frames
+
+
+def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Name every column by text, and take a first column without a name for the row labels.
+
+    pandas, R and Arrow write row labels like that; read again without more ado, they would be a
+    feature.
+    """
+    names = [str(name).strip() for name in frame.columns]
+    frame = frame.set_axis(names, axis=1)
+    if len(names) > 1 and (names[0] in UNNAMED or names[0].startswith("__index_level_")):
+        labels = frame.iloc[:, 0].rename(None)
+        frame = frame.iloc[:, 1:].set_index(labels)
+    return frame
+
+
+def select(
+    frame: "pd.DataFrame",
+    columns: Sequence[str] | None = None,
+    drop_missing: bool = False,
+    *,
+    what: str = "X",
+    faults: Faults | None = None,
+) -> "tuple[pd.DataFrame, int]":
+    """Choose columns of numbers, and rows without gaps.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table, its columns named by text.
+    columns : sequence of str, optional
+        The columns wanted, in this order; all of them if None.
+    drop_missing : bool
+        Leave out rows that lack a value in a chosen column; if False, such rows are an error.
+    what : str
+        How error messages call the table.
+    faults : Faults, optional
+        Looks at the entries, if the table comes from a file.
+
+    Returns
+    -------
+    frame : pandas.DataFrame
+        The chosen columns of the complete rows; the others keep their row labels.
+    n_dropped : int
+        How many rows were left out.
+    """
+    frame = chosen(frame, columns, what)
+    faults = faults or Faults(what)
+    frame = faults.look(frame)
+    faults.require_none(missing=not drop_missing)
+    faults.require_a_complete_row()
+    incomplete = frame.isna().any(axis=1)
+    return frame[~incomplete], int(incomplete.sum())
+
+
+def chosen(frame: "pd.DataFrame", columns: Sequence[Any] | None, what: str) -> "pd.DataFrame":
+    """Take the columns that are wanted, in that order."""
+    if columns is None:
+        require_distinct(frame.columns, what)
+        return frame
+    if not columns:
+        raise InputError(f"{what}: no columns were chosen: name at least one")
+    require_distinct(columns, f"the choice of columns of {what}")
+    require_known(columns, frame.columns, what)
+    frame = frame[list(columns)]
+    require_distinct(frame.columns, what)
+    return frame

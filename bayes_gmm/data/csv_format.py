@@ -1,0 +1,363 @@
+"""How a text file writes a table: its encoding, separator, decimal mark and header.
+
+What the user does not say is detected from the first lines, if it is plain, and said afterwards.
+"""
+
+import csv
+import gzip
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from bayes_gmm.data.wording import listing, require_distinct, shorten
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE_LINES = 500
+SEPARATORS = (",", ";", "\t", "|")
+SPACES = "spaces"
+NONE = "\x1f"  # of one column whose decimal commas look like separators
+NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", SPACES: SPACES}
+ALIKE = 0.8  # share of the lines that have as many fields as most
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+MISSING = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "<NA>", "#N/A"}
+POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
+# groups of three digits: the second form is certain, the first may be a decimal number
+ONE_GROUP = {",": re.compile(r"[+-]?\d{1,3},\d{3}"), ".": re.compile(r"[+-]?\d{1,3}\.\d{3}")}
+GROUPED = {
+    ",": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"),
+    ".": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
+}
+TOTALS = re.compile(r"(grand )?(total|sum|average|mean|summe|gesamt|mittelwert)s?:?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """How a file is written.
+
+    Attributes
+    ----------
+    path : Path
+    encoding : str
+    separator : str
+        One character, or "spaces".
+    decimal : str
+        "." or ",".
+    grouping : str
+        What stands between groups of three digits, or nothing.
+    n_comments : int
+        Lines before the table that begin with #.
+    names : tuple of str
+        Of the columns.
+    has_header : bool
+        Whether the first line after the comments names the columns.
+    na : tuple of str
+        Further marks of a missing value.
+    """
+
+    path: Path
+    encoding: str
+    separator: str
+    decimal: str
+    grouping: str
+    n_comments: int
+    names: tuple[str, ...]
+    has_header: bool
+    na: tuple[str, ...] = ()
+
+    def said(self, known: Collection[str] = ()) -> str:
+        """What is not plain about it, in words; nothing of a comma-separated file in UTF-8.
+
+        Parameters
+        ----------
+        known : collection of str
+            What need not be said: any of sep, decimal, encoding, header.
+        """
+        parts = []
+        if self.separator not in (",", NONE) and "sep" not in known:
+            parts.append(f"separated by {NAMED.get(self.separator, repr(self.separator))}")
+        if self.decimal == "," and "decimal" not in known:
+            parts.append("decimal commas")
+        if self.grouping:
+            parts.append(f"{self.grouping!r} between thousands")
+        if self.encoding.lower() not in ("utf-8", "utf-8-sig") and "encoding" not in known:
+            parts.append(f"encoding {self.encoding}")
+        if self.n_comments:
+            parts.append(f"{self.n_comments} comment line{'s' * (self.n_comments > 1)} left out")
+        if not self.has_header and "header" not in known:
+            parts.append(f"no header, columns named {listing(self.names)}")
+        return ", ".join(parts)
+
+    def numbers(self, text: "pd.Series") -> "pd.Series":
+        """Read a column of text as numbers, nan where it is none."""
+        import pandas as pd
+
+        strings = text.astype(str).str.strip()
+        if self.grouping:
+            grouped = strings.str.fullmatch(GROUPED[self.grouping].pattern)
+            plain = strings.str.replace(self.grouping, "", regex=False)
+            strings = plain.where(grouped, strings)
+        if self.decimal == ",":
+            strings = strings.where(strings.str.fullmatch(COMMA.pattern), "?")
+            strings = strings.str.replace(",", ".", regex=False)
+        return pd.to_numeric(strings, errors="coerce").where(text.notna())
+
+    def fields(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Split lines into fields; blank lines have none."""
+        return _fields(lines, self.separator)
+
+    def line_of(self, row: int) -> str:
+        """Where a row of the table stands in the file, counting lines from 1."""
+        with opened(self.path, self.encoding) as file:
+            for _ in range(self.n_comments):
+                next(file)
+            wanted = row + self.has_header
+            if self.separator == SPACES:
+                records = ((n, line.split()) for n, line in enumerate(file))
+            else:
+                reader = csv.reader(file, delimiter=self.separator, skipinitialspace=True)
+                ends = ((reader.line_num, record) for record in chain([[]], reader))
+                records = ((before, record) for (before, _), (_, record) in pairwise(ends))
+            for before, record in records:
+                if any(record) or len(record) > 1:
+                    if not wanted:
+                        return f"line {self.n_comments + before + 1}"
+                    wanted -= 1
+        return f"row {row}"
+
+
+def detect(
+    path: Path,
+    what: str,
+    *,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    na: Sequence[str] = (),
+) -> CsvFormat:
+    """Find out how a file is written; what is given is taken as it is.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        How messages call the file.
+    sep, decimal, encoding : str, optional
+    header : bool
+        Whether the first line names the columns.
+    na : sequence of str
+        Further marks of a missing value.
+
+    Returns
+    -------
+    CsvFormat
+
+    Raises
+    ------
+    InputError
+        If it is no text, has no lines or no header, or can be read in two ways.
+    """
+    for name, given, allowed in (("sep", sep, None), ("decimal", decimal, (".", ","))):
+        if given is not None and ((allowed and given not in allowed) or not given):
+            raise InputError(f"{name} is {given!r}; {'give . or ,' if allowed else 'give a sign'}")
+    encoding = encoding or _encoding(path, what)
+    lines = _first_lines(path, encoding, what)
+    n_comments = 0
+    while n_comments < len(lines) and lines[n_comments].startswith("#"):
+        n_comments += 1
+    comments, lines = lines[:n_comments], [line for line in lines[n_comments:] if line.strip()]
+    if not lines:
+        raise InputError(f"{what} is empty: it needs a header line and rows of numbers")
+    if sep is not None:
+        separator = SPACES if sep == " " else sep.replace("\\t", "\t")
+    else:
+        separator = _separator(lines)
+    rows = list(_fields(iter(lines), separator))
+    first = [name.strip() for name in rows[0]]
+    numeric = all(_is_number(cell) for cell in first)
+    in_comment = _names_in_comment(comments, separator, len(first)) if numeric else ()
+    if in_comment:
+        names, has_header, body = in_comment, False, rows
+    elif header:
+        names, has_header, body = tuple(first), True, rows[1:]
+        _require_header(first, body, what)
+    else:
+        names, has_header, body = tuple(f"x{j}" for j in range(len(first))), False, rows
+    mark, grouping = _marks(body, what) if decimal is None else (decimal, "")
+    if decimal is not None:
+        other = "," if decimal == "." else "."
+        cells = [cell.strip() for row in body for cell in row]
+        certain = [c for c in cells if GROUPED[other].fullmatch(c)]
+        grouping = other if certain else ""
+    return CsvFormat(
+        path, encoding, separator, mark, grouping, n_comments, names, has_header, tuple(na)
+    )
+
+
+@contextmanager
+def opened(path: Path, encoding: str) -> Iterator[IO[str]]:
+    """Open a text file, packed or not, its line ends left as they are."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding=encoding, newline="") as file:
+            yield file
+    else:
+        with path.open(encoding=encoding, newline="") as file:
+            yield file
+
+
+def _encoding(path: Path, what: str) -> str:
+    """UTF-8 if the file is that, or what its byte order mark says, or else Windows-1252."""
+    import codecs
+
+    decoder, plain, n_lines = codecs.getincrementaldecoder("utf-8")(), True, 1
+    open_bytes: Any = gzip.open if path.suffix == ".gz" else open
+    with open_bytes(path, "rb") as file:
+        head = file.read(4)
+        for mark, name in MARKS.items():
+            if head.startswith(mark):
+                return name
+        file.seek(0)
+        while block := file.read(1 << 20):
+            if b"\0" in block:
+                n_lines += block[: block.index(b"\0")].count(b"\n")
+                raise InputError(
+                    f"{what} holds NUL bytes, the first in line {n_lines}, so it is no plain text: "
+                    "save it as CSV in UTF-8, or name its encoding (such as utf-16-le)"
+                )
+            n_lines += block.count(b"\n")
+            try:
+                plain = plain and decoder.decode(block) is not None
+            except UnicodeDecodeError:
+                plain = False
+    return "utf-8" if plain else "cp1252"
+
+
+def _first_lines(path: Path, encoding: str, what: str) -> list[str]:
+    """The first lines without their ends."""
+    lines: list[str] = []
+    try:
+        with opened(path, encoding) as file:
+            text = file.read(1 << 18)
+            whole = not file.read(1)
+    except (UnicodeError, LookupError) as error:
+        raise InputError(
+            f"{what} cannot be read with the encoding {encoding}: {error}; name its encoding"
+        ) from None
+    lines = text.splitlines()
+    return lines[:SAMPLE_LINES] if whole else lines[:-1][:SAMPLE_LINES]
+
+
+def _fields(lines: Iterator[str], separator: str) -> Iterator[list[str]]:
+    if separator == SPACES:
+        return (line.split() for line in lines)
+    return csv.reader(lines, delimiter=separator, skipinitialspace=True)
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that cuts most lines into equally many fields, and these into numbers."""
+    if "," not in lines[0] and len(lines) > 1 and all(map(COMMA.fullmatch, lines[1:])):
+        return NONE
+    best: tuple[float, ...] = (0.0,)
+    found = ","
+    for candidate in (*SEPARATORS, SPACES):
+        rows = list(_fields(iter(lines), candidate))
+        width, count = Counter(map(len, rows)).most_common(1)[0]
+        alike = count / len(rows)
+        fits_header = len(rows[0]) == width
+        if width < 2 or alike < ALIKE or not fits_header:
+            continue
+        cells = [cell.strip() for row in rows[1:] for cell in row]
+        whole = [_is_number(c, ".,") or not set(c) & set(",;\t|") for c in cells]
+        numbers = [_is_number(c, ".,") or c in MISSING for c in cells]
+        n = max(1, len(cells))
+        score = (round(sum(whole) / n, 1), candidate != SPACES, round(sum(numbers) / n, 1), alike)
+        if score > best:
+            best, found = score, candidate
+    return found
+
+
+def _marks(rows: list[list[str]], what: str) -> tuple[str, str]:
+    """The decimal mark that most columns use, and what stands between thousands, if anything.
+
+    A group of three digits, as in 1,234, may be either; 1,234,567 and 1,234.5 are certain.
+    """
+    votes: Counter[str] = Counter()  # columns, by decimal mark
+    certain: Counter[str] = Counter()  # entries with thousands, by what stands between them
+    doubtful: dict[str, str] = {}
+    for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
+        own = Counter(_mark(cell.strip(), doubtful, certain) for cell in column)
+        if own["."] or own[","]:
+            votes["," if own[","] > own["."] else "."] += 1
+    if votes[","] > votes["."]:
+        return ",", "." if certain["."] else ""
+    if votes["."] or certain[","]:
+        return ".", "," if certain[","] or "," in doubtful else ""
+    if "," in doubtful and "." not in doubtful:
+        raise InputError(
+            f"{what} has entries such as {doubtful[',']}, which may have a decimal comma or "
+            "thousands: say --decimal , or --decimal . on the command line, or "
+            "bg.read(..., decimal=...) in Python"
+        )
+    return ".", ""
+
+
+def _mark(cell: str, doubtful: dict[str, str], certain: Counter[str]) -> str:
+    """The decimal mark of a number, if it is certain; notes numbers with thousands."""
+    for mark, pattern, other in ((".", POINT, ","), (",", COMMA, ".")):
+        if mark not in cell:
+            continue
+        if ONE_GROUP[mark].fullmatch(cell):
+            doubtful.setdefault(mark, cell)
+        elif GROUPED[mark].fullmatch(cell):
+            certain[mark] += 1
+            return other if other in cell else ""
+        elif pattern.fullmatch(cell):
+            return mark
+    return ""
+
+
+def _names_in_comment(comments: list[str], separator: str, width: int) -> tuple[str, ...]:
+    """Names of the columns from the last comment line before rows of numbers, if they fit."""
+    if not comments:
+        return ()
+    (names,) = _fields(iter([comments[-1].lstrip("# ")]), separator)
+    stripped = tuple(name.strip() for name in names)
+    return stripped if len(stripped) == width and all(stripped) else ()
+
+
+def _require_header(names: list[str], rows: list[list[str]], what: str) -> None:
+    """Raise unless the first line names the columns, each differently."""
+    labelled = len(names) > 1 and not names[0]
+    if not labelled and any(map(_is_number, names)):  # pandas writes a header like ,0,1,2
+        raise InputError(
+            f"{what} has no header (its first line holds numbers: {listing(names)}): "
+            "add a first line with a name for each column, or say --no-header on the command "
+            "line, or bg.read(..., header=False) in Python"
+        )
+    if "" in names[labelled:]:
+        position = names.index("", labelled)
+        raise InputError(f"{what} has no name for column {position}: complete its header line")
+    require_distinct(names, what)
+    last = rows[-1][0].strip() if rows and rows[-1] else ""
+    if TOTALS.fullmatch(last):
+        raise InputError(
+            f"{what} ends in a line that sums up the others ({shorten(last)}): delete that line"
+        )
+
+
+def _is_number(text: str, marks: str = ".") -> bool:
+    cell = text.strip()
+    return bool(
+        POINT.fullmatch(cell)
+        or ("," in marks and COMMA.fullmatch(cell))
+        or (marks != "." and any(p.fullmatch(cell) for p in GROUPED.values()))
+    )

@@ -1,0 +1,245 @@
+"""Tables in files: CSV in all its forms, and Parquet, whole or block by block."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bayes_gmm.data.columns import select, with_labels
+from bayes_gmm.data.csv_format import SPACES, CsvFormat, detect
+from bayes_gmm.data.faults import Faults
+from bayes_gmm.errors import FileFormatWarning, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK_ROWS = 1 << 16  # rows read at a time
+MOST_BYTES = 1 << 26  # of a larger file rows are read anew for each pass
+BINARY = (".npy", ".npz", ".xls", ".xlsx", ".ods", ".feather", ".nc", ".h5", ".pkl", ".rds")
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    drop_missing: bool = False,
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    na: str | Sequence[str] = (),
+) -> "pd.DataFrame":
+    r"""Read columns of measurements from a CSV or Parquet file.
+
+    How a CSV file is written (separator, decimal mark, thousands, encoding, comment lines before
+    the table) is detected where it is plain, and said. A first column without a name holds row
+    labels, as pandas and R write them. Everything that is wrong is said at once.
+
+    Parameters
+    ----------
+    path : str or Path
+        A name that ends in .parquet is a Parquet file, any other a text file; one that ends in
+        .gz is unpacked.
+    columns : sequence of str, optional
+        The columns wanted, in this order; all of them by default.
+    drop_missing : bool
+        Leave out rows that lack a value in a chosen column; else such rows are an error.
+    sep : str, optional
+        What separates the fields: one sign, or " " for any number of spaces.
+    decimal : str, optional
+        "." or ",".
+    encoding : str, optional
+        Such as "utf-8", "latin-1" or "utf-16".
+    header : bool
+        Whether the first line names the columns; without one they are x0, x1, ...
+    na : str or sequence of str
+        Further marks of a missing value, beside empty fields, NA, NaN and null.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The chosen columns of the complete rows. Its ``attrs`` say how the file was read
+        (``read_as``) and how many rows were left out (``n_dropped``).
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or if it is no table of numbers.
+
+    Warns
+    -----
+    FileFormatWarning
+        If something else than a plain CSV file in UTF-8 was detected.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import bayes_gmm as bg
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "lab.csv"
+    >>> _ = path.write_text("sample;sodium\nP1;138,5\nP2;141,0\n")
+    >>> bg.read(path, columns=["sodium"], sep=";", decimal=",")["sodium"].tolist()
+    [138.5, 141.0]
+    """
+    file = open_table(path, sep=sep, decimal=decimal, encoding=encoding, header=header, na=na)
+    frame, n_dropped = select(
+        file.frame(), columns, drop_missing, what=file.what, faults=file.faults()
+    )
+    if not len(frame):
+        raise InputError(f"{file.what} has a header but no rows")
+    frame.attrs |= {"read_as": file.said, "n_dropped": n_dropped}
+    file.warn()
+    return frame
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A file that holds a table.
+
+    Attributes
+    ----------
+    path : Path
+    format : CsvFormat or None
+        None of a Parquet file.
+    detected : str
+        What was detected and is not plain, in words.
+    """
+
+    path: Path
+    format: CsvFormat | None
+    detected: str = ""
+
+    @property
+    def what(self) -> str:
+        """How messages call it."""
+        return str(self.path)
+
+    @property
+    def said(self) -> str:
+        """How it is read."""
+        if self.format is None:
+            return "Parquet"
+        return self.format.said() or "CSV"
+
+    def warn(self) -> None:
+        """Say what was detected, if it is not plain."""
+        if self.detected:
+            message = f"{self.what} is read as {self.detected}"
+            warnings.warn(message, FileFormatWarning, stacklevel=3)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its rows had better not all be kept."""
+        return self.path.stat().st_size > MOST_BYTES
+
+    def faults(self) -> Faults:
+        """Give what looks for faults, and says where they are in the file."""
+        if self.format is None:
+            return Faults(self.what)
+        return Faults(self.what, self.format.numbers, self.format.line_of)
+
+    def frame(self) -> "pd.DataFrame":
+        """Read all rows; columns that are not all numbers stay text."""
+        if self.format is None:
+            import pyarrow.parquet as pq
+
+            return with_labels(pq.read_table(self.path).to_pandas())
+        return with_labels(self._csv(None))
+
+    def frames(self) -> "Iterator[pd.DataFrame]":
+        """Read the rows block by block."""
+        if self.format is None:
+            import pandas as pd
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            n_before = 0
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(CHUNK_ROWS):
+                    frame = pa.Table.from_batches([batch]).to_pandas()
+                    if isinstance(frame.index, pd.RangeIndex):  # which begins anew in each batch
+                        frame.index += n_before * frame.index.step
+                    n_before += len(frame)
+                    yield with_labels(frame)
+        else:
+            with self._csv(CHUNK_ROWS) as chunks:
+                yield from map(with_labels, chunks)
+
+    def _csv(self, chunksize: int | None) -> Any:
+        """Read with pandas: a DataFrame, or an iterator of them."""
+        import pandas as pd
+
+        form = self.format
+        assert form is not None
+        spaces = form.separator == SPACES
+        separator: dict[str, Any] = {"sep": r"\s+"} if spaces else {"sep": form.separator}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                return pd.read_csv(
+                    self.path,
+                    header=0 if form.has_header else None,
+                    names=list(form.names),
+                    skiprows=form.n_comments,
+                    decimal=form.decimal,
+                    encoding=form.encoding,
+                    na_values=list(form.na),
+                    index_col=False,
+                    skipinitialspace=True,
+                    low_memory=False,
+                    chunksize=chunksize,
+                    **separator,
+                )
+        except pd.errors.ParserWarning:
+            raise InputError(
+                f"{self.what} has rows with more values than its header has names "
+                f"({len(form.names)}): give each column a name"
+            ) from None
+        except pd.errors.EmptyDataError:
+            raise InputError(f"{self.what} has a header but no rows") from None
+        except pd.errors.ParserError as error:
+            reason = str(error).strip().rpartition("C error: ")[2]
+            raise InputError(f"{self.what} is not a well-formed CSV file: {reason}") from None
+
+
+def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
+    """Find out what kind of file it is and how it is written.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        What the argument is called that named the file, for a message that there is none.
+    **given : object
+        What is known of a CSV file, as in `read`.
+
+    Returns
+    -------
+    TableFile
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is no table.
+    """
+    path = Path(path)
+    if not path.exists():
+        if what:
+            raise InputError(
+                f"{what} is the path {str(path)!r}, but there is no such file: give a table, or a "
+                "built-in one by bayes_gmm.datasets.load(name)"
+            )
+        raise InputError(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        return TableFile(path, None)
+    if path.suffix.lower() in BINARY:
+        raise InputError(f"{path} is no text file: save the table as CSV or Parquet")
+    na = given.pop("na", ())
+    marks = (na,) if isinstance(na, str) else tuple(na)
+    try:
+        form = detect(path, str(path), na=marks, **given)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    return TableFile(
+        path, form, form.said([name for name in given if given[name] not in (None, True)])
+    )

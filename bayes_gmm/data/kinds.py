@@ -1,0 +1,124 @@
+"""What a table may be: whatever names its columns becomes a DataFrame, the rest an array.
+
+A library that was never imported cannot have made X, so that none is imported to find out.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.data.columns import with_labels
+from bayes_gmm.data.wording import listing
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ARROW = ("__arrow_c_stream__", "__arrow_c_array__")
+
+
+def made_by(X: Any, module: str, kind: str) -> bool:
+    """Whether X is an object of a class of a library."""
+    library = sys.modules.get(module)
+    return library is not None and isinstance(X, getattr(library, kind))
+
+
+def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
+    """Turn whatever names its columns into a DataFrame.
+
+    Parameters
+    ----------
+    X : object
+    what : str
+        How error messages call X.
+
+    Returns
+    -------
+    DataFrame or None
+        None of an array, or of anything that is none of these: a pandas DataFrame or Series, a
+        dict of columns, a list of dicts, an Arrow table, a dataframe that narwhals knows, a
+        DataArray.
+
+    Raises
+    ------
+    InputError
+        If it is a Dataset, or a dict that is no table.
+    """
+    if made_by(X, "pandas", "Series"):
+        X = X.to_frame("x0" if X.name is None else X.name)
+    if made_by(X, "pandas", "DataFrame"):
+        return with_labels(X)
+    if made_by(X, "xarray", "Dataset"):
+        variables = listing(X.data_vars)
+        raise InputError(f"{what} is a Dataset: choose one of its variables ({variables})")
+    if made_by(X, "xarray", "DataArray"):
+        return _of_dataarray(X)
+    if isinstance(X, Mapping):
+        return _of_columns(X, what)
+    if isinstance(X, list | tuple) and X and all(isinstance(row, Mapping) for row in X):
+        import pandas as pd
+
+        return with_labels(pd.DataFrame(list(X)))
+    is_plain = isinstance(X, np.ndarray | list | tuple | str | bytes)
+    return None if is_plain else _of_library(X)
+
+
+def _of_dataarray(X: Any) -> "pd.DataFrame | None":
+    """Rows along obs_id, or else along the first dim; names from the coordinate of the other."""
+    import pandas as pd
+
+    if X.ndim not in (1, 2):
+        return None
+    if "obs_id" in X.dims:
+        X = X.transpose("obs_id", ...)
+    rows, *others = X.dims
+    names = [X.name or "x0"] if not others else X.indexes.get(others[0])
+    if names is None:
+        names = [f"x{j}" for j in range(X.shape[1])]
+    values = X.to_numpy().reshape(len(X), -1)
+    return with_labels(pd.DataFrame(values, columns=list(names), index=X.indexes.get(rows)))
+
+
+def _of_columns(X: Mapping[Any, Any], what: str) -> "pd.DataFrame":
+    """A dict of columns of one length."""
+    import pandas as pd
+
+    lengths = {str(name): np.shape(column) for name, column in X.items()}
+    if not lengths:
+        raise InputError(f"{what} is an empty dict: give a column of numbers for each name")
+    for name, shape in lengths.items():
+        if len(shape) != 1:
+            raise InputError(
+                f"{what} is a dict whose entry {name!r} has shape {shape}: give one number for "
+                "each row"
+            )
+    if len(set(lengths.values())) > 1:
+        counts = listing(f"{name}: {shape[0]}" for name, shape in lengths.items())
+        raise InputError(f"{what} is a dict of columns of different lengths ({counts})")
+    return with_labels(pd.DataFrame({name: np.asarray(column) for name, column in X.items()}))
+
+
+def _of_library(X: Any) -> "pd.DataFrame | None":
+    """A dataframe or a column of another library, by narwhals or by Arrow's interface."""
+    root = type(X).__module__.partition(".")[0]
+    if root in ("builtins", "numpy", "scipy"):
+        return None
+    import narwhals as nw
+
+    known = nw.from_native(X, pass_through=True, allow_series=True)
+    if isinstance(known, nw.LazyFrame):
+        known = known.collect()
+    if isinstance(known, nw.DataFrame):
+        return with_labels(known.to_pandas())
+    if isinstance(known, nw.Series):
+        return with_labels(known.to_pandas().to_frame(known.name or "x0"))
+    if any(hasattr(type(X), name) for name in ARROW):
+        import pyarrow as pa
+
+        try:
+            return with_labels(pa.table(X).to_pandas())
+        except pa.ArrowInvalid:  # one column without a name
+            return None
+    return None

@@ -1,0 +1,187 @@
+"""New rows for a model that is there already: matched to its features by name, not by position.
+
+Unlike data to fit a model to, rows to predict may be one alone, and a column may be constant.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayes_gmm.data.columns import select
+from bayes_gmm.data.faults import Faults
+from bayes_gmm.data.files import open_table
+from bayes_gmm.data.kinds import as_frame, made_by
+from bayes_gmm.data.observations import LARGEST_SCALE, Observations
+from bayes_gmm.data.row_labels import row_labels
+from bayes_gmm.data.streams import blocks, source
+from bayes_gmm.data.wording import listing, require_distinct
+from bayes_gmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = 2  # rows and columns
+HELD_ROWS = 1 << 16
+
+
+def rows_like(
+    X: Any, features: tuple[str, ...], *, what: str = "X"
+) -> "tuple[np.ndarray, pd.Index]":
+    """Check new rows against the features of a model.
+
+    Parameters
+    ----------
+    X : table
+        Whatever `Observations.of` takes. A table with names may hold its columns in another order,
+        and other columns as well; one without names has exactly the model's columns. (N,) is read
+        as (N, 1), and a Series whose labels are the features as one row.
+    features : tuple of str
+        The model's columns; x0, x1, ... for a model of an array without names, whose columns
+        are then taken by position.
+    what : str
+        How error messages call X.
+
+    Returns
+    -------
+    values : ndarray (N, D)
+        Finite, and of a floating-point type.
+    index : Index (N,)
+        The labels of the rows, or 0, 1, ...
+
+    Raises
+    ------
+    InputError
+        If a column is missing or holds no numbers, or if a value is not finite.
+    """
+    import pandas as pd
+
+    taken = [(values, index) for _, values, index in row_blocks(X, features, what=what)]
+    if not taken:
+        raise InputError(f"{what} has no rows: give at least one")
+    if len(taken) == 1:
+        return taken[0]
+    return np.concatenate([values for values, _ in taken]), pd.RangeIndex(
+        sum(len(values) for values, _ in taken)
+    )
+
+
+def row_blocks(
+    X: Any, features: tuple[str, ...], *, what: str = "X", whole: bool = True
+) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
+    """Check new rows block by block; in one block if they are in memory or a small file.
+
+    Parameters
+    ----------
+    X, features, what
+        As in `rows_like`.
+    whole : bool
+        Whether a small file is one block.
+
+    Yields
+    ------
+    frame : DataFrame or None
+        The block as it was given, other columns included, if it has names.
+    values : ndarray (n, D)
+    index : Index (n,)
+    """
+    if isinstance(X, Observations):
+        for place, values in enumerate(blocks(X.values, max(1, HELD_ROWS))):
+            start = place * HELD_ROWS
+            yield None, np.asarray(values), X.index[start : start + len(values)]
+        return
+    table = source(X, what)
+    if isinstance(X, str | Path):
+        file = open_table(X, what)
+        file.warn()
+        frames = iter([file.frame()]) if whole and not file.is_large else file.frames()
+        yield from _checked(frames, features, what, file.faults())
+    elif table is not None:
+        yield from _checked(table.blocks(), features, what, table.faults())
+    else:
+        yield from _checked(iter([X]), features, what, Faults(what))
+
+
+def _checked(
+    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults
+) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
+    """Take the features out of each table, and number the rows on."""
+    import pandas as pd
+
+    before = 0
+    for table in tables:
+        frame = _one_row(table, features)
+        if frame is None:
+            frame = as_frame(table, what)
+        if frame is None:
+            values, index = _from_array(table, features, what), None
+        else:
+            values, index = _from_frame(frame, features, what, faults), row_labels(frame.index)
+        if not len(values):
+            raise InputError(f"{what} has no rows: give at least one")
+        bad = ~(np.abs(values) < np.float64(LARGEST_SCALE))  # which is no float32
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise InputError(
+                f"{what} has a value of {values[row, column]} in row {before + row}, column "
+                f"{features[column]!r}, the first of {int(bad.sum())} that are missing or too "
+                "large: leave such rows out"
+            )
+        if index is None:
+            index = pd.RangeIndex(before, before + len(values))
+        before += len(values)
+        yield frame, values, index
+
+
+def _one_row(X: Any, features: tuple[str, ...]) -> "pd.DataFrame | None":
+    """A Series whose labels are the features, such as a row taken out of a DataFrame."""
+    if not made_by(X, "pandas", "Series") or len(features) < TABLE:
+        return None
+    if not set(features) <= set(map(str, X.index)):
+        return None
+    return X[[name in features for name in map(str, X.index)]].to_frame().T.infer_objects()
+
+
+def _from_frame(
+    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults
+) -> np.ndarray:
+    if not len(frame):
+        raise InputError(f"{what} has no rows: give at least one")
+    require_distinct(frame.columns, what)
+    nameless = features == tuple(f"x{j}" for j in range(len(features)))
+    by_position = nameless and not set(features) & set(frame.columns)
+    if by_position and frame.shape[1] != len(features):
+        raise InputError(_wrong_width(frame.shape[1], features, what))
+    chosen, _ = select(frame, None if by_position else features, what=what, faults=faults)
+    return chosen.to_numpy(dtype=np.float64)
+
+
+def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:
+    try:
+        values = np.asarray(X)
+    except ValueError:
+        raise InputError(f"{what} has rows of different lengths: give each row the same") from None
+    if values.dtype.kind not in "iuf":
+        raise InputError(
+            f"{what} holds values of type {values.dtype}, not numbers: convert it by astype(float)"
+        )
+    if values.ndim == 1 and len(features) == 1:
+        values = values.reshape(-1, 1)
+    if values.ndim == 1:
+        raise InputError(
+            f"{what} is a plain list of numbers and the model has {len(features)} features: give "
+            "rows x columns, [[...]] for a single row"
+        )
+    if values.ndim != TABLE:
+        raise InputError(f"{what} must be a table of rows x columns; got shape {values.shape}")
+    if values.shape[1] != len(features):
+        raise InputError(_wrong_width(values.shape[1], features, what))
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _wrong_width(width: int, features: tuple[str, ...], what: str) -> str:
+    return (
+        f"{what} has {width} column{'s' * (width != 1)} and the model has {len(features)} "
+        f"({listing(features)}): give these columns"
+    )

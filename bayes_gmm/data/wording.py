@@ -1,0 +1,53 @@
+"""How messages about tables write names and values."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+
+LONGEST_LIST = 8
+LONGEST_VALUE = 30
+
+
+def listing(items: Iterable[Any]) -> str:
+    """Write a few items in a row; of many, the first ones and how many more there are."""
+    texts = [str(item).replace("\n", " ") for item in items]
+    more = [f"and {len(texts) - LONGEST_LIST} more"] if len(texts) > LONGEST_LIST else []
+    return ", ".join(texts[:LONGEST_LIST] + more)
+
+
+def shorten(value: Any) -> str:
+    """One value, as Python would write it, on one line and not long."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = " ".join(repr(plain).split())
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "..."
+
+
+def require_distinct(names: Iterable[Any], what: str) -> None:
+    """Raise if two columns share a name."""
+    seen: set[str] = set()
+    for name in map(str, names):
+        if name in seen:
+            raise InputError(f"{what} has two columns named {name!r}: rename one of them")
+        seen.add(name)
+
+
+def require_known(wanted: Iterable[str], names: Iterable[Any], what: str) -> None:
+    """Raise if a table lacks a column, and suggest the one that was probably meant."""
+    known = list(map(str, names))
+    for name in wanted:
+        if name not in known:
+            close = get_close_matches(str(name), known, n=1)
+            meant = f"did you mean {close[0]!r}?" if close else f"it has {listing(known)}"
+            raise InputError(f"{what} has no column {name!r}: {meant}")
+
+
+def free_name(name: str, taken: Iterable[Any]) -> str:
+    """Lengthen a name until no column has it."""
+    known = list(map(str, taken))
+    while name in known:
+        name += "_"
+    return name
