@@ -229,6 +229,16 @@ def test_what_sample_adds_is_what_add_groups_adds(drawn):
         xr.testing.assert_identical(later[name].to_dataset(), drawn[name].to_dataset())
 
 
+def test_the_log_prior_of_components_follows_a_relabelling(known):
+    groups = bg.add_groups(known[1], "log_prior")
+    by_weight = bg.relabel(groups, "ordering", by=lambda draws: -draws.weights)
+    assert not by_weight["posterior"].equals(groups["posterior"])
+    again = bg.add_groups(by_weight, "log_prior")
+    xr.testing.assert_allclose(
+        by_weight["log_prior"].to_dataset(), again["log_prior"].to_dataset(), rtol=1e-12
+    )
+
+
 def test_each_group_is_repeatable_by_itself(drawn):
     alone = bg.add_groups(bg.sample(X, 2, **DRAWS), "posterior_predictive", seed=1)
     xr.testing.assert_identical(
@@ -299,8 +309,9 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
     plain = two_components(1, n=20, n_draws=20)[3]
     monkeypatch.setattr("bayes_gmm.api.groups.added", None)
     monkeypatch.setattr("bayes_gmm.inference.engines.run", None)
-    with refuses("groups has 'loglik'", "log_likelihood, posterior_predictive"):
-        bg.add_groups(plain, ["loglik"])
+    for groups, said in ((["loglik"], "has 'loglik'"), (None, "is None"), ([["prior"]], "has")):
+        with refuses(f"groups {said}", "choose of log_likelihood, posterior_predictive"):
+            bg.add_groups(plain, groups)
     with refuses("prior is needed", "bg.sample was given"):
         bg.add_groups(plain, "log_prior")
     with refuses("prior is given, but the result holds its own"):

@@ -10,7 +10,7 @@ Components of prior draws keep the order in which they are drawn. Under a prior 
 of all components, no order of them means anything before there are rows.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,9 +64,14 @@ def require_groups(groups: str | Sequence[str], there: Collection[str] = ()) -> 
     InputError
         If there is no such group.
     """
-    asked = {groups} if isinstance(groups, str) else set(groups)
-    for name in sorted(asked.difference(NAMES)):
-        raise InputError(f"groups has {name!r}, which is none of {', '.join(NAMES)}")
+    available = f"choose of {', '.join(NAMES)}"
+    if not isinstance(groups, str | Iterable):
+        raise InputError(f"groups is {groups!r}; {available}")
+    asked = set()
+    for name in [groups] if isinstance(groups, str) else groups:
+        if name not in NAMES:
+            raise InputError(f"groups has {name!r}; {available}")
+        asked.add(name)
     if "prior_predictive" in asked and "prior" not in there:
         asked.add("prior")
     if "prior" in asked and "prior_predictive" in there:

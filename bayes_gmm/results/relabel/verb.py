@@ -21,6 +21,7 @@ from bayes_gmm.results.tree import point_parameters
 
 BY_ROWS = ("ecr", "ecr-iterative", "stephens", "data")
 METHODS = ("pivot", *BY_ROWS, "ordering")
+OF_COMPONENTS = ("posterior", "sample_stats", "log_prior")  # groups that belong to components
 
 
 def relabel(
@@ -59,9 +60,9 @@ def relabel(
     -------
     xarray.DataTree
         `posterior`, with every variable along the dim cluster, `point_estimate`, and in
-        `sample_stats` the `permutation` and whatever else belongs to components, named anew; the
-        attribute `relabelling` says how. The sampler's own draws can still be had back by the
-        permutation.
+        `sample_stats` the `permutation` and whatever else belongs to components, a group
+        `log_prior` included, named anew; the attribute `relabelling` says how. The sampler's own
+        draws can still be had back by the permutation.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def _renamed(
     """Write down new permutations, and let everything that belongs to components follow."""
     step = np.take_along_axis(np.argsort(permutation(posterior), axis=2), new, axis=2)
     result = posterior.copy()
-    for group in ("posterior", "sample_stats"):
+    for group in (name for name in OF_COMPONENTS if name in posterior.children):
         named = follow(posterior[group].to_dataset(), step)
         if group == "sample_stats":
             named["permutation"] = (("chain", "draw", "cluster"), new)
