@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.api.groups import MEMORY, PRIOR_DRAWS, added
+from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
 from bayes_gmm.errors import ConvergenceWarning, require_whole
 from bayes_gmm.seeds import as_seed
