@@ -21,7 +21,9 @@ from bayes_gmm.errors import (
 
 if TYPE_CHECKING:
     from bayes_gmm.api.fit import fit
+    from bayes_gmm.api.from_trace import from_trace
     from bayes_gmm.api.posterior import pymc_model, sample
+    from bayes_gmm.api.pymc_mixture import mixture_logp, pymc_mixture
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
     from bayes_gmm.api.standard_errors import parameters, standard_errors
@@ -64,12 +66,15 @@ __all__ = [
     "datasets",
     "diagnose",
     "fit",
+    "from_trace",
     "log_density",
     "loo",
+    "mixture_logp",
     "parameters",
     "partition",
     "plots",
     "predict",
+    "pymc_mixture",
     "pymc_model",
     "relabel",
     "report",
@@ -94,12 +99,15 @@ _LATER = {
     "compare": "bayes_gmm.results.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
+    "from_trace": "bayes_gmm.api.from_trace",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
+    "mixture_logp": "bayes_gmm.api.pymc_mixture",
     "parameters": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.partition",
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
+    "pymc_mixture": "bayes_gmm.api.pymc_mixture",
     "pymc_model": "bayes_gmm.api.posterior",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.results.report:write_report",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
 from bayes_gmm.errors import ConvergenceWarning, require_whole
@@ -153,7 +150,6 @@ def sample(
     """
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
     from bayes_gmm.results.relabel.pivot import typical
@@ -167,13 +163,7 @@ def sample(
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
-    found = point.estimate(
-        observations,
-        n_components,
-        replace(conjugate, concentration=np.maximum(conjugate.concentration, 1)),
-        UNCONSTRAINED,
-        seed=seed,
-    )
+    found = point.mode(observations, n_components, conjugate, seed=seed)
     choice = engines.choose(engine, observations, found.parameters, chosen)
     runs = engines.run(
         choice,

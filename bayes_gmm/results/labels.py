@@ -3,7 +3,8 @@
 Everything below this floor is unlabelled. Which axis is what is said once, here.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,8 @@ def labelled(
         values = known.get(dim)
         coordinates[dim] = np.arange(size) if values is None else values
     return xr.Dataset(variables, coordinates)
+
+
+def is_unnamed(dim: Hashable) -> bool:
+    """Whether a dim has no name but the one that ArviZ makes up, such as ``tau_dim_0``."""
+    return re.search(r"_dim_\d+$", str(dim)) is not None

@@ -1,0 +1,370 @@
+"""A trace of any model read as draws of a mixture: which variables, and which of their axes.
+
+The dim of the components is the one that the weights have besides chain and draw. Where a dim has
+no name but the one that ArviZ makes up, the order of the axes tells: components come first. What
+has no axis for components is the same for all of them.
+"""
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.results.draws import VARIABLES, Draws
+from bayes_gmm.results.labels import DIMS, is_unnamed
+from bayes_gmm.tables import listing
+
+SAMPLE = ("chain", "draw")
+# Relative errors that single precision may make.
+SUM = 1e-4
+SYMMETRY = 1e-4
+FEATURE_AXES = {"means": 1, "covariances": 2, "choleskys": 2, "sds": 1}
+OTHER_LABELS = ("warmup_", "unconstrained_")  # groups that are not relabelled, and are left out
+
+
+class Part(NamedTuple):
+    """One part of the mixture: values (chain, draw, K, ...), and what the trace calls its axes."""
+
+    values: np.ndarray
+    component: Hashable | None
+    features: tuple[Hashable, ...]
+    array: xr.DataArray
+
+
+class Mixture(NamedTuple):
+    """The mixture in a trace.
+
+    Attributes
+    ----------
+    draws : Draws
+        Components in the order in which the sampler had them.
+    others : Dataset
+        The other variables; the dim of the components is called cluster.
+    feature_labels : tuple of str or None
+        Names of the features, if the trace has any.
+    """
+
+    draws: Draws
+    others: xr.Dataset
+    feature_labels: tuple[str, ...] | None
+
+    def sampled(self, trace: Any, feature_names: tuple[str, ...]) -> xr.DataTree:
+        """Lay the draws out as an engine returns them, in groups posterior and sample_stats."""
+        posterior = self.others.assign(
+            {
+                name: ((*SAMPLE, *DIMS[name]), values)
+                for name, values in self.draws._asdict().items()
+            }
+        )
+        taken = {"feature": feature_names, "feature_bis": feature_names}
+        for dim, labels in taken.items():
+            own = _text_labels(self.others, dim)
+            if own is not None and own != labels:
+                raise InputError(
+                    f"trace has a dim {dim!r} with the labels {listing(own)}, and X has the "
+                    f"columns {listing(labels)}: call the dim something else in the model"
+                )
+        stats = xr.Dataset(coords={dim: posterior[dim] for dim in SAMPLE})
+        if isinstance(trace, xr.DataTree) and "sample_stats" in trace.children:
+            stats = trace["sample_stats"].to_dataset()
+        return xr.DataTree.from_dict({"/posterior": posterior, "/sample_stats": stats})
+
+
+def read_mixture(
+    trace: Any,
+    n_features: int,
+    *,
+    weights: Any,
+    means: Any,
+    covariances: Any,
+    choleskys: Any,
+    sds: Any,
+) -> Mixture:
+    """Find the draws of weights, means and covariances in a trace.
+
+    Parameters
+    ----------
+    trace : DataTree or Dataset
+    n_features : int
+    weights, means : str, sequence of str or DataArray
+    covariances, choleskys, sds : str, sequence of str, DataArray or None
+        One at most; none is the variable "covariances".
+
+    Returns
+    -------
+    Mixture
+
+    Raises
+    ------
+    InputError
+        If the trace has no such variables, or they are no mixture.
+    """
+    posterior = posterior_of(trace)
+    forms = {"covariances": covariances, "choleskys": choleskys, "sds": sds}
+    given = {name: what for name, what in forms.items() if what is not None}
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are both given: give one of them")
+    ((form, named),) = given.items() or [("covariances", "covariances")]
+    phi = _weights(posterior, weights)
+    sizes = phi.values.shape[2], n_features
+    mu = _placed(posterior, means, "means", phi.component, sizes)
+    spread = _placed(posterior, named, form, phi.component, sizes)
+    draws = Draws(phi.values, mu.values, _covariances(spread.values, form))
+    components = {part.component for part in (phi, mu, spread)} - {None}
+    labels = _text_labels(mu.array, mu.features[0]) if mu.features else None
+    # What is given by the name that it has here is there already. Components that are variables of
+    # their own would keep the sampler's labels.
+    parts = {"weights": weights, "means": means, form: named}
+    own = [part for part, what in parts.items() if isinstance(what, str) and what == part in VARIABLES]
+    single = {name for what in parts.values() for name in _one_by_one(what)}
+    kept = posterior.drop_vars([*own, *single])
+    clash = {name: f"{name}_of_model" for name in VARIABLES if name in kept}
+    for name, new in clash.items():
+        if new in kept:
+            raise InputError(f"trace has variables {name!r} and {new!r}: rename one of them")
+    return Mixture(draws, _along_cluster(kept.rename(clash), components, sizes), labels)
+
+
+def posterior_of(trace: Any) -> xr.Dataset:
+    """Read the group posterior of a trace.
+
+    Parameters
+    ----------
+    trace : DataTree or Dataset
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        If it is no trace, or a result of this package already.
+    """
+    if isinstance(trace, xr.DataTree):
+        if "invariants" in trace.children:
+            raise InputError("trace is a result already: use it as it is, or see bg.relabel")
+        if "posterior" not in trace.children:
+            raise InputError(
+                f"trace has no group posterior, but {listing(trace.children) or 'no groups'}: "
+                "give what pm.sample returns"
+            )
+        posterior = trace["posterior"].to_dataset()
+    elif isinstance(trace, xr.Dataset):
+        posterior = trace
+    else:
+        raise InputError(
+            f"trace is an object of type {type(trace).__name__}: give the DataTree that pm.sample "
+            "returns, or its group posterior as a Dataset"
+        )
+    missing = [dim for dim in SAMPLE if dim not in posterior.dims]
+    if missing:
+        raise InputError(f"trace's posterior has no dim {missing[0]!r}: it needs chain and draw")
+    return posterior
+
+
+def carried(trace: Any, result: xr.DataTree) -> xr.DataTree:
+    """Give a result the groups of the trace that it has none of.
+
+    Parameters
+    ----------
+    trace : DataTree or Dataset
+    result : DataTree
+
+    Returns
+    -------
+    DataTree
+        Without the groups warmup_* and unconstrained_*, in which components would keep the labels
+        of the sampler. Observed variables stand beside x.
+    """
+    if not isinstance(trace, xr.DataTree):
+        return result
+    for name, group in trace.children.items():
+        if name not in result.children and not name.startswith(OTHER_LABELS):
+            result[name] = xr.DataTree(group.to_dataset())
+    if "observed_data" in trace.children and "observed_data" in result.children:
+        rows, own = (tree["observed_data"].to_dataset() for tree in (result, trace))
+        beside = {
+            name: array
+            for name, array in own.data_vars.items()
+            if name not in rows and not set(array.dims) & set(rows.dims)
+        }
+        result["observed_data"] = xr.DataTree(rows.assign(beside))
+    return result
+
+
+def _one_by_one(what: Any) -> list[str]:
+    """Names of variables that are a component each."""
+    return [one for one in what if isinstance(one, str)] if isinstance(what, list | tuple) else []
+
+
+def _variable(posterior: xr.Dataset, what: Any, part: str) -> xr.DataArray:
+    """Find a variable by its name, put those of all components together, or take an array."""
+    if isinstance(what, list | tuple):
+        each = [_variable(posterior, one, part) for one in what]
+        shapes = {array.shape for array in each}
+        if len(shapes) != 1:
+            raise InputError(
+                f"{part} are given one by one, and differ in shape: "
+                f"{listing(sorted(map(str, shapes)))}"
+            )
+        values = np.stack([array.to_numpy() for array in each], axis=2)
+        made_up = [f"{part}_dim_{axis}" for axis in range(values.ndim - 2)]
+        return xr.DataArray(values, dims=(*SAMPLE, *made_up))
+    if isinstance(what, str):
+        if what not in posterior:
+            raise InputError(
+                f"trace has no variable {what!r} to take as {part}; it has "
+                f"{listing(posterior.data_vars)}. Name the right one, as in {part}='...'"
+                + (", or give choleskys= or sds=" if part == "covariances" else "")
+            )
+        array = posterior[what]
+    elif isinstance(what, xr.DataArray):
+        array = what
+    else:
+        raise InputError(
+            f"{part} must be the name of a variable, a list of names, one per component, or a "
+            f"DataArray; got {type(what).__name__}"
+        )
+    if not set(SAMPLE) <= set(array.dims):
+        raise InputError(f"{part} has the dims {listing(array.dims)}: it needs chain and draw")
+    if any(array.sizes[dim] != posterior.sizes[dim] for dim in SAMPLE):
+        raise InputError(f"{part} has other chains or draws than the trace")
+    array = array.transpose(*SAMPLE, ...)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{part} are not real numbers, but of type {array.dtype}")
+    array = array.astype(np.float64)
+    bad = ~np.isfinite(array.to_numpy()).reshape(*array.shape[:2], -1).all(axis=2)
+    _require_none(bad, f"{part} are not finite")
+    return array
+
+
+def _weights(posterior: xr.Dataset, what: Any) -> Part:
+    array = _variable(posterior, what, "weights")
+    own = array.dims[2:]
+    if len(own) != 1:
+        raise InputError(f"weights have {_axes(array)}, and must have one: {_one_mixture(own)}")
+    values = array.to_numpy()
+    total = values.sum(axis=2)
+    _require_none((values < 0).any(axis=2), "weights are negative")
+    _require_none(np.abs(total - 1) > SUM, "weights do not sum to one")
+    return Part(values / total[..., None], own[0], (), array)
+
+
+def _placed(
+    posterior: xr.Dataset, what: Any, part: str, component: Hashable, sizes: tuple[int, int]
+) -> Part:
+    """Bring components to the front, then features; without an axis all components are alike."""
+    n_components, n_features = sizes
+    array = _variable(posterior, what, part)
+    own, rank = array.dims[2:], FEATURE_AXES[part]
+    # With one feature its axes may be missing.
+    full = [(n_features,) * rank, *([()] if n_features == 1 else [])]
+    values, found = array.to_numpy(), None
+    if component in own:
+        found = component
+    elif own and array.shape[2] == n_components and array.shape[3:] in full:
+        found = own[0] if is_unnamed(own[0]) or is_unnamed(component) else None
+    if found is not None:
+        values = np.moveaxis(values, array.dims.index(found), 2)
+    else:
+        values = np.broadcast_to(
+            values[:, :, None], (*values.shape[:2], n_components, *values.shape[2:])
+        )
+    if values.shape[3:] not in full:
+        wanted = " x ".join(map(str, (n_components, *full[0])))
+        more = values.ndim - 3 > rank
+        raise InputError(
+            f"{part} have {_axes(array)}, and must have {wanted}: the components, which are the "
+            f"dim {component!r} of the weights, and the {n_features} columns of X. "
+            + (_one_mixture([dim for dim in own if dim != found]) if more else "")
+        )
+    features = tuple(dim for dim in own if dim != found)
+    return Part(
+        values.reshape(*values.shape[:3], *(n_features,) * rank), found, features, array
+    )
+
+
+def _one_mixture(dims: Any) -> str:
+    return (
+        "A result holds one mixture per draw, the same for all rows of X. If it varies from row to "
+        f"row, or from group to group (here {listing(dims) or 'no dims'}), choose one place, as in "
+        "trace['posterior']['weights'].sel(group='a'), and give the rows of that place as X."
+    )
+
+
+def _axes(array: xr.DataArray) -> str:
+    sizes = [f"{dim} ({array.sizes[dim]})" for dim in array.dims[2:]]
+    return f"the dims {listing(sizes)} besides chain and draw" if sizes else "only chain and draw"
+
+
+def _covariances(values: np.ndarray, form: str) -> np.ndarray:
+    """Turn standard deviations, Cholesky factors or covariances into sound covariances."""
+    if form == "sds":
+        _require_none((values <= 0).any(axis=(2, 3)), "sds are not positive")
+        return np.square(values)[..., None] * np.eye(values.shape[-1])
+    if form == "choleskys":
+        upper = np.triu(values, 1) != 0
+        _require_none(upper.any(axis=(2, 3, 4)), "choleskys are not lower triangular")
+        values = values @ values.swapaxes(-1, -2)
+    size = np.abs(values).max(axis=(-1, -2), keepdims=True)
+    skew = np.abs(values - values.swapaxes(-1, -2)) > SYMMETRY * size
+    _require_none(skew.any(axis=(2, 3, 4)), "covariances are not symmetric")
+    values = (values + values.swapaxes(-1, -2)) / 2
+    try:
+        np.linalg.cholesky(values)
+    except np.linalg.LinAlgError:
+        bad = (np.linalg.eigvalsh(values) <= 0).any(axis=(2, 3))
+        _require_none(bad, f"{form} are not positive definite")
+    return values
+
+
+def _require_none(bad: np.ndarray, statement: str) -> None:
+    """Check that no draw is bad (chain, draw)."""
+    if bad.any():
+        chain, draw = np.argwhere(bad)[0]
+        raise InputError(
+            f"{statement} in {bad.sum()} of {bad.size} draws, the first in chain {chain}, draw "
+            f"{draw}: leave these draws out, or name other variables"
+        )
+
+
+def _along_cluster(
+    others: xr.Dataset, components: set[Hashable], sizes: tuple[int, int]
+) -> xr.Dataset:
+    """Call the dim of the components cluster, in whatever variable it is."""
+    present = [dim for dim in others.dims if dim in components]
+    if "cluster" in others.dims and "cluster" not in components:
+        raise InputError(
+            "trace has a dim 'cluster' that is not the dim of the components, which is "
+            f"{listing(components)}: call it something else in the model"
+        )
+    for name, array in others.data_vars.items():
+        if len(set(array.dims) & components) > 1:
+            raise InputError(
+                f"trace's variable {name!r} has several dims of components: {listing(array.dims)}"
+            )
+    lengths = {"feature": sizes[1], "feature_bis": sizes[1]}
+    for dim, length in lengths.items():
+        if others.sizes.get(dim, length) != length:
+            raise InputError(
+                f"trace has a dim {dim!r} with {others.sizes[dim]} entries, and X has {length} "
+                "columns: call the dim something else in the model"
+            )
+    renamed = [
+        array.rename({dim: "cluster" for dim in array.dims if dim in components})
+        for array in others.drop_vars(present, errors="ignore").data_vars.values()
+    ]
+    coords = {name: others[name] for name in SAMPLE if name in others.coords}
+    return xr.Dataset({array.name: array for array in renamed}, coords=coords)
+
+
+def _text_labels(array: Any, dim: Hashable) -> tuple[str, ...] | None:
+    """Labels along a dim, if it has any that are text."""
+    if dim not in array.coords:
+        return None
+    labels = array.coords[dim].to_numpy()
+    text = labels.dtype.kind in "UO" and all(isinstance(label, str) for label in labels)
+    return tuple(map(str, labels)) if text else None
