@@ -4,9 +4,12 @@ import re
 
 import numpy as np
 import pandas as pd
+import pymc as pm
+import pytensor
 import pytest
 import xarray as xr
 from helpers import refuses
+from pytensor.compile.mode import Mode
 from results.synthetic import FAR_APART, conjugate_posterior, exact_draws, shuffled
 
 import bayes_gmm as bg
@@ -31,9 +34,7 @@ class Problem:
         self.x, z = mixture.sample(theta, 150, rng)
         self.sorted = Draws(*exact_draws(conjugate_posterior(self.x, z, 2), *SHAPE, rng))
         self.raw, self.order = shuffled(rng, self.sorted)
-        self.tau = np.take_along_axis(
-            np.broadcast_to([1.0, 2.0], (*SHAPE, 2)), self.order, axis=2
-        )
+        self.tau = np.take_along_axis(np.broadcast_to([1.0, 2.0], (*SHAPE, 2)), self.order, axis=2)
 
     @property
     def sds(self):
@@ -158,9 +159,7 @@ def test_a_mixture_of_one_feature_needs_no_axis_for_it(one, form):
         "full": (one.raw.covariances, ("k", "d", "e"), "covariances"),
     }[form]
     made = trace(w=(("k",), w), mu=(("k",), mu), spread=(dims, written))
-    result = bg.from_trace(
-        made, one.x[:, 0], weights="w", means="mu", **{name: "spread"}, seed=0
-    )
+    result = bg.from_trace(made, one.x[:, 0], weights="w", means="mu", **{name: "spread"}, seed=0)
     same_draws(result, one.sorted)
 
 
@@ -197,7 +196,9 @@ def test_other_variables_keep_their_names_and_follow_by_their_dims_alone(two):
     assert set(posterior.data_vars) == {*made["posterior"].data_vars, "weights_of_model"}
     for name, sign in (("tau", 1), ("w1", 1), ("w2", -1)):
         assert posterior[name].dims == (*SAMPLE, "cluster")
-        np.testing.assert_array_equal(posterior[name], np.broadcast_to([sign, 2 * sign], two.tau.shape))
+        np.testing.assert_array_equal(
+            posterior[name], np.broadcast_to([sign, 2 * sign], two.tau.shape)
+        )
     np.testing.assert_allclose(posterior["phi"], posterior["weights"], rtol=1e-12)
     np.testing.assert_array_equal(posterior["size"], other[..., 0])
     for name in ("unlike", "weights_of_model"):
@@ -213,9 +214,7 @@ def test_what_the_sampler_recorded_stays_and_divergences_count(two):
     result = bg.from_trace(ours(two, stats=stats), two.x, seed=0)
     np.testing.assert_array_equal(result["sample_stats"]["energy"], energy)
     assert "divergences" in [finding.name for finding in bg.diagnose(result).reasons]
-    expected = mixture.log_likelihood(
-        two.x, bg.Parameters(*(array[1, 7] for array in two.raw))
-    )
+    expected = mixture.log_likelihood(two.x, bg.Parameters(*(array[1, 7] for array in two.raw)))
     found = result["invariants"]["log_likelihood"][1, 7]
     assert float(found) == pytest.approx(expected, rel=1e-9)  # and not what is called so
 
@@ -290,6 +289,39 @@ def test_every_verb_takes_it(two, tmp_path):
         xr.testing.assert_allclose(read["posterior"].to_dataset(), result["posterior"].to_dataset())
 
 
+@pytest.mark.validate  # PyMC compiles for half a minute
+@pytest.mark.filterwarnings("ignore")  # of few draws
+def test_own_draws_of_an_extended_model_by_pymcs_own_sampler(two):
+    """Its statistics have other names than nutpie's, and one that is an object."""
+    model = bg.pymc_model(pd.DataFrame(two.x, columns=["a", "b"]), 2)
+    with pytensor.config.change_flags(cxx=""), model:
+        pm.Potential("hearsay", pm.logp(pm.Normal.dist(0.3, 0.01), model["weights"][0]))
+        level = pm.Deterministic("level", model["means"][:, 0] * 2, dims="cluster")
+        assert level.name == "level"
+        drawn = pm.sample(
+            60,
+            tune=40,
+            chains=2,
+            cores=1,
+            random_seed=0,
+            nuts_sampler="pymc",
+            compute_convergence_checks=False,
+            progressbar=False,
+            quiet=True,
+            compile_kwargs={"mode": Mode(linker="py", optimizer="fast_run")},
+        )
+    result = bg.from_trace(drawn, pd.DataFrame(two.x, columns=["a", "b"]), seed=0)
+    for name in ("energy", "diverging", "tree_depth", "lp"):
+        np.testing.assert_array_equal(result["sample_stats"][name], drawn["sample_stats"][name])
+    posterior = result["posterior"].to_dataset()
+    np.testing.assert_array_equal(posterior["level"], 2 * posterior["means"].sel(feature="a"))
+    assert abs(float(posterior["weights"].sel(cluster=0).mean()) - 0.3) < 0.05
+    assert bg.diagnose(result).table.index.is_unique
+    assert result.attrs["sampler"] == "pymc"
+    assert result.attrs["tune"] == 40
+    assert np.isfinite(bg.loo(result, reff=1.0).elpd)
+
+
 def broken(two, **changes):
     parts = {
         "w": (("k",), two.raw.weights),
@@ -305,9 +337,32 @@ def at(array, value):
     return changed
 
 
+def test_where_only_the_weights_dim_has_no_name_the_length_of_the_others_tells(one, two):
+    made = trace(
+        weights=(("weights_dim_0",), one.raw.weights),
+        means=(("d", "k"), one.raw.means.swapaxes(2, 3)),
+        covariances=(("d", "e", "k"), np.moveaxis(one.raw.covariances, 2, 4)),
+        tau=(("k",), one.tau),
+    )
+    result = bg.from_trace(made, one.x, seed=0)
+    same_draws(result, one.sorted)
+    np.testing.assert_array_equal(result["posterior"]["tau"][..., 0], 1.0)
+    as_many = trace(
+        weights=(("weights_dim_0",), two.raw.weights),
+        means=(("d", "k"), two.raw.means.swapaxes(2, 3)),
+        covariances=(("k", "d", "e"), two.raw.covariances),
+    )
+    with refuses("means", "d or k", "give the weights the same dim"):
+        bg.from_trace(as_many, two.x)
+
+
 CASES = {
     "not a trace": (lambda two: [1], {}, ["object of type list", "pm.sample"]),
-    "a result": (lambda two: bg.from_trace(broken(two), two.x, weights="w", seed=0), {}, ["already"]),
+    "a result": (
+        lambda two: bg.from_trace(broken(two), two.x, weights="w", seed=0),
+        {},
+        ["already"],
+    ),
     "no posterior": (lambda two: xr.DataTree(), {}, ["no group posterior"]),
     "no draws": (
         lambda two: broken(two)["posterior"].to_dataset().isel(chain=0),

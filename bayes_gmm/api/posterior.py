@@ -50,6 +50,7 @@ def pymc_model(
     pymc.Model
         With variables weights (cluster), means (cluster, feature), covariances
         (cluster, feature, feature_bis) in the units of X, and the observed x (obs_id, feature).
+        `from_trace` turns draws of it, or of a model around it, into a result.
 
     Raises
     ------

@@ -91,7 +91,7 @@ class MixtureLogDensity(MixtureOp):
         Rows are data, as a rule; what is written out for them is computed only if it is asked for.
         """
         x, *point = inputs
-        (of_rows,) = pt.grad(None, [x], known_grads={formula(x, *point): cotangents[0]})
+        of_rows: Any = pt.grad(None, x, known_grads={formula(x, *point): cotangents[0]})
         return [of_rows, *MixtureGradient().make_node(*inputs, cotangents[0]).outputs]
 
 

@@ -125,8 +125,8 @@ def as_parts(weights: Any, means: Any, choleskys: Any) -> list[TensorVariable]:
     for ndim, (name, part) in enumerate(parts.items(), start=1):
         if part.type.ndim not in (ndim, ndim + 1):
             raise InputError(
-                f"{name} have {part.type.ndim} dims; they must be {wanted[name]}, or one such array "
-                "for each row, with the rows in front"
+                f"{name} have {part.type.ndim} dims; they must be {wanted[name]}, or one such "
+                "array for each row, with the rows in front"
             )
     axes = {
         "components": [("weights", -1), ("means", -2), ("choleskys", -3)],

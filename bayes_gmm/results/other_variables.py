@@ -1,8 +1,9 @@
 """What else a model drew, as scalars that convergence is judged by.
 
 A variable along the dim cluster belongs to components; its entries in order of size are label-free.
-A dim without a name, as long as there are components, may be theirs too, so its entries are taken in
-order of size as well. Otherwise dims are taken at their word, and names of variables mean nothing.
+A dim without a name, as long as there are components, may be theirs too, so its entries are taken
+in order of size as well. Otherwise dims are taken at their word, and names of variables mean
+nothing.
 """
 
 from collections.abc import Iterator

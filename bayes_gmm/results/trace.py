@@ -117,7 +117,9 @@ def read_mixture(
     # What is given by the name that it has here is there already. Components that are variables of
     # their own would keep the sampler's labels.
     parts = {"weights": weights, "means": means, form: named}
-    own = [part for part, what in parts.items() if isinstance(what, str) and what == part in VARIABLES]
+    own = [
+        part for part, what in parts.items() if isinstance(what, str) and what == part in VARIABLES
+    ]
     single = {name for what in parts.values() for name in _one_by_one(what)}
     kept = posterior.drop_vars([*own, *single])
     clash = {name: f"{name}_of_model" for name in VARIABLES if name in kept}
@@ -262,11 +264,8 @@ def _placed(
     own, rank = array.dims[2:], FEATURE_AXES[part]
     # With one feature its axes may be missing.
     full = [(n_features,) * rank, *([()] if n_features == 1 else [])]
-    values, found = array.to_numpy(), None
-    if component in own:
-        found = component
-    elif own and array.shape[2] == n_components and array.shape[3:] in full:
-        found = own[0] if is_unnamed(own[0]) or is_unnamed(component) else None
+    values = array.to_numpy()
+    found = _component_dim(array, part, component, n_components, [len(shape) + 1 for shape in full])
     if found is not None:
         values = np.moveaxis(values, array.dims.index(found), 2)
     else:
@@ -282,9 +281,33 @@ def _placed(
             + (_one_mixture([dim for dim in own if dim != found]) if more else "")
         )
     features = tuple(dim for dim in own if dim != found)
-    return Part(
-        values.reshape(*values.shape[:3], *(n_features,) * rank), found, features, array
-    )
+    return Part(values.reshape(*values.shape[:3], *(n_features,) * rank), found, features, array)
+
+
+def _component_dim(
+    array: xr.DataArray, part: str, component: Hashable, n_components: int, ranks: list[int]
+) -> Hashable | None:
+    """Find the dim of the components: that of the weights, or where there are no names, the first.
+
+    Weights may have no name for it where another part has one; then its length must tell.
+    """
+    own = array.dims[2:]
+    if component in own:
+        return component
+    if len(own) not in ranks:
+        return None
+    as_long = [dim for dim in own if array.sizes[dim] == n_components]
+    if is_unnamed(own[0]):
+        return own[0] if own[0] in as_long else None
+    if not is_unnamed(component) or not as_long:
+        return None
+    if len(as_long) > 1:
+        raise InputError(
+            f"{part} have {_axes(array)}, and the weights have no name for the dim of the "
+            f"components, so that it could be {' or '.join(map(str, as_long))}: give the weights "
+            "the same dim in the model, or in weights= an array that has it"
+        )
+    return as_long[0]
 
 
 def _one_mixture(dims: Any) -> str:

@@ -101,7 +101,9 @@ def test_find_map_finds_the_map_estimate_and_not_the_saddle():
 def test_log_likelihoods_and_prior_predictions_come_as_before(prior):
     model = bg.pymc_model(FAITHFUL, 2, prior=PRIORS[prior])
     theta = PRIORS[prior].sample(np.random.default_rng(0))
-    arrays = {name: getattr(theta, name)[None, None] for name in ("weights", "means", "covariances")}
+    arrays = {
+        name: getattr(theta, name)[None, None] for name in ("weights", "means", "covariances")
+    }
     dataset = labelled(arrays, feature_names=FAITHFUL.columns, leading=("chain", "draw"))
     options = {"model": model, "progressbar": False, "compile_kwargs": {"mode": PYTHON}}
     computed = pm.compute_log_likelihood(

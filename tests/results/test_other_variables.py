@@ -113,9 +113,7 @@ def test_numbered_variables_without_a_dim_are_not_taken_for_components_but_advis
     assert 'dims="cluster"' in reason.advice
     alike = tau.copy()
     alike[1] = tau[1, :, ::-1]
-    assert diagnose(
-        with_variables(sound, **{f"tau_{k}": ((), alike[..., k]) for k in range(2)})
-    ).ok
+    assert diagnose(with_variables(sound, **{f"tau_{k}": ((), alike[..., k]) for k in range(2)})).ok
 
 
 def test_variables_of_the_same_label_stay_apart(sound, rng):
