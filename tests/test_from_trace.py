@@ -210,8 +210,12 @@ def test_other_variables_keep_their_names_and_follow_by_their_dims_alone(two):
 def test_what_the_sampler_recorded_stays_and_divergences_count(two):
     rng = np.random.default_rng(0)
     diverging, energy = rng.random(SHAPE) < 0.2, rng.normal(size=SHAPE)
-    stats = {"diverging": diverging, "energy": energy, "log_likelihood": energy}
+    ambiguous = ("log_likelihood", "log_prior")
+    stats = {"diverging": diverging, "energy": energy, **dict.fromkeys(ambiguous, energy)}
     result = bg.from_trace(ours(two, stats=stats), two.x, seed=0)
+    assert "log_posterior" not in result["invariants"]
+    for name in ambiguous:
+        np.testing.assert_array_equal(result["sample_stats"][f"{name}_of_model"], energy)
     np.testing.assert_array_equal(result["sample_stats"]["energy"], energy)
     assert "divergences" in [finding.name for finding in bg.diagnose(result).reasons]
     expected = mixture.log_likelihood(two.x, bg.Parameters(*(array[1, 7] for array in two.raw)))

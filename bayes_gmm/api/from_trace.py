@@ -86,8 +86,8 @@ def from_trace(
         cluster, they follow the permutation of their draw. Variables given one per component are
         in the result only as parts of weights, means and covariances. One that is called weights,
         means or covariances and is another is called "weights_of_model" and so on. `sample_stats`
-        are the sampler's with the `permutation`. Other groups of the trace stay as they are,
-        without `warmup_...` and `unconstrained_posterior`.
+        are the sampler's with the `permutation`; `observed_data` is X. Other groups of the trace
+        stay as they are, without `warmup_...` and `unconstrained_posterior`.
 
     Raises
     ------
