@@ -120,6 +120,14 @@ def one_variable_per_component(two):
     }
 
 
+def packed_triangles(two):
+    """As `pymc.LKJCholeskyCov` has them, one for each component."""
+    factors = np.linalg.cholesky(two.raw.covariances)[..., *np.tril_indices(2)]
+    parts = {f"chol_{k}": ((f"chol_{k}_dim_0",), factors[..., k, :]) for k in range(2)}
+    made = trace(weights=(("k",), two.raw.weights), means=(("k", "d"), two.raw.means), **parts)
+    return {"trace": made, "choleskys": ["chol_0", "chol_1"]}
+
+
 def arrays_made_of_its_variables(two):
     of_groups = np.stack([np.full((*SHAPE, 2), 0.5), two.raw.weights], axis=2)
     made = trace(
@@ -143,6 +151,7 @@ def arrays_made_of_its_variables(two):
         without_names_of_dims,
         with_names_of_its_own,
         one_variable_per_component,
+        packed_triangles,
         arrays_made_of_its_variables,
     ],
 )

@@ -43,8 +43,7 @@ def from_trace(
 ) -> xr.DataTree:
     r"""Turn the draws of any model that holds a Gaussian mixture into a result like `sample`'s.
 
-    .. math:: p(x \mid \theta_s) = \sum_k \phi_k^s N(x; \mu_k^s, \Sigma_k^s), \qquad
-        s = 1, \dots, S
+    .. math:: p(x \mid \theta_s) = \sum_k \phi_k^s N(x; \mu_k^s, \Sigma_k^s)
 
     Parameters
     ----------
@@ -65,7 +64,8 @@ def from_trace(
     covariances : str, list of str or DataArray (chain, draw, K, D, D), optional
         By default the variable "covariances". With one feature, variances (chain, draw, K).
     choleskys : str, list of str or DataArray (chain, draw, K, D, D), optional
-        Lower Cholesky factors, in the place of covariances.
+        Lower Cholesky factors, in the place of covariances; or packed, (chain, draw, K,
+        D (D + 1) / 2), as `pymc.LKJCholeskyCov` has them.
     sds : str, list of str or DataArray (chain, draw, K, D), optional
         Standard deviations of features that are not correlated, in the place of covariances.
     prior : Prior, IndependentPrior, HierarchicalPrior or "default", optional

@@ -97,10 +97,13 @@ def placed(
     n_components, n_features = sizes
     array = _variable(posterior, what, part)
     own, rank = array.dims[2:], FEATURE_AXES[part]
-    # With one feature its axes may be missing.
-    full = [(n_features,) * rank, *([()] if n_features == 1 else [])]
+    full = [(n_features,) * rank]
+    if n_features == 1:  # its axes may be missing
+        full.append(())
+    elif part == "choleskys":  # packed row by row, as pymc.LKJCholeskyCov has them
+        full.append((n_features * (n_features + 1) // 2,))
     values = array.to_numpy()
-    found = _component_dim(array, part, component, n_components, [len(shape) + 1 for shape in full])
+    found = _component_dim(array, part, component, n_components, full)
     if found is not None:
         values = np.moveaxis(values, array.dims.index(found), 2)
     else:
@@ -116,11 +119,17 @@ def placed(
             + (_one_mixture([dim for dim in own if dim != found]) if more else "")
         )
     features = tuple(dim for dim in own if dim != found)
+    if values.ndim - 3 < rank and n_features > 1:
+        values = _unpacked(values, n_features)
     return Part(values.reshape(*values.shape[:3], *(n_features,) * rank), found, features, array)
 
 
 def _component_dim(
-    array: xr.DataArray, part: str, component: Hashable, n_components: int, ranks: list[int]
+    array: xr.DataArray,
+    part: str,
+    component: Hashable,
+    n_components: int,
+    full: list[tuple[int, ...]],
 ) -> Hashable | None:
     """Find the dim of the components: that of the weights, or where there are no names, the first.
 
@@ -129,12 +138,17 @@ def _component_dim(
     own = array.dims[2:]
     if component in own:
         return component
-    if len(own) not in ranks:
+    as_long = [
+        dim
+        for dim in own
+        if array.sizes[dim] == n_components
+        and tuple(array.sizes[other] for other in own if other != dim) in full
+    ]
+    if not as_long:
         return None
-    as_long = [dim for dim in own if array.sizes[dim] == n_components]
     if is_unnamed(own[0]):
         return own[0] if own[0] in as_long else None
-    if not is_unnamed(component) or not as_long:
+    if not is_unnamed(component):
         return None
     if len(as_long) > 1:
         raise InputError(
@@ -143,6 +157,13 @@ def _component_dim(
             "the same dim in the model, or in weights= an array that has it"
         )
     return as_long[0]
+
+
+def _unpacked(packed: np.ndarray, n_features: int) -> np.ndarray:
+    """Write the rows of lower triangles (..., D (D + 1) / 2) as matrices (..., D, D)."""
+    factors = np.zeros((*packed.shape[:-1], n_features, n_features))
+    factors[..., *np.tril_indices(n_features)] = packed
+    return factors
 
 
 def _one_mixture(dims: Any) -> str:
