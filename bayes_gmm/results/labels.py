@@ -23,6 +23,11 @@ DIMS: dict[str, tuple[str, ...]] = {
 }
 
 
+def is_unnamed(dim: Hashable) -> bool:
+    """Whether a dim has no name but the one that ArviZ makes up, such as ``tau_dim_0``."""
+    return re.search(r"_dim_\d+$", str(dim)) is not None
+
+
 def labelled(
     arrays: Mapping[str, Any],
     *,
@@ -63,8 +68,3 @@ def labelled(
         values = known.get(dim)
         coordinates[dim] = np.arange(size) if values is None else values
     return xr.Dataset(variables, coordinates)
-
-
-def is_unnamed(dim: Hashable) -> bool:
-    """Whether a dim has no name but the one that ArviZ makes up, such as ``tau_dim_0``."""
-    return re.search(r"_dim_\d+$", str(dim)) is not None
