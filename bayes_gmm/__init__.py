@@ -22,8 +22,10 @@ from bayes_gmm.errors import (
 
 if TYPE_CHECKING:
     from bayes_gmm.api.fit import fit
+    from bayes_gmm.api.from_trace import from_trace
     from bayes_gmm.api.groups import add_groups, add_log_likelihood
     from bayes_gmm.api.posterior import pymc_model, sample
+    from bayes_gmm.api.pymc_mixture import mixture_logp, pymc_mixture
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
     from bayes_gmm.api.standard_errors import parameters, standard_errors
@@ -70,14 +72,17 @@ __all__ = [
     "datasets",
     "diagnose",
     "fit",
+    "from_trace",
     "load",
     "log_density",
     "loo",
+    "mixture_logp",
     "one_feature",
     "parameters",
     "partition",
     "plots",
     "predict",
+    "pymc_mixture",
     "pymc_model",
     "read",
     "relabel",
@@ -107,10 +112,13 @@ _LATER = {
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
     "one_feature": "bayes_gmm.results.one_feature",
+    "from_trace": "bayes_gmm.api.from_trace",
+    "mixture_logp": "bayes_gmm.api.pymc_mixture",
     "parameters": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.partition",
     "plots": "bayes_gmm.results.plots:",
     "predict": "bayes_gmm.results.predictive",
+    "pymc_mixture": "bayes_gmm.api.pymc_mixture",
     "pymc_model": "bayes_gmm.api.posterior",
     "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",

@@ -108,10 +108,10 @@ def prior_of_posterior(
     return chosen
 
 
-def conjugate_to(prior: AnyPrior, observations: Observations, n_components: int) -> Prior:
+def conjugate_to(prior: AnyPrior | None, observations: Observations, n_components: int) -> Prior:
     """Return the prior itself if it is conjugate, and else the default one.
 
-    EM, the starts of chains and the names of draws need a conjugate prior.
+    EM, the starts of chains and the names of draws need a conjugate prior. There may be none.
     """
     from bayes_gmm.model.priors import Prior
 

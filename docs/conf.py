@@ -80,6 +80,7 @@ html_sidebars = {
         "index",
         "quickstart",
         "posterior",
+        "recipes",
         "equations",
         "comparison",
         "arviz",

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import arviz as az
 import numpy as np
 import pandas as pd
+import pymc as pm
 import pytest
 import xarray as xr
 from helpers import random_parameters
@@ -79,6 +80,10 @@ class World:
         bg.save(self.diagonal_fit, folder / "two.nc")
         return folder
 
+    @cached_property
+    def trace(self):
+        return as_trace(self.posterior)
+
     @property
     def rowless(self):
         """As one of more rows than a result keeps."""
@@ -102,6 +107,23 @@ class World:
 
 
 QUIET: dict[str, Any] = {"progressbar": False}
+
+
+def as_trace(result):
+    """Draws as a model with variables enough for another choice of each would leave them."""
+    drawn = result["posterior"].to_dataset()
+    factors = np.linalg.cholesky(drawn["covariances"].to_numpy())
+    return xr.DataTree.from_dict(
+        {
+            "/posterior": drawn.assign(
+                even=xr.full_like(drawn["weights"], 0.5),
+                moved=drawn["means"] + 0.5,
+                wide=2 * drawn["covariances"],
+                factors=(drawn["covariances"].dims, 1.5 * factors),
+                spread=abs(drawn["means"]) + 1,
+            )
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +317,31 @@ def of_model(model) -> dict[str, Any]:
         "components": len(model.coords["cluster"]),
         "prior": np.asarray(prior_mean.eval()),
         "likelihood": likelihood,
+    }
+
+
+DENSITY = {
+    "weights": [0.4, 0.6],
+    "means": [[0.0, 0.0], [1.0, 1.0]],
+    "choleskys": [[[1.0, 0.0], [0.5, 1.0]]] * 2,
+}
+
+
+def model_with_mixture(options, **arguments):
+    with pm.Model(coords={"obs_id": range(len(X)), "feature": ["a", "b"]}) as model:
+        bg.pymc_mixture(**arguments, **options)
+    return model
+
+
+def of_mixture(model) -> dict[str, Any]:
+    (variable,) = model.basic_RVs
+    rows = [[0.0, 0.0], [1.0, 1.0]]
+    return {
+        "name": variable.name,
+        "density": pm.logp(variable, rows).eval(mode="FAST_COMPILE"),
+        "observed": [v.name for v in model.observed_RVs],
+        "dims": model.named_vars_to_dims.get(variable.name),
+        "shape": variable.shape.eval(mode="FAST_COMPILE"),
     }
 
 
@@ -727,6 +774,53 @@ VERBS = {
             "path": Row("two.nc", {"path"}),
         },
     ),
+    "from_trace": Verb(
+        bg.from_trace,
+        lambda world: {"trace": world.trace, "X": X, "prior": PRIOR, "seed": 0},
+        of_posterior,
+        {
+            "trace": Row(
+                lambda world: as_trace(world.other_posterior), {"all draws", "first draws"}, {"map"}
+            ),
+            "X": Row(OTHER_X, {"rows", "map"}, {"all draws", "first draws"}),
+            "weights": Row("even", {"all draws", "first draws"}, {"map"}),
+            "means": Row("moved", {"all draws"}, {"map"}),
+            "covariances": Row("wide", {"all draws"}, {"map"}),
+            "choleskys": Row("factors", {"all draws"}, {"map"}, refused="means"),
+            "sds": Row("spread", {"all draws"}, {"map", "first draws"}),
+            "prior": Row(SHIFTED, {"prior", "map"}, refused="vague"),
+            "pivot": Row(
+                bg.Parameters([0.6, 0.4], [[3.6, 30.0], [0.0, 0.0]], [np.diag([1.0, 400.0])] * 2),
+                {"all draws", "first draws", "map"},
+            ),
+            "seed": Row(1, {"seed"}, refused=-1),
+        },
+    ),
+    "mixture_logp": Verb(
+        bg.mixture_logp,
+        lambda world: {"x": X.to_numpy(), **DENSITY},
+        lambda found: {"values": found.eval(mode="FAST_COMPILE")},
+        {
+            "x": Row(OTHER_X.to_numpy(), {"values"}),
+            "weights": Row([0.5, 0.5], {"values"}),
+            "means": Row([[0.0, 0.0], [1.0, 2.0]], {"values"}),
+            "choleskys": Row([np.eye(2)] * 2, {"values"}),
+        },
+    ),
+    "pymc_mixture": Verb(
+        model_with_mixture,
+        lambda world: {"name": "x", **DENSITY, "options": {"shape": (len(X), 2)}},
+        of_mixture,
+        {
+            "name": Row("y", {"name"}),
+            "weights": Row([0.5, 0.5], {"density"}),
+            "means": Row([[0.0, 0.0], [1.0, 2.0]], {"density"}),
+            "choleskys": Row([np.eye(2)] * 2, {"density"}),
+            "observed": Row(X.to_numpy(), {"observed"}),
+            "dims": Row(("obs_id", "feature"), {"dims"}),
+            "options": Row({"shape": (3, 2)}, {"shape"}),
+        },
+    ),
     "pymc_model": Verb(
         bg.pymc_model,
         lambda world: {"X": X, "n_components": 2},
@@ -876,7 +970,7 @@ def first_answers():
 
 @pytest.fixture
 def ask(world, first_answers, tmp_path_factory):
-    def asked(name, **other):
+    def asked(name, /, **other):
         verb = VERBS[name]
         arguments = {
             key: value(world) if inspect.isfunction(value) else value
@@ -886,7 +980,7 @@ def ask(world, first_answers, tmp_path_factory):
             arguments[key] = tmp_path_factory.mktemp("written") / arguments[key]
         return verb.views(verb.call(**arguments))
 
-    def answer(name, **other):
+    def answer(name, /, **other):
         if other:
             return asked(name, **other)
         if name not in first_answers:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
@@ -58,6 +55,7 @@ def pymc_model(
     pymc.Model
         With variables weights (cluster), means (cluster, feature), covariances
         (cluster, feature, feature_bis) in the units of X, and the observed x (obs_id, feature).
+        `from_trace` turns draws of it, or of a model around it, into a result.
 
     Raises
     ------
@@ -162,7 +160,6 @@ def sample(
     """
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.covariance import UNCONSTRAINED
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
@@ -183,13 +180,7 @@ def sample(
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
-    found = point.estimate(
-        observations,
-        n_components,
-        replace(conjugate, concentration=np.maximum(conjugate.concentration, 1)),
-        UNCONSTRAINED,
-        seed=seed,
-    )
+    found = point.mode(observations, n_components, conjugate, seed=seed)
     choice = engines.choose(engine, observations, found.parameters, chosen)
     runs = engines.run(
         choice,

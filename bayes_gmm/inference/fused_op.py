@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.mode import optdb
-from pytensor.gradient import disconnected_type
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
@@ -86,13 +85,14 @@ class MixtureLogDensity(MixtureOp):
         """See `MixtureOp`."""
         return (log_density(*inputs),)
 
-    def connection_pattern(self, node: Apply) -> list:
-        """Rows are data: there is no derivative with respect to them."""
-        return [[False], [True], [True], [True]]
-
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list:
-        """Gradient of the sum of log densities times cotangents."""
-        return [disconnected_type(), *MixtureGradient().make_node(*inputs, cotangents[0]).outputs]
+        """Gradient of the sum of log densities times cotangents.
+
+        Rows are data, as a rule; what is written out for them is computed only if it is asked for.
+        """
+        x, *point = inputs
+        of_rows: Any = pt.grad(None, x, known_grads={formula(x, *point): cotangents[0]})
+        return [of_rows, *MixtureGradient().make_node(*inputs, cotangents[0]).outputs]
 
 
 class MixtureGradient(MixtureOp):
@@ -150,10 +150,13 @@ def pointwise_log_density(
 def formula(
     x: TensorVariable, offset: TensorVariable, center: TensorVariable, whitener: TensorVariable
 ) -> TensorVariable:
-    """Log density of every row, written out in PyTensor; see `pointwise_log_density`."""
-    residual = x[:, None, :] - center
+    """Log density of every row, written out in PyTensor; see `pointwise_log_density`.
+
+    Offsets, centers and whiteners may each vary from row to row, with the rows in front.
+    """
+    residual = x[..., None, :] - center
     whitened = (pt.tril(whitener) * residual[..., None, :]).sum(axis=-1)
-    return pt.logsumexp(offset - 0.5 * (whitened**2).sum(axis=-1), axis=1)
+    return pt.logsumexp(offset - 0.5 * (whitened**2).sum(axis=-1), axis=-1)
 
 
 @inlined

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
@@ -23,6 +24,7 @@ ROWS_PER_MEAN = 8  # rows of the sketch for each component and feature, if these
 N_KMEANS = 2  # starts by k-means: in plain coordinates and in decorrelated ones
 BLOCK_ROWS = 1 << 16
 FLAT = 1e-10
+TIE = 0.1  # standard deviations between means, where rows do not tell them apart
 ALL_HASHES = np.uint64(np.iinfo(np.uint64).max)
 
 
@@ -150,6 +152,34 @@ def seeds(
             means = kmeans.spread_out(space, data.counts, n_components, rng)
             labels = kmeans.nearest(space, means)
         yield labelled_statistics(data, labels, n_components)
+
+
+def means_apart(observations: Observations, near: np.ndarray) -> np.ndarray:
+    """Choose means that differ, by k-means of the rows: where a sampler may start.
+
+    Parameters
+    ----------
+    observations : Observations
+    near : ndarray (K, D)
+        What the prior expects of each component, which takes the mean that is closest; where all
+        are alike, the means are in order.
+
+    Returns
+    -------
+    ndarray (K, D)
+        In the user's units. The same for the same data.
+    """
+    n_components = len(near)
+    data = sketch(observations)
+    found = kmeans.kmeans(data.rows, data.counts, n_components, np.random.default_rng(0)).means
+    found = found[np.lexsort(found.T[::-1])]
+    if len(np.unique(found, axis=0)) < n_components:  # there are fewer rows than components
+        found = found + TIE * np.linspace(-1, 1, n_components)[:, None]
+    expected = (near - observations.origin) / observations.scale
+    if (expected != expected[0]).any():
+        cost = ((expected[:, None] - found) ** 2).sum(axis=2)
+        found = found[linear_sum_assignment(cost)[1]]
+    return observations.origin + observations.scale * found
 
 
 def decorrelated(data: Sketch) -> np.ndarray:

@@ -17,7 +17,7 @@ from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
@@ -63,6 +63,27 @@ class PointEstimate(NamedTuple):
         """The optima in the user's units, as many of the best as are worth comparing."""
         others = (optimum.candidate.parameters for optimum in self.optima[1:MOST_COMPARED])
         return [self.parameters, *(one.rescale(self.origin, self.scale) for one in others)]
+
+
+def mode(
+    observations: Observations, n_components: int, prior: Prior, *, seed: int | None
+) -> PointEstimate:
+    """Find the modes of a posterior, from which chains start and by which draws are labelled.
+
+    Parameters
+    ----------
+    observations : Observations
+    n_components : int
+    prior : Prior
+        Concentrations below one, under which there may be no mode, count as one.
+    seed : int or None
+
+    Returns
+    -------
+    PointEstimate
+    """
+    least = replace(prior, concentration=np.maximum(prior.concentration, 1))
+    return estimate(observations, n_components, least, UNCONSTRAINED, seed=seed)
 
 
 @ONE_BLAS_THREAD

@@ -6,13 +6,16 @@ Each of alpha, nu, Psi, m and kappa may be a number or a variable of the model: 
 the prior is conjugate, which is what the Gibbs step needs.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import pymc as pm
+import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
+from bayes_gmm.inference.initialize import means_apart
 from bayes_gmm.inference.pymc_coordinates import BartlettCoordinates, Standardized
 from bayes_gmm.inference.pymc_distributions import (
     inverse_wishart_draws,
@@ -21,6 +24,7 @@ from bayes_gmm.inference.pymc_distributions import (
     mean_log_density,
 )
 from bayes_gmm.model.normal import cholesky, inverse_factors
+from bayes_gmm.model.priors import Prior
 
 DIMS = {
     "weights": ("cluster",),
@@ -48,16 +52,16 @@ class ConjugateFields(NamedTuple):
 
 
 def conjugate(
-    prior: ConjugateFields, typical_scale: np.ndarray, observations: Observations
+    prior: ConjugateFields, typical: Prior, observations: Observations
 ) -> MixtureVariables:
     """Add the parameters of a mixture under the conjugate prior.
 
     Parameters
     ----------
     prior : ConjugateFields
-    typical_scale : ndarray (K, D, D)
-        Of the size of the prior's scale, which may be a variable; the coordinates count in its
-        units.
+    typical : Prior
+        With numbers where the prior may have variables: the coordinates count in units of its
+        scale, and the means start near its mean.
     observations : Observations
 
     Returns
@@ -74,7 +78,7 @@ def conjugate(
         signature="(),(d,d)->(d,d)",
         class_name="InverseWishart",
         support_point=lambda rv, size, nu, psi: psi / nu[:, None, None],
-        transform=BartlettCoordinates(whiteners(typical_scale)),
+        transform=BartlettCoordinates(whiteners(typical.scale)),
         dims=DIMS["covariances"],
     )
     means = pm.CustomDist(
@@ -86,11 +90,27 @@ def conjugate(
         dist=mean_draws,
         signature="(d),(),(d,d)->(d)",
         class_name="MvNormal",
-        support_point=lambda rv, size, mean, *_: mean,
+        support_point=start_at(means_apart(observations, typical.mean)),
         transform=Standardized(observations.origin, observations.scale),
         dims=DIMS["means"],
     )
     return MixtureVariables(weights, means, covariances)
+
+
+def start_at(point: np.ndarray) -> Callable[..., TensorVariable]:
+    """Make the function that PyMC asks for the point where a variable starts.
+
+    At the mean of the prior all components would be alike, and no gradient leads away from there.
+
+    Parameters
+    ----------
+    point : ndarray
+
+    Returns
+    -------
+    callable
+    """
+    return lambda rv, size, *parameters: pt.as_tensor_variable(point)
 
 
 def whiteners(scale: np.ndarray) -> np.ndarray:

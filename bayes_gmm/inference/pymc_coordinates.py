@@ -71,7 +71,7 @@ class BartlettCoordinates(Transform):
 class JointBartlettCoordinates(BartlettCoordinates):
     """The same for covariances with one joint density: the log Jacobians are summed."""
 
-    name = "joint_bartlett"
+    name = "jointbartlett"  # PyMC cuts the name of a value at its last underscore
     ndim_supp = 3
 
     def log_jac_det(self, value: TensorVariable, *inputs: Any) -> TensorVariable:

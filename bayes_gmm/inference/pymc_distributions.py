@@ -1,7 +1,6 @@
 r"""The distributions that PyMC lacks in batched form: densities and draws.
 
     Sigma_k ~ InverseWishart(nu_k, Psi_k)        mu_k | Sigma_k ~ N(m_k, Sigma_k / kappa_k)
-    x_n ~ sum_k phi_k N(mu_k, Sigma_k)
 
 All densities are written with the whitener W of the covariance, W'W = Sigma^-1, for all
 components at once.
@@ -15,7 +14,6 @@ import pytensor.tensor as pt
 from pymc.distributions.shape_utils import rv_size_is_none
 from pytensor.tensor.variable import TensorVariable
 
-from bayes_gmm.inference.fused_op import pointwise_log_density
 from bayes_gmm.inference.pytensor_op import covariance, diagonal, product, whitener
 from bayes_gmm.model.normal import LOG_2PI
 
@@ -47,42 +45,6 @@ def normal_log_density(
 def normal_draws(mean: TensorVariable, sigma: TensorVariable, size: Any) -> TensorVariable:
     """Draws of the multivariate normal."""
     return pm.MvNormal.dist(mean, cov=sigma, size=size)
-
-
-def mixture_log_density(
-    value: TensorVariable, weights: TensorVariable, means: TensorVariable, sigma: TensorVariable
-) -> TensorVariable:
-    r"""Log density of the mixture, log sum_k phi_k N(x; mu_k, Sigma_k), as one fused operation.
-
-    Parameters
-    ----------
-    value : TensorVariable (..., D)
-    weights : TensorVariable (K,)
-    means : TensorVariable (K, D)
-    sigma : TensorVariable (K, D, D)
-
-    Returns
-    -------
-    TensorVariable (...)
-    """
-    w = whitener(sigma)
-    n_features = means.type.shape[-1]
-    offset = pt.log(weights) + (pt.log(diagonal(w)) - 0.5 * LOG_2PI).sum(axis=-1)
-    if value.type.ndim == 2:
-        return pointwise_log_density(value, offset, means, w)
-    rows = value.reshape((-1, n_features))
-    return pointwise_log_density(rows, offset, means, w).reshape(value.shape[:-1])
-
-
-def mixture_draws(
-    weights: TensorVariable, means: TensorVariable, sigma: TensorVariable, size: Any
-) -> TensorVariable:
-    """Draws of the mixture: a label for each row, and a draw from its component only."""
-    batch = () if rv_size_is_none(size) else tuple(size)
-    labels = pm.Categorical.dist(weights, size=batch)
-    noise = pm.Normal.dist(0.0, 1.0, size=(*batch, means.shape[-1]))
-    factors = pt.linalg.cholesky(sigma)
-    return means[labels] + (factors[labels] * noise[..., None, :]).sum(axis=-1)
 
 
 def mean_log_density(

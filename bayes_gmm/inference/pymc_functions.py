@@ -134,7 +134,7 @@ def _of_fields(
         whole["degrees_of_freedom"] = pt.switch(
             degrees > observations.n_features - 1, degrees, np.nan
         )
-    return conjugate(ConjugateFields(**whole), fixed.scale, observations)
+    return conjugate(ConjugateFields(**whole), fixed, observations)
 
 
 def _named(name: str, variable: TensorVariable) -> TensorVariable:

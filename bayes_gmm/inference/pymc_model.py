@@ -16,12 +16,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_conjugate import MixtureVariables
-from bayes_gmm.inference.pymc_distributions import (
-    mixture_draws,
-    mixture_log_density,
-    normal_draws,
-    normal_log_density,
-)
+from bayes_gmm.inference.pymc_distributions import normal_draws, normal_log_density
+from bayes_gmm.inference.pymc_mixture import SIGNATURE, draws, log_density
 from bayes_gmm.inference.pymc_priors import AnyPrior, variables
 
 LIKELIHOODS = ("fused", "mixture")
@@ -87,9 +83,9 @@ def _fused(theta: MixtureVariables, rows: Any) -> None:
     pm.CustomDist(
         "x",
         *theta,
-        logp=mixture_log_density,
-        dist=mixture_draws,
-        signature="(k),(k,d),(k,d,d)->(d)",
+        logp=log_density,
+        dist=draws,
+        signature=SIGNATURE,
         class_name="GaussianMixture",
         observed=rows,
         dims=("obs_id", "feature"),

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.initialize import means_apart
 from bayes_gmm.inference.pymc_conjugate import (
     DIMS,
     ConjugateFields,
     MixtureVariables,
     conjugate,
+    start_at,
     whiteners,
 )
 from bayes_gmm.inference.pymc_coordinates import (
@@ -77,7 +78,7 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
 def _conjugate(prior: Prior, observations: Observations, n_components: int) -> MixtureVariables:
     prior.require_proper()
     own = ConjugateFields(*(getattr(prior, name) for name in ConjugateFields._fields))
-    return conjugate(own, prior.scale, observations)
+    return conjugate(own, prior, observations)
 
 
 @variables.register
@@ -94,7 +95,7 @@ def _independent(
         dist=independent_draws,
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
-        support_point=lambda rv, size, *_: pt.as_tensor(typical),
+        support_point=start_at(typical),
         transform=BartlettCoordinates(whiteners(typical)),
         dims=DIMS["covariances"],
     )
@@ -116,7 +117,7 @@ def _hierarchical(
         dist=hierarchical_draws,
         signature="(k),(),(d,d)->(k,d,d)",
         class_name="HierarchicalInverseWishart",
-        support_point=lambda rv, size, *_: pt.as_tensor(typical),
+        support_point=start_at(typical),
         transform=JointBartlettCoordinates(whiteners(typical)),
         dims=DIMS["covariances"],
     )
@@ -127,14 +128,22 @@ def _with_normal_means(
     prior: PriorFamily, observations: Observations, covariances: TensorVariable
 ) -> MixtureVariables:
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
-    means = pm.Normal(
+    start = means_apart(observations, np.tile(prior.mean, (prior.n_components, 1)))
+    means = pm.CustomDist(
         "means",
-        prior.mean,
+        np.tile(prior.mean, (prior.n_components, 1)),
         prior.mean_sd,
+        dist=_normal_means,
+        class_name="Normal",
+        support_point=start_at(start),
         transform=Standardized(observations.origin, observations.scale),
         dims=DIMS["means"],
     )
     return MixtureVariables(weights, means, covariances)
+
+
+def _normal_means(mean: TensorVariable, sd: TensorVariable, size: Any) -> TensorVariable:
+    return pm.Normal.dist(mean, sd, size=size)
 
 
 def _typical(prior: PriorFamily) -> np.ndarray:

@@ -41,7 +41,7 @@ def whitener(covariance: TensorVariable) -> TensorVariable:
         Lower triangular.
     """
     sigma = covariance.type()
-    to_whitener = Whitener([sigma], [_inverse_of_triangle(pt.linalg.cholesky(sigma))])
+    to_whitener = Whitener([sigma], [inverse_of_triangle(pt.linalg.cholesky(sigma))])
     return pt.as_tensor_variable(to_whitener(covariance))
 
 
@@ -58,7 +58,7 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
     TensorVariable (..., D, D)
     """
     w = whitener.type()
-    factor = _inverse_of_triangle(w)
+    factor = inverse_of_triangle(w)
     to_covariance = Covariance([w], [product(factor, factor.mT)])
     return pt.as_tensor_variable(to_covariance(whitener))
 
@@ -111,7 +111,17 @@ def diagonal(triangle: TensorVariable) -> TensorVariable:
     return (triangle * pt.eye(triangle.shape[-1])).sum(axis=-1)
 
 
-def _inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
+def inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
+    """Inverses of lower triangular matrices.
+
+    Parameters
+    ----------
+    factor : TensorVariable (..., D, D)
+
+    Returns
+    -------
+    TensorVariable (..., D, D)
+    """
     identity = pt.broadcast_to(pt.eye(factor.shape[-1]), factor.shape)
     return pt.linalg.solve_triangular(factor, identity, lower=True, b_ndim=2)
 
@@ -126,5 +136,5 @@ def whitener_of_covariance(fgraph: FunctionGraph, node: Apply) -> list[Variable]
     if isinstance(source.op, Covariance):
         return [source.inputs[0]]
     if isinstance(source.op, CovarianceOfFactor):
-        return [_inverse_of_triangle(source.inputs[0])]
+        return [inverse_of_triangle(source.inputs[0])]
     return None

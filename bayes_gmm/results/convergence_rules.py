@@ -65,7 +65,8 @@ def several_modes(evidence: Evidence) -> list[Finding]:
     modes = evidence.modes
     if len(modes) <= 1:
         return []
-    if np.isnan(too_large(evidence.values, evidence.label_free.rhat, RHAT)).all():
+    limits = too_large(evidence.values, evidence.label_free.rhat, RHAT)
+    if np.isnan(limits).all():
         return []
     height = evidence.height_name.replace("_", " ")
     places = " and ".join(
@@ -78,9 +79,23 @@ def several_modes(evidence: Evidence) -> list[Finding]:
             f"The posterior has several modes: {places} settled apart. {_masses(modes)}".strip(),
             len(modes),
             1,
-            _advice(modes, evidence.draws.n_chains),
+            _without_dim(evidence, limits) or _advice(modes, evidence.draws.n_chains),
         )
     ]
+
+
+def _without_dim(evidence: Evidence, limits: np.ndarray) -> str:
+    """Advise where chains agree about the mixture, and differ in what may belong to components."""
+    pairs = zip(evidence.names, limits, strict=True)
+    differ = [name for name, limit in pairs if not np.isnan(limit)]
+    if not set(differ) <= set(evidence.names_of_model):
+        return ""
+    shown = ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
+    return (
+        f"They agree about the mixture, and differ in {shown}. If a variable belongs to a "
+        'component, put those of all components into one with dims="cluster", so that it is '
+        "relabelled; else start all chains at the same place, or report the modes one by one."
+    )
 
 
 def _negligible(modes: list[Mode]) -> list[int]:

@@ -55,12 +55,14 @@ class Mode(NamedTuple):
 class Evidence(NamedTuple):
     """What the rules look at; chain and draw come first in every array.
 
-    Whatever else the model drew is among the label-free quantities; `others` are those of these
-    variables that belong to components, as they are named. `merger` is of two components that BIC
-    takes for one; chains that mix may bear out all components nevertheless.
+    Whatever else the model drew is among the label-free quantities, under `names_of_model`;
+    `others` are those of these variables that belong to components, as they are named. `merger` is
+    of two components that BIC takes for one; chains that mix may bear out all components
+    nevertheless.
     """
 
     names: list[str]
+    names_of_model: list[str]
     values: np.ndarray
     label_free: Convergence
     scalars: list[Scalar]
@@ -116,6 +118,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
     modes = [group for group in settled if not set(group) <= set(still)]
     return Evidence(
         names,
+        more_names,
         values,
         convergence(values),
         scalars,

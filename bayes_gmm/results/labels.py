@@ -3,7 +3,8 @@
 Everything below this floor is unlabelled. Which axis is what is said once, here.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,11 @@ DIMS: dict[str, tuple[str, ...]] = {
     "z": ("obs_id",),
     "responsibilities": ("obs_id", "cluster"),
 }
+
+
+def is_unnamed(dim: Hashable) -> bool:
+    """Whether a dim has no name but the one that ArviZ makes up, such as ``tau_dim_0``."""
+    return re.search(r"_dim_\d+$", str(dim)) is not None
 
 
 def labelled(

@@ -1,20 +1,19 @@
 """What else a model drew, as scalars that convergence is judged by.
 
 A variable along the dim cluster belongs to components; its entries in order of size are label-free.
-One whose dims have no names may belong to components too, and so may variables that are numbered as
-components are: those are taken in order of size as well, lest labels that switch should look like
-chains that disagree.
+A dim without a name, as long as there are components, may be theirs too, so its entries are taken
+in order of size as well. Otherwise dims are taken at their word, and names of variables mean
+nothing.
 """
 
-import re
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import xarray as xr
 
-from bayes_gmm.results.draws import VARIABLES, require_posterior
+from bayes_gmm.results.draws import VARIABLES, invariants, require_posterior
+from bayes_gmm.results.labels import is_unnamed
 from bayes_gmm.results.scalars import Scalar
 
 MOST_ENTRIES = 50  # of one variable; of more, so many are judged, evenly spaced
@@ -36,21 +35,27 @@ def label_free(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     values : ndarray (chain, draw, P)
         Finite: what is infinite or undefined lies beyond all else, which its rank keeps.
     """
-    names, columns = [], []
+    columns = []
+    names, _ = invariants(posterior)
+    n_taken = len(names)
     n_components = posterior["posterior"].sizes["cluster"]
-    for array in _together(posterior, n_components):
+    for array in _others(posterior):
         ordered = array
         for dim in array.dims[2:]:
-            unnamed = re.search(r"_dim_\d+$", str(dim)) and array.sizes[dim] == n_components
-            if n_components > 1 and (dim == "cluster" or unnamed):
+            perhaps = is_unnamed(dim) and array.sizes[dim] == n_components
+            if n_components > 1 and (dim == "cluster" or perhaps):
                 labels = [f"sorted {place}" for place in range(n_components)]
                 values = np.sort(ordered.to_numpy(), axis=ordered.get_axis_num(dim))
                 ordered = ordered.copy(data=values).assign_coords({dim: labels})
         entries, values = _entries(ordered)
         name = str(array.name)
-        names += [f"{name}[{', '.join(entry)}]" if entry else name for entry in entries]
+        for entry in entries:
+            label = f"{name}[{', '.join(entry)}]" if entry else name
+            while label in names:
+                label = f"variable {label}"
+            names.append(label)
         columns.append(values)
-    return names, _joined(columns, posterior)
+    return names[n_taken:], _joined(columns, posterior)
 
 
 def of_components(posterior: xr.DataTree) -> tuple[list[Scalar], np.ndarray]:
@@ -84,23 +89,6 @@ def _others(posterior: xr.DataTree) -> Iterator[xr.DataArray]:
         draws = array.transpose("chain", "draw", ...)
         called = f"variable {name}" if name in taken else str(name)
         yield draws.copy(data=_finite(draws.to_numpy().astype(float))).rename(called)
-
-
-def _together(posterior: xr.DataTree, n_components: int) -> list[xr.DataArray]:
-    """Put variables that are numbered as components are, one for each, into one array."""
-    numbered = defaultdict(list)
-    for array in _others(posterior):
-        numbered[re.sub(r"\d+", "#", str(array.name), count=1), array.shape].append(array)
-    found = []
-    for (name, _), arrays in numbered.items():
-        if len(arrays) == n_components > 1:
-            values = np.stack([array.to_numpy() for array in arrays], axis=2)
-            dims = ("chain", "draw", "cluster", *arrays[0].dims[2:])
-            coords = {dim: arrays[0][dim] for dim in dims[3:]}
-            found.append(xr.DataArray(values, dims=dims, coords=coords, name=name))
-        else:
-            found += arrays
-    return found
 
 
 def _entries(array: xr.DataArray) -> tuple[list[tuple[str, ...]], np.ndarray]:

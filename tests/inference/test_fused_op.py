@@ -6,7 +6,7 @@ import pytensor.tensor as pt
 import pytest
 from helpers import random_parameters
 from pytensor.compile.mode import Mode
-from pytensor.gradient import DisconnectedInputError, verify_grad
+from pytensor.gradient import verify_grad
 from pytensor.graph.replace import vectorize_graph
 from pytensor.graph.rewriting.db import RewriteDatabaseQuery
 
@@ -155,7 +155,12 @@ def test_many_draws_at_once_are_computed_one_by_one():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_rows_have_no_derivative():
-    x, *theta = symbols()
-    with pytest.raises(DisconnectedInputError):
-        pt.grad(pointwise_log_density(x, *theta).sum(), x)
+def test_rows_that_are_no_data_have_their_derivative():
+    """Rows that a model draws, such as values that are missing, take part in the gradient."""
+    x, *theta = point(2, 3, 5)
+    verify_grad(
+        lambda rows: pointwise_log_density(rows, *map(pt.as_tensor, theta)),
+        [x],
+        rng=np.random.default_rng(0),
+        mode=PYTHON,
+    )

@@ -336,6 +336,16 @@ def test_pymcs_own_sampler_takes_the_model_and_loo_its_draws():
     estimate = loo(drawn, reff=1.0)
     assert estimate.n_data_points == observations.n_rows
     assert np.isfinite(estimate.elpd)
+    # and they come back as a result, with what the sampler recorded
+    result = bg.from_trace(drawn, observations, seed=0)
+    np.testing.assert_array_equal(result["sample_stats"]["energy"], drawn["sample_stats"]["energy"])
+    free = result["invariants"]["log_likelihood"]
+    pointwise = drawn["log_likelihood"]["x"].sum("obs_id")
+    np.testing.assert_allclose(free, pointwise, rtol=1e-9)
+    xr.testing.assert_identical(
+        result["log_likelihood"].to_dataset(), drawn["log_likelihood"].to_dataset()
+    )
+    assert bg.diagnose(result).table.index.is_unique
 
 
 def test_an_unknown_likelihood_and_an_improper_prior_are_refused():

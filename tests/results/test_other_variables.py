@@ -61,17 +61,13 @@ def test_a_hyperparameter_that_has_not_converged_is_no_convergence(sound, rng):
     assert "too short: tau has" in found.verdict
 
 
-@pytest.mark.parametrize("how", ["dim cluster", "no names of dims", "a variable for each"])
+@pytest.mark.parametrize("how", ["dim cluster", "no names of dims"])
 def test_what_belongs_to_components_converges_whatever_they_are_called(sound, rng, how):
     tau = rng.normal(size=(*SHAPE, 2)) * 0.1 + [1.0, 5.0]
     switched = tau.copy()
     switched[1] = tau[1, :, ::-1]
 
     def diagnosis(values):
-        if how == "a variable for each":
-            return diagnose(
-                with_variables(sound, **{f"tau_{k}": ((), values[..., k]) for k in range(2)})
-            )
         dims = ("cluster",) if how == "dim cluster" else ("tau_dim_0",)
         return diagnose(with_variables(sound, tau=(dims, values)))
 
@@ -87,6 +83,50 @@ def test_a_dim_with_a_name_of_its_own_is_taken_at_its_word(sound, rng):
     found = diagnose(with_variables(sound, tau=(("side",), tau)))
     assert names(found) == ["several_modes"]
     assert (LABEL_FREE, "tau[0]") in found.table.index
+
+
+@pytest.mark.parametrize("names_of_variables", [("w1", "w2"), ("alpha", "beta"), ("w", "w[0]")])
+def test_names_of_variables_decide_nothing(sound, rng, names_of_variables):
+    """As many variables as components, each along the dim cluster, by whatever names."""
+    draws = rng.normal(size=(2, *SHAPE, 2)) + np.array([0.0, 9.0])[:, None, None, None]
+    result = with_variables(
+        sound, **{n: (("cluster",), d) for n, d in zip(names_of_variables, draws, strict=True)}
+    )
+    found, values = label_free(result)
+    assert found == [f"{name}[sorted {k}]" for name in names_of_variables for k in range(2)]
+    expected = np.concatenate([np.sort(each, axis=2) for each in draws], axis=2)
+    np.testing.assert_array_equal(values, expected)
+    assert diagnose(result).ok
+
+
+def test_numbered_variables_without_a_dim_are_not_taken_for_components_but_advised(sound, rng):
+    """Chains that label the mixture differently differ in them: the advice says what to do."""
+    tau = rng.normal(size=(*SHAPE, 2)) * 0.1 + [1.0, 5.0]
+    tau[1] = tau[1, :, ::-1]
+    result = with_variables(sound, **{f"tau_{k}": ((), tau[..., k]) for k in range(2)})
+    names_free, values = label_free(result)
+    assert names_free == ["tau_0", "tau_1"]
+    np.testing.assert_array_equal(values, tau)
+    (reason,) = diagnose(result).reasons
+    assert reason.name == "several_modes"
+    assert "agree about the mixture, and differ in tau_0, tau_1" in reason.advice
+    assert 'dims="cluster"' in reason.advice
+    alike = tau.copy()
+    alike[1] = tau[1, :, ::-1]
+    assert diagnose(with_variables(sound, **{f"tau_{k}": ((), alike[..., k]) for k in range(2)})).ok
+
+
+def test_variables_of_the_same_label_stay_apart(sound, rng):
+    """A scalar may be called what an entry of a vector is called in a table."""
+    vector, scalar = rng.normal(size=(*SHAPE, 3)), rng.normal(size=SHAPE) + 7
+    result = with_variables(sound, **{"tau": (("row",), vector), "tau[0]": ((), scalar)})
+    found, values = label_free(result)
+    assert len(found) == values.shape[2] == 4
+    np.testing.assert_array_equal(values, np.concatenate([vector, scalar[..., None]], axis=2))
+    assert found == ["tau[0]", "tau[1]", "tau[2]", "variable tau[0]"]
+    diagnosis = diagnose(result)
+    assert diagnosis.table.index.is_unique
+    assert diagnosis.ok
 
 
 def test_names_tell_entries_apart_and_agree_with_values(sound, rng):
