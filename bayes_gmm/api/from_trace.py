@@ -12,9 +12,9 @@ from bayes_gmm.arguments import (
     as_observations,
     conjugate_to,
     prior_of_posterior,
-    require_seed,
 )
 from bayes_gmm.errors import InputError
+from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.results.draws import Draws
+    from bayes_gmm.seeds import Seed
 
 OWN_LABELS = 0.9  # share of draws with the same labels from which these are the model's own
 
@@ -39,7 +40,7 @@ def from_trace(
     sds: str | Sequence[str] | xr.DataArray | None = None,
     prior: Prior | PriorFamily | str | None = None,
     pivot: Parameters | xr.DataTree | None = None,
-    seed: int | None = None,
+    seed: Seed = None,
 ) -> xr.DataTree:
     r"""Turn the draws of any model that holds a Gaussian mixture into a result like `sample`'s.
 
@@ -74,7 +75,7 @@ def from_trace(
     pivot : Parameters or result of `fit`, optional
         The mixture to whose components those of each draw are matched. By default the optimum of
         EM on X that most draws are closest to, or a draw where none is close.
-    seed : int, optional
+    seed : int, SeedSequence or Generator, optional
         Of the search for that optimum.
 
     Returns
@@ -130,7 +131,7 @@ def from_trace(
     from bayes_gmm.results.relabel.pivot import typical
     from bayes_gmm.results.trace import carried, posterior_of, read_mixture
 
-    require_seed(seed)
+    seed = as_seed(seed)
     observations = as_observations(X, prior)
     mixture = read_mixture(
         trace,

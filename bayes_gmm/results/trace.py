@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.draws import VARIABLES, Draws
 from bayes_gmm.results.labels import DIMS
@@ -16,7 +17,6 @@ from bayes_gmm.results.trace_parts import (
     placed,
     weights_part,
 )
-from bayes_gmm.data.wording import listing
 
 OTHER_LABELS = ("warmup_", "unconstrained_")  # groups that are not relabelled, and are left out
 

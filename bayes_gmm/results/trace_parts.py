@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.labels import is_unnamed
-from bayes_gmm.data.wording import listing
 
 SAMPLE = ("chain", "draw")
 # Relative errors that single precision may make.
