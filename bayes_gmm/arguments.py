@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     AnyPrior = Prior | PriorFamily | Callable[[], Any]
 
 
+WEIGHTS = "row_weights"
+
+
 def require_tolerance(tol: Any) -> None:
     """Check that a tolerance is a positive number."""
     number = isinstance(tol, int | float) and not isinstance(tol, bool)
@@ -24,7 +27,7 @@ def require_tolerance(tol: Any) -> None:
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
 
 
-def as_observations(X: Any, prior: Any = None) -> Observations:
+def as_observations(X: Any, prior: Any = None, row_weights: Any = None) -> Observations:
     """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
     Parameters
@@ -32,15 +35,25 @@ def as_observations(X: Any, prior: Any = None) -> Observations:
     X : object
     prior : object
         As the user gave it.
+    row_weights : array_like (N,), optional
 
     Returns
     -------
     Observations
     """
     from bayes_gmm.data import Observations
+    from bayes_gmm.data.row_weights import enough
     from bayes_gmm.model.priors import Prior
 
-    return Observations.of(X, spread=prior.spread if isinstance(prior, Prior) else None)
+    spread = prior.spread if isinstance(prior, Prior) else None
+    observations = Observations.of(X, spread=spread)
+    if row_weights is None:
+        return observations
+    weighted = observations.weighted(row_weights, what=WEIGHTS, spread=spread)
+    if prior is not None and spread is None:  # the default prior is made of the rows
+        assert weighted.weights is not None
+        enough(weighted.weights, WEIGHTS)
+    return weighted
 
 
 def in_memory(observations: Observations, needed_by: str) -> Observations:

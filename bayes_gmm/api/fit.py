@@ -23,6 +23,7 @@ def fit(
     covariance: str = "VVV",
     prior: Prior | str | None = None,
     equal_weights: bool = False,
+    row_weights: Any = None,
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -50,6 +51,12 @@ def fit(
         and for columns that do not vary.
     equal_weights : bool
         Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
+    row_weights : array_like (N,), optional
+        How often each observation was seen, :math:`w_n \ge 0`: the log-likelihood is
+        :math:`\sum_n w_n \log p(x_n)`, and a whole number is the row written so often. Their sum
+        is the number of observations that BIC, standard errors and priors know of; the maximum of
+        the likelihood does not depend on it. Rows of weight 0 count for nothing. The result keeps
+        the weights in `observed_data`. They need X in memory.
     n_starts : int
         How many starting points are compared, fewer where a step of EM is expensive; the first two
         are k-means. With more than 30 the search also goes on longer from the best of them.
@@ -114,7 +121,7 @@ def fit(
     require_whole("max_iter", max_iter, 1)
     seed = as_seed(seed)
     require_tolerance(tol)
-    observations = as_observations(X, prior)
+    observations = as_observations(X, prior, row_weights)
     structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
     if chosen is not None and (chosen.concentration < 1).any():
@@ -148,7 +155,7 @@ def fit(
         seed=seed,
     )
     search = result["optimizer_result"].to_dataset()
-    for warning in search_warnings(search, observations.n_rows, observations.n_features):
+    for warning in search_warnings(search, observations.n_seen, observations.n_features):
         warnings.warn(warning, stacklevel=2)
     if not search["converged"]:
         warnings.warn(

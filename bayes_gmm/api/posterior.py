@@ -28,6 +28,7 @@ def pymc_model(
     *,
     prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
     likelihood: str = "fused",
+    row_weights: Any = None,
 ) -> pm.Model:
     r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
 
@@ -49,6 +50,9 @@ def pymc_model(
         "fused": the whole mixture as one operation, whose value and gradient come from one pass
         over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components,
         the same density and slower.
+    row_weights : array_like (N,), optional
+        How often each observation was seen: its log density is multiplied by its weight, any
+        number >= 0. They are the data container "row_weights" (obs_id).
 
     Returns
     -------
@@ -72,7 +76,7 @@ def pymc_model(
     from bayes_gmm.inference.pymc_model import pymc_model as build
 
     require_whole("n_components", n_components, 1)
-    observations = in_memory(as_observations(X, prior), "pymc_model")
+    observations = in_memory(as_observations(X, prior, row_weights), "pymc_model")
     chosen = prior_of_posterior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood, n_components=n_components)
 
@@ -90,6 +94,7 @@ def sample(
     seed: Seed = None,
     progressbar: bool = True,
     groups: str | Sequence[str] = (),
+    row_weights: Any = None,
 ) -> xr.DataTree:
     r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
@@ -124,6 +129,11 @@ def sample(
     groups : str or sequence of str
         What `add_groups` adds, here with 1000 draws of the prior and up to 1 GiB in all, such as
         "log_likelihood" for ``az.loo``.
+    row_weights : array_like (N,), optional
+        How often each observation was seen, :math:`w_n \ge 0`: its density counts to the power of
+        its weight, and a whole number is the row written so often. The result keeps them in
+        `observed_data`, so that other verbs know of them. Gibbs takes whole numbers, NUTS and PyMC
+        any; "auto" chooses accordingly. They need X in memory.
 
     Returns
     -------
@@ -159,6 +169,7 @@ def sample(
     True
     """
     from bayes_gmm.inference import dispersed, engines, point
+    from bayes_gmm.inference.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
@@ -168,9 +179,11 @@ def sample(
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)
     require_settings(draws, tune, chains, cores, seed)
-    observations = as_observations(X, prior)
+    observations = as_observations(X, prior, row_weights)
     chosen = prior_of_posterior(prior, observations, n_components)
     engines.check(engine, chosen)
+    if engine == "gibbs":
+        require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     names = require_groups(groups)

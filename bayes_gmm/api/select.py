@@ -21,6 +21,7 @@ def select(
     covariance: str | Sequence[str] = "all",
     prior: str | None = None,
     criterion: str = "bic",
+    row_weights: Any = None,
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -44,6 +45,8 @@ def select(
         As for `fit`; the default prior is made for each number of components.
     criterion : str
         "bic", "icl" or "aic".
+    row_weights : array_like (N,), optional
+        As for `fit`; N is their sum.
     n_starts, max_iter, tol, seed
         As for `fit`, which makes the same fit of each cell.
     cores : int, optional
@@ -93,7 +96,7 @@ def select(
         raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
-    observations = as_observations(X, prior)
+    observations = as_observations(X, prior, row_weights)
     if isinstance(covariance, str):
         covariance = CODES if covariance == "all" else [covariance]
     structures = list(

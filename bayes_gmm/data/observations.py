@@ -19,6 +19,7 @@ from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame
 from bayes_gmm.data.moments import Moments
 from bayes_gmm.data.row_labels import row_labels
+from bayes_gmm.data.row_weights import as_row_weights, in_rows
 from bayes_gmm.data.streams import Source, Stream, blocks, recut, source
 from bayes_gmm.data.wording import listing, require_distinct, shorten
 from bayes_gmm.errors import InputError
@@ -159,7 +160,9 @@ class Observations:
 
         return pd.RangeIndex(self.n_rows) if self.row_labels is None else self.row_labels
 
-    def weighted(self, weights: Any, *, what: str = "sample_weight") -> Self:
+    def weighted(
+        self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
+    ) -> Self:
         """Let each row count as often as its weight says.
 
         Parameters
@@ -168,37 +171,49 @@ class Observations:
             Non-negative, not all zero.
         what : str
             How error messages call the weights.
+        spread : ndarray (D,), optional
+            As for `of`.
 
         Raises
         ------
         InputError
             If the weights do not fit, or leave a column constant.
         """
-        times = np.asarray(weights, dtype=np.float64)
-        if times.shape != (self.n_rows,):
-            raise InputError(
-                f"{what} must have one number for each of {self.n_rows} rows; got {times.shape}"
-            )
-        bad = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
-        if bad.size:
-            raise InputError(f"{what}[{bad[0]}] is {times[bad[0]]}; each must be a number >= 0")
-        counted = times > 0
-        if np.count_nonzero(counted) < 2:
-            raise InputError(f"{what} is positive for fewer than two rows; two at least must count")
         if isinstance(self.values, Stream):
-            raise InputError(f"{what} needs the rows in memory; give X as an array")
-        residual = (self.values[counted] - self.origin) / self.scale
-        share = times[counted] / times.sum()
-        mean = share @ residual
-        spread = np.sqrt(share @ (residual - mean) ** 2)
-        if not (spread > 0).all():
-            name = self.feature_names[int(np.argmin(spread))]
+            raise InputError(f"{what} needs the rows in memory, and X is read block by block: "
+                             "give X as an array")
+        times = as_row_weights(weights, self.n_rows, self.row_labels, what)
+        counted = times > 0
+        if np.count_nonzero(counted) < 2 and spread is None:
+            raise InputError(f"{what} is positive for one row only: two at least must count")
+        share = times / times.max()
+        share /= share.sum()
+
+        def residuals() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            start = 0
+            for block in blocks(self.values, max(1, BLOCK // self.n_features)):
+                of_block = slice(start, start + len(block))
+                start += len(block)
+                rows = block[counted[of_block]]
+                if len(rows):
+                    yield (rows - self.origin) / self.scale, share[of_block][counted[of_block]]
+
+        mean = sum(own @ rows for rows, own in residuals())
+        variance = sum(own @ (rows - mean) ** 2 for rows, own in residuals())
+        low = np.min([rows.min(axis=0) for rows, _ in residuals()], axis=0)
+        high = np.max([rows.max(axis=0) for rows, _ in residuals()], axis=0)
+        scale, constant = np.sqrt(variance), low == high
+        if constant.any() and spread is None:
+            name = self.feature_names[int(np.argmax(constant))]
             raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
+        if spread is not None:
+            scale = np.where(constant, spread / self.scale, scale)
+        mean = np.where(constant, low, mean)
         return replace(
             self,
             origin=self.origin + self.scale * mean,
-            scale=self.scale * spread,
-            weights=np.ascontiguousarray(times),
+            scale=self.scale * scale,
+            weights=times,
         )
 
     @property
@@ -207,9 +222,20 @@ class Observations:
         return float(self.n_rows if self.weights is None else self.weights.sum())
 
     @property
+    def n_seen(self) -> float:
+        """How many rows that is where the scale of weights that are no counts says nothing."""
+        weights = in_rows(self.weights)[0]
+        return float(self.n_rows if weights is None else weights.sum())
+
+    @property
     def n_rows(self) -> int:
         """N."""
         return self.values.shape[0]
+
+    @property
+    def n_counted(self) -> int:
+        """How many rows count at all, each once."""
+        return self.n_rows if self.weights is None else int(np.count_nonzero(self.weights))
 
     @property
     def n_features(self) -> int:

@@ -1,7 +1,9 @@
 r"""The bootstrap: how an estimate varies when the rows are weighted anew, again and again.
 
-    nonparametric    counts ~ Multinomial(N, 1/N)         rows drawn with replacement
-    weighted         weights ~ N Dirichlet(1, ..., 1)     weighted-likelihood bootstrap
+    nonparametric    counts ~ Multinomial(N, w / N)       rows drawn with replacement
+    weighted         weights ~ N Dirichlet(w)             weighted-likelihood bootstrap
+
+with w how often each row was seen, once as a rule, and N their sum.
 
 Each replicate is the same fit with row weights, climbed from the estimate, so that it follows the
 optimum in question and does not wander to another. Replicate b draws from a generator seeded by
@@ -17,6 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em
 from bayes_gmm.inference.point import standardized
@@ -33,12 +36,14 @@ FEWEST = 2  # replicates that have a standard deviation
 TOLERANCE = 1e-6  # nats; within a thousandth of a standard error of the optimum
 
 
-def counts(n_rows: int, rng: np.random.Generator) -> np.ndarray:
+def counts(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """How often each row is drawn when N rows are drawn with replacement.
 
     Parameters
     ----------
     n_rows : int
+    seen : ndarray (n_rows,) or None
+        How often each was seen; None is once.
     rng : numpy.random.Generator
 
     Returns
@@ -49,15 +54,21 @@ def counts(n_rows: int, rng: np.random.Generator) -> np.ndarray:
     ----------
     Efron (1979), Ann. Statist. 7.
     """
-    return np.bincount(rng.integers(n_rows, size=n_rows), minlength=n_rows).astype(float)
+    if seen is None:
+        return np.bincount(rng.integers(n_rows, size=n_rows), minlength=n_rows).astype(float)
+    total = seen.sum()
+    n_drawn = max(1, round(total))
+    return rng.multinomial(n_drawn, seen / total) * (total / n_drawn)
 
 
-def shares(n_rows: int, rng: np.random.Generator) -> np.ndarray:
-    """Uniform Dirichlet weights that sum to N, the Bayesian bootstrap's view of the population.
+def shares(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Dirichlet weights that sum to N, the Bayesian bootstrap's view of the population.
 
     Parameters
     ----------
     n_rows : int
+    seen : ndarray (n_rows,) or None
+        How often each was seen; None is once.
     rng : numpy.random.Generator
 
     Returns
@@ -68,11 +79,14 @@ def shares(n_rows: int, rng: np.random.Generator) -> np.ndarray:
     ----------
     Rubin (1981), Ann. Statist. 9; Newton & Raftery (1994), J. R. Statist. Soc. B 56.
     """
-    weights = rng.standard_exponential(n_rows)
-    return weights * (n_rows / weights.sum())
+    if seen is None:
+        weights = rng.standard_exponential(n_rows)
+        return weights * (n_rows / weights.sum())
+    weights = rng.standard_gamma(seen)
+    return weights * (seen.sum() / weights.sum())
 
 
-SCHEMES: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+SCHEMES: dict[str, Callable[[int, np.ndarray | None, np.random.Generator], np.ndarray]] = {
     "bootstrap": counts,
     "weighted": shares,
 }
@@ -130,7 +144,6 @@ def bootstrap(
     Parameters
     ----------
     observations : Observations
-        Without weights.
     parameters : Parameters
         The estimate, in the user's units.
     prior : Prior or None
@@ -157,7 +170,9 @@ def bootstrap(
 
     def one(index: int) -> Refit | None:
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index,)))
-        weights = draw(observations.n_rows, rng)
+        weights = draw(observations.n_rows, observations.weights, rng)
+        if prior is None and observations.weights is not None:
+            weights, _ = in_rows(weights)
         try:
             return _refit(
                 observations.weighted(weights), parameters, prior, structure, floor, equal_weights

@@ -13,7 +13,8 @@ second up to tau of about 100, and where several modes overlap it moved between 
 beyond, components are all but indistinguishable, and NUTS, which follows the ridge, was ahead.
 So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
 tau is beyond `MOST_SWEEPS` and the rows are in memory, where NUTS needs them; and PyMC where the
-prior is not conjugate. Where there are few rows sweeps cost next to nothing, and each draw has more
+prior is not conjugate. Rows that were seen other than whole numbers of times have no copies to give
+labels to, so that "auto" is NUTS for them. Where there are few rows sweeps cost next to nothing, and each draw has more
 of them: the posterior of few rows often has modes side by side, and the rate near one says nothing
 of the way to the next. What the sweeps of a draw may cost is bounded in either case. Whoever is
 given the draws may find them too few still, and ask for longer chains.
@@ -33,6 +34,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream, every
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import cost
+from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.covariance import UNCONSTRAINED
@@ -124,7 +126,7 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     """
     if not isinstance(prior, Prior) or engine == "pymc":
         return Choice("pymc")
-    if engine == "nuts":
+    if engine == "nuts" or (engine == "auto" and not _has_copies(observations)):
         return Choice("nuts")
     n_rows, (n_components, n_features) = observations.n_rows, at.means.shape
     if n_components == 1:
@@ -165,6 +167,11 @@ def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) ->
     curvature = Curvature.of(chart, score_products(some, chart), prior)
     share = Uncertainty.of(curvature).shares[0]
     return float((2 - share) / share) if share > 0 else np.inf
+
+
+def _has_copies(observations: Observations) -> bool:
+    """Whether every row was seen a whole number of times."""
+    return observations.weights is None or bool(can_count(observations.weights).all())
 
 
 def _not_too_many(observations: Observations) -> Observations:

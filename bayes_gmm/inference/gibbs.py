@@ -24,6 +24,7 @@ from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -101,7 +102,7 @@ def longer_runs(
         Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
         covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
         log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
-        rows that took each label given the draw. All in the user's units, components named as
+        rows that took each label given the draw, copies included. All in the user's units, components named as
         they came. Attribute thin says how many sweeps a draw has; partial is 1 if the run was
         interrupted: then all chains are cut to the shortest.
 
@@ -176,11 +177,7 @@ def _check(
 ) -> None:
     require_settings(draws, tune, len(starts), cores, seed, least_tune=0)
     require_whole("thin", thin, 1)
-    if observations.weights is not None:
-        raise InputError(
-            "X has row weights, and the Gibbs sampler gives each row one label and counts it once: "
-            "leave the weights out"
-        )
+    require_counts(observations)
     prior.require_proper()
     if prior.n_features != observations.n_features:
         raise InputError(
@@ -192,6 +189,20 @@ def _check(
                 f"starts[{place}] has means of shape {start.means.shape}, and the prior is for "
                 f"{prior.mean.shape}; both must have the same components and features"
             )
+
+
+def require_counts(observations: Observations) -> None:
+    """Check that every row was seen a whole number of times, so that each copy can have a label."""
+    weights = observations.weights
+    if weights is None:
+        return
+    bad = np.flatnonzero(~can_count(weights))
+    if bad.size:
+        raise InputError(
+            f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, and Gibbs gives each copy of a "
+            f"row a label, which takes whole numbers, at most {MOST:.0f}: choose "
+            'engine="nuts" or "pymc", which take any weights >= 0'
+        )
 
 
 def _tree(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
@@ -212,7 +223,7 @@ def _tree(record: Record, observations: Observations, *, partial: bool, thin: in
         },
         coords={**coords, "feature": features, "feature_bis": features},
     )
-    jacobian = observations.n_rows * np.log(scale).sum()
+    jacobian = observations.total_weight * np.log(scale).sum()
     stats = xr.Dataset(
         {
             "log_likelihood": (leading, record.log_likelihood - jacobian),

@@ -14,9 +14,10 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.errors import InputError
+from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
 from bayes_gmm.kernels.kernel import c_order
-from bayes_gmm.kernels.labels import loop, sweep_key
+from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.model.parameters import Parameters
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
@@ -27,16 +28,22 @@ class Rows:
 
     def __init__(self, observations: Observations):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
-        self._values = observations.values
-        self.look = loop(observations.n_features)
-        self.whole: np.ndarray | None = None
+        self._values, self._times = observations.values, observations.weights
+        kernels = labels if self._times is None else label_counts
+        self.look = kernels.loop(observations.n_features)
+        self.whole: tuple[np.ndarray, ...] | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Yield blocks of rows as the kernels take them."""
+    def blocks(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield blocks of rows as the kernels take them, and how often each was seen."""
+        start = 0
         for block in blocks(self._values, BLOCK_ROWS):
-            yield from c_order(block)
+            times = np.empty(0)
+            if self._times is not None:
+                times = self._times[start : start + len(block)]
+            start += len(block)
+            yield c_order(block, times)
 
 
 class Chain:
@@ -107,7 +114,7 @@ class Chain:
         if self._rows.whole is not None:
             lost = run_sweeps(
                 self._rows.look.compiled(),
-                self._rows.whole,
+                *self._rows.whole,
                 self._rows.origin,
                 self._rows.inverse_scale,
                 self._key,
@@ -127,11 +134,12 @@ class Chain:
         key = np.uint64(sweep_key(self._key, self._sweep))
         not_kept = np.empty(0, np.int64)
         start, log_normalizer = 0, 0.0
-        for block in self._rows.blocks():
+        for block, times in self._rows.blocks():
             if stop.is_set():
                 return False
             log_normalizer = self._rows.look(
                 block,
+                times,
                 start,
                 key,
                 self._rows.origin,

@@ -21,11 +21,12 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.gibbs import require_counts
 from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
+from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.kernels.kernel import c_order
-from bayes_gmm.kernels.labels import loop
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 
@@ -86,12 +87,17 @@ class GibbsStep(BlockedStep):
     ):
         model = pm.modelcontext(model)
         theta = _variables(model, vars)
-        rows = _rows(model, theta)
+        rows, times = _rows(model, theta)
         self.vars = [model.rvs_to_values[variable] for variable in theta]
         self.var_names = tuple(variable.name for variable in self.vars)
         self.rng = get_random_generator(rng)
         observations = Observations.of(rows, what="the observed rows")
-        (self._rows,) = c_order(np.asarray(observations.values))
+        if times is not None:
+            observations = observations.weighted(times, what="row_weights")
+            require_counts(observations)
+        self._rows, self._times = c_order(
+            np.asarray(observations.values), np.empty(0) if times is None else times
+        )
         self._observations = observations
         self._to_parameters, self._to_values = _coordinates(model, theta, self.vars)
         prior = model.replace_rvs_by_values(_prior_parameters(theta))
@@ -119,9 +125,10 @@ class GibbsStep(BlockedStep):
         weights, means, covariances = self.parameters(point)
         state = State.of(Parameters.trusted(weights, (means - origin) / scale, covariances / units))
         sums = Sums.zeros(*state.means.shape)
-        look = loop(self._observations.n_features)
-        look(
+        kernels = labels if self._observations.weights is None else label_counts
+        kernels.loop(self._observations.n_features)(
             self._rows,
+            self._times,
             0,  # the place of the first row
             self.rng.integers(1 << 64, dtype=np.uint64),
             *c_order(origin, 1 / scale),
@@ -191,8 +198,8 @@ def _variables(model: pm.Model, chosen: Sequence[TensorVariable] | None) -> Mixt
     return theta
 
 
-def _rows(model: pm.Model, theta: MixtureVariables) -> np.ndarray:
-    """Find the rows of the one observed variable that the parameters belong to."""
+def _rows(model: pm.Model, theta: MixtureVariables) -> tuple[np.ndarray, np.ndarray | None]:
+    """Find the rows of the one observed variable that the parameters belong to, and weights."""
     others = [v for v in (*model.basic_RVs, *model.potentials) if v not in theta]
     dependent = [v for v in others if not set(theta).isdisjoint(ancestors([v]))]
     names = ", ".join(str(variable.name) for variable in dependent)
@@ -203,10 +210,14 @@ def _rows(model: pm.Model, theta: MixtureVariables) -> np.ndarray:
         )
     (mixture,) = dependent
     kind = type(mixture.owner.op).__name__
-    if kind != "GaussianMixture" or tuple(_parameters_of(mixture)) != tuple(theta):
+    parameters, times = [], []
+    if kind == "GaussianMixture":
+        parameters, times = list(_parameters_of(mixture))[:3], list(_parameters_of(mixture))[3:]
+    if parameters != list(theta):
         raise InputError(f'{names} is not the mixture of pymc_model with likelihood="fused"')
     value = model.rvs_to_values[mixture]
-    return value.get_value() if hasattr(value, "get_value") else value.data
+    rows = value.get_value() if hasattr(value, "get_value") else value.data
+    return rows, np.asarray(times[0].eval()) if times else None
 
 
 def _prior_parameters(theta: MixtureVariables) -> list[TensorVariable]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import existence, initialize, ranking
 from bayes_gmm.inference.blur import blurred
@@ -106,6 +107,7 @@ def estimate(
     Parameters
     ----------
     observations : Observations
+        Without a prior, weights that are no counts are brought to the scale of rows for the search.
     n_components : int
     prior : Prior or None
         In the user's units; None is maximum likelihood.
@@ -133,6 +135,8 @@ def estimate(
     CollapseError
         If every start lost a component.
     """
+    weights, unit = in_rows(observations.weights) if prior is None else (observations.weights, 1.0)
+    observations = replace(observations, weights=weights)
     n_rows, n_features = observations.total_weight, observations.n_features
     view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
@@ -140,7 +144,7 @@ def estimate(
     sample = data.observations(view)
     proper = prior is not None and prior.is_proper
     if not proper:
-        existence.require_components(n_components, observations.n_rows, len(data.rows))
+        existence.require_components(n_components, observations.n_counted, len(data.rows))
     accumulate = accumulate_for(structure)
     expect = expectation(view, accumulate)
     # All of few rows, or a part of many: where the starts are compared.
@@ -152,7 +156,7 @@ def estimate(
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
     if not proper:
         existence.require_spread(
-            covariance, view.feature_names, observations.n_rows, len(data.rows)
+            covariance, view.feature_names, observations.n_counted, len(data.rows)
         )
     standard_prior = (
         Prior.flat(n_components, n_features)
@@ -187,7 +191,7 @@ def estimate(
             given = starts(rule, data, rng)
             found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
     except CollapseError as error:
-        raise CollapseError(str(error), _collapses(error.collapses, view)) from None
+        raise CollapseError(str(error), _collapses(error.collapses, view, unit)) from None
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
     best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
@@ -198,7 +202,7 @@ def estimate(
         order = parameters.order_of_means
         parameters, rows = parameters.reorder(order), rows[order]
     optimizer = {
-        **_search_report(found, to_units, log_prior),
+        **_search_report(found, to_units, log_prior, unit),
         "optimum_log_mass": to_units
         + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
@@ -206,42 +210,48 @@ def estimate(
         + n_components * n_features
         + structure.n_parameters(n_components, n_features),
     }
-    collapses = _collapses(found.runs, view)
+    collapses = _collapses(found.runs, view, unit)
     return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
 
 
-def _search_report(found: Search, to_units: float, log_prior: float) -> dict[str, Any]:
-    """What `optimizer_result` says of the search, heights in the user's units."""
+def _search_report(
+    found: Search, to_units: float, log_prior: float, unit: float
+) -> dict[str, Any]:
+    """What `optimizer_result` says of the search, heights in the user's units of rows and of X."""
     best = found.optima[0].run
     log_likelihood = best.state.statistics.log_normalizer + to_units
     moved = log_likelihood + log_prior - best.state.objective
     heights = np.array([optimum.run.state.objective for optimum in found.optima])
     return {
-        "objective": np.array(best.objectives) + moved,
-        "start_objective": np.array([run.state.objective for run in found.runs]) + moved,
+        "objective": unit * (np.array(best.objectives) + moved),
+        "start_objective": unit * (np.array([run.state.objective for run in found.runs]) + moved),
         "start_iterations": np.array([len(run.objectives) - 1 for run in found.runs]),
         "start_converged": np.array([run.converged for run in found.runs]),
         "start_collapsed": np.array([bool(run.all_collapses) for run in found.runs]),
         "swaps_in_vain": found.swaps_in_vain,
         "still_improving": found.still_improving,
-        "optimum_objective": heights + moved,
+        "optimum_objective": unit * (heights + moved),
         "optimum_starts": np.array([optimum.n_starts for optimum in found.optima]),
         "optimum_spurious": heights > heights[0],
-        "optimum_score": np.array([optimum.score for optimum in found.optima]) + to_units,
-        "log_likelihood": log_likelihood,
+        "optimum_score": unit * (np.array([o.score for o in found.optima]) + to_units),
+        "log_likelihood": unit * log_likelihood,
         "log_prior": log_prior,
-        "objective_final": log_likelihood + log_prior,
+        "objective_final": unit * (log_likelihood + log_prior),
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
-        "entropy": entropy(best.state.candidate.log_quadratic, best.state.statistics),
+        "entropy": unit * entropy(best.state.candidate.log_quadratic, best.state.statistics),
     }
 
 
-def _collapses(runs: Sequence[EMResult], view: Observations) -> list[StartCollapse]:
+def _collapses(
+    runs: Sequence[EMResult], view: Observations, unit: float
+) -> list[StartCollapse]:
     """Components that starts lost, in the user's units."""
-    units = np.outer(view.scale, view.scale)
+    scales = np.outer(view.scale, view.scale)
     return [
-        StartCollapse(start, view.origin + view.scale * c.mean, c.covariance * units, c.n_rows)
+        StartCollapse(
+            start, view.origin + view.scale * c.mean, c.covariance * scales, unit * c.n_rows
+        )
         for start, run in enumerate(runs)
         for c in run.all_collapses
     ]

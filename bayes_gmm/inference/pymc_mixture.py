@@ -20,6 +20,7 @@ from bayes_gmm.inference.pytensor_op import diagonal, inverse_of_triangle, white
 from bayes_gmm.model.normal import LOG_2PI
 
 SIGNATURE = "(k),(k,d),(k,d,d)->(d)"
+SIGNATURE_OF_ROWS = "(k),(k,d),(k,d,d),()->(d)"
 PARTS = ("weights", "means", "choleskys")
 
 
@@ -67,6 +68,28 @@ def draws(
 ) -> TensorVariable:
     """Draws of the mixture with these covariances; see `draws_of_factors`."""
     return draws_of_factors(weights, means, pt.linalg.cholesky(sigma), size)
+
+
+def weighted_log_density(
+    value: TensorVariable,
+    weights: TensorVariable,
+    means: TensorVariable,
+    sigma: TensorVariable,
+    times: TensorVariable,
+) -> TensorVariable:
+    """Log density of each row, as often as it was seen."""
+    return times * log_density(value, weights, means, sigma)
+
+
+def draws_of_rows(
+    weights: TensorVariable,
+    means: TensorVariable,
+    sigma: TensorVariable,
+    times: TensorVariable,
+    size: Any,
+) -> TensorVariable:
+    """Draws of the mixture, one for each row however often that was seen."""
+    return draws(weights, means, sigma, times.shape if rv_size_is_none(size) else size)
 
 
 def draws_of_factors(

@@ -7,6 +7,7 @@ The parameters are in the user's units, so that a posterior of `weights`, `means
 is all that PyMC needs for predictions, log-likelihoods or another run.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,14 @@ from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.pymc_conjugate import MixtureVariables
 from bayes_gmm.inference.pymc_distributions import normal_draws, normal_log_density
-from bayes_gmm.inference.pymc_mixture import SIGNATURE, draws, log_density
+from bayes_gmm.inference.pymc_mixture import (
+    SIGNATURE,
+    SIGNATURE_OF_ROWS,
+    draws,
+    draws_of_rows,
+    log_density,
+    weighted_log_density,
+)
 from bayes_gmm.inference.pymc_priors import AnyPrior, variables
 
 LIKELIHOODS = ("fused", "mixture")
@@ -54,7 +62,8 @@ def pymc_model(
     pymc.Model
         Variables weights (cluster), covariances (cluster, feature, feature_bis) and means
         (cluster, feature), free unless a callable made them of others; observed variable x
-        (obs_id, feature), whose rows are the data container "data".
+        (obs_id, feature), whose rows are the data container "data", and the container
+        "row_weights" (obs_id) if rows have weights: the log density of a row is multiplied by it.
 
     Raises
     ------
@@ -71,14 +80,19 @@ def pymc_model(
     with pm.Model(coords=_coordinates(observations, n_components)) as model:
         theta = variables(prior, observations, n_components)
         rows = pm.Data("data", np.asarray(observations.values, float), dims=("obs_id", "feature"))
-        if likelihood == "fused":
-            _fused(theta, rows)
+        observed = {"observed": rows, "dims": ("obs_id", "feature")}
+        fused = likelihood == "fused"
+        if observations.weights is not None:
+            times = pm.Data("row_weights", observations.weights, dims="obs_id")
+            _weighted(theta, times, weighted_log_density if fused else _weighted_mixture, observed)
+        elif fused:
+            _fused(theta, observed)
         else:
-            _mixture(theta, rows)
+            pm.Mixture("x", theta.weights, _components(theta.means, theta.covariances), **observed)
     return model
 
 
-def _fused(theta: MixtureVariables, rows: Any) -> None:
+def _fused(theta: MixtureVariables, observed: dict[str, Any]) -> None:
     """Add the observed mixture as one distribution."""
     pm.CustomDist(
         "x",
@@ -87,22 +101,41 @@ def _fused(theta: MixtureVariables, rows: Any) -> None:
         dist=draws,
         signature=SIGNATURE,
         class_name="GaussianMixture",
-        observed=rows,
-        dims=("obs_id", "feature"),
+        **observed,
     )
 
 
-def _mixture(theta: MixtureVariables, rows: Any) -> None:
-    """Add the observed mixture as a mixture of distributions."""
-    components = pm.CustomDist.dist(
-        theta.means,
-        theta.covariances,
+def _weighted(
+    theta: MixtureVariables, times: Any, logp: Callable[..., Any], observed: dict[str, Any]
+) -> None:
+    """Add the observed mixture of rows that were seen so often."""
+    pm.CustomDist(
+        "x",
+        *theta,
+        times,
+        logp=logp,
+        dist=draws_of_rows,
+        signature=SIGNATURE_OF_ROWS,
+        class_name="GaussianMixture" if logp is weighted_log_density else "WeightedMixture",
+        **observed,
+    )
+
+
+def _weighted_mixture(value: Any, weights: Any, means: Any, covariances: Any, times: Any) -> Any:
+    """Log density of each row by `pymc.Mixture`, as often as it was seen."""
+    return times * pm.logp(pm.Mixture.dist(weights, _components(means, covariances)), value)
+
+
+def _components(means: Any, covariances: Any) -> Any:
+    """A batch of normal distributions."""
+    return pm.CustomDist.dist(
+        means,
+        covariances,
         logp=normal_log_density,
         dist=normal_draws,
         signature="(d),(d,d)->(d)",
         class_name="MvNormal",
     )
-    pm.Mixture("x", theta.weights, components, observed=rows, dims=("obs_id", "feature"))
 
 
 def _coordinates(observations: Observations, n_components: int) -> dict[str, Any]:

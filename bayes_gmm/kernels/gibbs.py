@@ -116,10 +116,11 @@ ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
 LOOK = types.FunctionType(labels.PASS)
 
 
-@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
 def run_sweeps(
     look,
     x,
+    times,
     origin,
     inverse_scale,
     key,
@@ -138,9 +139,11 @@ def run_sweeps(
     Parameters
     ----------
     look : callable
-        A compiled pass of `labels`.
+        A compiled pass of `labels`, or of `label_counts`.
     x : ndarray (N, D)
         Rows in the user's units.
+    times : ndarray (N,)
+        How often each was seen; empty for once.
     origin, inverse_scale : ndarray (D,)
         The coordinates of the pass are (x - origin) * inverse_scale.
     key : uint64
@@ -164,6 +167,7 @@ def run_sweeps(
     for sweep in range(first_sweep, first_sweep + n_sweeps):
         log_normalizer = look(
             x,
+            times,
             0,
             sweep_key(key, sweep),
             origin,

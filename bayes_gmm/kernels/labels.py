@@ -43,13 +43,14 @@ from bayes_gmm.kernels.signatures import (
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
-PASS = REAL(MATRIX, WHOLE, BITS, VECTOR, VECTOR, *FUNCTIONS, *SUMS, NUMBERS, REAL)
+PASS = REAL(MATRIX, VECTOR, WHOLE, BITS, VECTOR, VECTOR, *FUNCTIONS, *SUMS, NUMBERS, REAL)
 ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
 S12, S27, S30, S31 = (np.uint64(shift) for shift in (12, 27, 30, 31))
 
 
 @inlined
-def _hash(z):  # pragma: no cover - compiled
+def hashed(z):  # pragma: no cover - compiled
+    """Mix the bits of a number: the hash of SplitMix64."""
     z = (z ^ (z >> S30)) * FIRST_MULTIPLIER
     z = (z ^ (z >> S27)) * SECOND_MULTIPLIER
     return z ^ (z >> S31)
@@ -68,7 +69,7 @@ def sweep_key(key, sweep):  # pragma: no cover - compiled
     -------
     uint64
     """
-    return _hash(key + np.uint64(sweep + 1) * GOLDEN)
+    return hashed(key + np.uint64(sweep + 1) * GOLDEN)
 
 
 @kernel(types.void(BITS, WHOLE, OUT_VECTOR))
@@ -86,7 +87,7 @@ def uniforms(key, start, out):  # pragma: no cover - compiled
     place = key + np.uint64(start) * GOLDEN
     for i in range(out.size):
         # 52 random bits behind the exponent of 1.0 are a number in [1, 2).
-        bits[i] = (_hash(place + np.uint64(i + 1) * GOLDEN) >> S12) | ONE
+        bits[i] = (hashed(place + np.uint64(i + 1) * GOLDEN) >> S12) | ONE
     for i in range(out.size):
         out[i] -= 1.0
 
@@ -179,6 +180,7 @@ def loop(n_features: int) -> Kernel:
 @kernel(PASS, fastmath=REASSOCIATE)
 def few_features(
     x,
+    times,
     start,
     key,
     origin,
@@ -198,6 +200,8 @@ def few_features(
     ----------
     x : ndarray (n, D)
         Rows in the user's units.
+    times : ndarray
+        Not read: each row was seen once. Where that is not so, `label_counts` does.
     start : int
         The place of the first of them among all rows.
     key : uint64
@@ -248,6 +252,7 @@ def few_features(
 @kernel(PASS, fastmath=REASSOCIATE)
 def many_features(
     x,
+    times,
     start,
     key,
     origin,

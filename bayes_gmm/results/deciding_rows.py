@@ -11,18 +11,18 @@ A wrong entry is one row; a code for missing entries may be in many, but it is a
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import feature_names, keeps_rows, observed_rows
+from bayes_gmm.results.draws import keeps_rows
+from bayes_gmm.results.observed import kept_observations
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
 FAR = 10.0
@@ -66,12 +66,14 @@ class DecidingRow(NamedTuple):
     share_of_rows: float
 
 
-def far(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Find the few values that are far from all others.
 
     Parameters
     ----------
     values : ndarray (N,)
+    times : ndarray (N,), optional
+        How often each counts, once by default.
 
     Returns
     -------
@@ -80,27 +82,52 @@ def far(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     deviations : ndarray
         Their distances from the median, in robust standard deviations.
     """
+    if times is not None and not times.all():
+        counted = np.flatnonzero(times)
+        positions, deviations = far(values[counted], times[counted])
+        return counted[positions], deviations
     nothing = np.empty(0, dtype=int), np.empty(0)
-    n_most = 2 * len(values) // RARE
-    distance = np.abs(values - np.median(values))
+    n_rows = len(values) if times is None else times.sum()
+    n_most = 2 * n_rows // RARE
+    distance = np.abs(values - _median(values, times))
     if not distance.max() > 0:
         return nothing
     # Rows that are not far lie within a third of the largest distance: nearly always too few do.
-    if np.count_nonzero(distance > distance.max() / GAP) > n_most:
+    if _count(distance > distance.max() / GAP, times) > n_most:
         return nothing
     # If more than half of the entries are the same, the spread is that of the others.
-    spread = NORMAL * (np.median(distance) or np.median(distance[distance > 0]))
+    away = distance > 0
+    others = None if times is None else times[away]
+    spread = NORMAL * (_median(distance, times) or _median(distance[away], others))
     beyond = np.flatnonzero(distance >= FAR * spread)
-    if not 0 < beyond.size <= n_most:
+    if not 0 < _count(beyond, times) <= n_most:
         return nothing
     order = beyond[np.argsort(distance[beyond], kind="stable")]
     rest = distance[distance < FAR * spread].max()
     gaps = distance[order] >= GAP * np.concatenate([[rest], distance[order[:-1]]])
     for first in np.flatnonzero(gaps):
         positions = np.sort(order[first:])
-        if len(np.unique(values[positions])) <= min(FEW, len(values) // RARE):
+        if len(np.unique(values[positions])) <= min(FEW, n_rows // RARE):
             return positions, distance[positions] / spread
     return nothing
+
+
+def _median(values: np.ndarray, times: np.ndarray | None) -> float:
+    """Median of values that count so often, the middle of two where there are two."""
+    if times is None:
+        return float(np.median(values))
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(times[order])
+    middle = reached[-1] / 2
+    low, high = (np.searchsorted(reached, middle, side) for side in ("left", "right"))
+    return float((values[order[low]] + values[order[min(high, len(order) - 1)]]) / 2)
+
+
+def _count(chosen: np.ndarray, times: np.ndarray | None) -> float:
+    """Count rows, chosen by a mask or by position."""
+    if times is None:
+        return np.count_nonzero(chosen) if chosen.dtype == bool else chosen.size
+    return float(times[chosen].sum())
 
 
 def deciding_rows(parameters: Parameters, observations: Observations) -> list[DecidingRow]:
@@ -120,8 +147,10 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
     """
     if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []
+    times, _ = in_rows(observations.weights)
     columns = [
-        far(np.ascontiguousarray(observations.values[:, j])) for j in range(observations.n_features)
+        far(np.ascontiguousarray(observations.values[:, j]), times)
+        for j in range(observations.n_features)
     ]
     if not any(positions.size for positions, _ in columns):
         return []
@@ -144,9 +173,10 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
             of_variance = np.nan_to_num((shares * about**2).sum(axis=0) / variance[:, j])
             of_rows = np.nan_to_num(shares.sum(axis=0) / whole.count)
         decided = (of_variance >= SHARE) | (of_rows >= MOST)
-        values, first, n_rows = np.unique(
-            observations.values[positions, j], return_index=True, return_counts=True
+        values, first, place_of = np.unique(
+            observations.values[positions, j], return_index=True, return_inverse=True
         )
+        n_rows = np.bincount(place_of, None if times is None else times[positions])
         for place in np.argsort(first):
             k, one = int(owner[first[place]]), int(positions[first[place]])
             if decided[k]:
@@ -157,7 +187,7 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
                         float(deviations[first[place]]),
                         str(observations.index[one]),
                         one,
-                        int(n_rows[place]),
+                        max(1, round(n_rows[place])),
                         k,
                         float(of_variance[k]),
                         float(of_rows[k]),
@@ -181,13 +211,7 @@ def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[Decidi
     """
     if not keeps_rows(result):
         return []
-    rows = observed_rows(result)
-    observations = replace(
-        Observations.of(rows, spread=np.ones(rows.shape[1])),
-        feature_names=feature_names(result),
-        row_labels=restored(result["observed_data"].dataset),
-    )
-    return deciding_rows(parameters, observations)
+    return deciding_rows(parameters, kept_observations(result))
 
 
 def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:

@@ -137,12 +137,25 @@ def feature_names(tree: xr.DataTree) -> tuple[str, ...]:
 
 def keeps_rows(tree: xr.DataTree) -> bool:
     """Whether a result holds the data that it was computed from; of very many rows it does not."""
-    return "observed_data" in tree.children
+    return "observed_data" in tree.children and "x" in tree["observed_data"]
 
 
 def n_observed(tree: xr.DataTree) -> int:
-    """Count the rows that a result was computed from, kept or not."""
+    """Count the rows that a result was computed from, kept or not, each once."""
     return len(observed_rows(tree)) if keeps_rows(tree) else int(tree.attrs["n_observations"])
+
+
+def row_weights(tree: xr.DataTree) -> np.ndarray | None:
+    """Read how often each row counts, (N,); None is once."""
+    if "observed_data" not in tree.children or "row_weights" not in tree["observed_data"]:
+        return None
+    return tree["observed_data"]["row_weights"].to_numpy()
+
+
+def total_weight(tree: xr.DataTree) -> float:
+    """Count the rows that a result was computed from, each as often as it was seen."""
+    weights = row_weights(tree)
+    return float(n_observed(tree) if weights is None else weights.sum())
 
 
 def observed_rows(tree: xr.DataTree) -> np.ndarray:

@@ -11,7 +11,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.draws import is_point, keeps_rows
+from bayes_gmm.results.draws import is_point, keeps_rows, row_weights
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
 
@@ -88,7 +88,8 @@ def _rows(
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
         rows = result["observed_data"]["x"].transpose("obs_id", "feature")
-        return Observations.of(np.ascontiguousarray(rows.to_numpy()), spread=spread)
+        observations = Observations.of(np.ascontiguousarray(rows.to_numpy()), spread=spread)
+        return _weighted(observations, result, spread)
     observations = Observations.of(X, spread=spread)
     names = observations.feature_names
     nameless = names == tuple(f"x{j}" for j in range(len(features)))
@@ -103,4 +104,14 @@ def _rows(
             f"X has {observations.n_rows} rows, and the fit had {expected}: "
             "give the data of the fit"
         )
-    return observations
+    return _weighted(observations, result, spread)
+
+
+def _weighted(
+    observations: Observations, result: xr.DataTree, spread: np.ndarray | None
+) -> Observations:
+    """Let rows count as often as they did in the fit, if weights are kept."""
+    weights = row_weights(result)
+    if weights is None:
+        return observations
+    return observations.weighted(weights, what="row_weights", spread=spread)

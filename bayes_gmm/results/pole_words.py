@@ -15,14 +15,15 @@ MOST = 0.75  # the same for any few rows, where rows are few for so many paramet
 FEW_ROWS = 5  # rows for each parameter, below which they are few
 
 
-def sentence(search: xr.Dataset, n_rows: int, n_features: int) -> str:
+def sentence(search: xr.Dataset, n_rows: float, n_features: int) -> str:
     """Say where starts collapsed, if what is returned is what was left beside that.
 
     Parameters
     ----------
     search : Dataset
         What the search for the optimum reports.
-    n_rows, n_features : int
+    n_rows : float
+    n_features : int
         Of the data.
 
     Returns

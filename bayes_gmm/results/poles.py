@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.results.deciding_rows import far
 
@@ -78,7 +79,7 @@ def poles(collapses: Sequence[Any], observations: Observations) -> list[Pole]:
         place = _repeated(collapse, observations, values)
         if place is not None:
             at_values.add((collapse.start, *place))
-        elif observations.n_rows <= MOST_ROWS and _rows_of(collapse, observations) < 2 * width:
+        elif observations.n_counted <= MOST_ROWS and _rows_of(collapse, observations) < 2 * width:
             at_rows |= {
                 (collapse.start, int(row)) for row in _nearest(collapse, observations, values)
             }
@@ -119,12 +120,15 @@ def _nearest(collapse: Any, observations: Observations, values: np.ndarray) -> n
     spread = np.sqrt(np.maximum(variances, np.finfo(float).eps * variances[-1]))
     whitened = (values - collapse.mean) / scale @ axes / spread
     n_rows = max(1, round(_rows_of(collapse, observations)))
-    return np.argsort((whitened**2).sum(axis=1), kind="stable")[:n_rows]
+    distance = (whitened**2).sum(axis=1)
+    if observations.weights is not None:
+        distance[observations.weights == 0] = np.inf
+    return np.argsort(distance, kind="stable")[:n_rows]
 
 
 def _rows_of(collapse: Any, observations: Observations) -> float:
-    """How many rows a component held, whatever the scale of their weights."""
-    return collapse.n_rows * observations.n_rows / observations.total_weight
+    """How many rows a component held, whatever the scale of weights that are no counts."""
+    return collapse.n_rows / in_rows(observations.weights)[1]
 
 
 def _at_value(
@@ -133,10 +137,12 @@ def _at_value(
     """Describe a value that repeats."""
     share = _counted(observations, column == value) / observations.total_weight
     looks_like = ""
-    if value in column[far(column)[0]]:
+    times = observations.weights
+    column_of_counted = column if times is None else column[times > 0]
+    if value in column[far(column, in_rows(times)[0])[0]]:
         looks_like = MISSING
-    elif value in (column.min(), column.max()):
-        others = column[column != value]
+    elif value in (column_of_counted.min(), column_of_counted.max()):
+        others = column_of_counted[column_of_counted != value]
         if len(np.unique(others)) > len(others) / 2:
             looks_like = LIMIT
     return Pole(feature, value, share, looks_like, "", -1, n_starts)
@@ -144,9 +150,11 @@ def _at_value(
 
 def _at_row(observations: Observations, values: np.ndarray, row: int, n_starts: int) -> Pole:
     """Describe a row, with its entry that is far from all others, if there is one."""
-    label, share = str(observations.index[row]), 1 / observations.n_rows
+    weights = observations.weights
+    own = 1.0 if weights is None else float(weights[row])
+    label, share = str(observations.index[row]), own / observations.total_weight
     for name, column in zip(observations.feature_names, values.T, strict=True):
-        if row in far(column)[0]:
+        if row in far(column, in_rows(weights)[0])[0]:
             return Pole(name, float(column[row]), share, "", label, row, n_starts)
     return Pole("", np.nan, share, "", label, row, n_starts)
 

@@ -11,14 +11,15 @@ from bayes_gmm.results import deciding_rows, poles
 from bayes_gmm.results.pole_words import sentence, told
 
 
-def search_warnings(search: xr.Dataset, n_rows: int, n_features: int) -> list[UserWarning]:
+def search_warnings(search: xr.Dataset, n_rows: float, n_features: int) -> list[UserWarning]:
     """Read the warnings off what a result keeps of the search for its optimum.
 
     Parameters
     ----------
     search : Dataset
         The group `optimizer_result`.
-    n_rows, n_features : int
+    n_rows : float
+    n_features : int
         Of the data.
 
     Returns

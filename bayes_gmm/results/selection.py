@@ -223,7 +223,7 @@ def selection(
     search = tree["optimizer_result"].to_dataset()
     of_best = [
         str(warning)
-        for warning in search_warnings(search, observations.n_rows, observations.n_features)
+        for warning in search_warnings(search, observations.n_seen, observations.n_features)
         if isinstance(warning, OutlierWarning) or not best.poles
     ]
     return Selection(dataset, tree, (*of_best, *_at_poles(fits, observations.n_features)))

@@ -45,7 +45,7 @@ def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -
 
 
 def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
-    """Label the data, unless they are too many for a result to keep a copy of them.
+    """Label the data, unless they are too many for a result to keep a copy; weights are kept.
 
     Parameters
     ----------
@@ -56,11 +56,15 @@ def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
     dict of str to xarray.Dataset
         The group of a result that holds them, or nothing.
     """
-    if observations.n_rows > MOST_ROWS or isinstance(observations.values, Stream):
+    kept = {}
+    if observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream):
+        kept["x"] = observations.values
+    if observations.weights is not None:
+        kept["row_weights"] = observations.weights
+    if not kept:
         return {}
     rows = labelled(
-        {"x": observations.values},
-        feature_names=observations.feature_names,
+        kept, feature_names=observations.feature_names, dims={"row_weights": ("obs_id",)}
     )
     return {"/observed_data": rows.assign_coords(stored(observations.index))}
 

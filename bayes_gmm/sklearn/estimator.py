@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from bayes_gmm.arguments import as_prior
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_weights import enough, scale_free
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em, point
@@ -20,7 +21,6 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
-from bayes_gmm.sklearn.row_weights import enough, scale_free
 from bayes_gmm.sklearn.shapes import compact, expected_shape
 from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
 
