@@ -40,6 +40,7 @@ def from_trace(
     sds: str | Sequence[str] | xr.DataArray | None = None,
     prior: Prior | PriorFamily | str | None = None,
     pivot: Parameters | xr.DataTree | None = None,
+    row_weights: Any = None,
     seed: Seed = None,
 ) -> xr.DataTree:
     r"""Turn the draws of any model that holds a Gaussian mixture into a result like `sample`'s.
@@ -75,6 +76,9 @@ def from_trace(
     pivot : Parameters or result of `fit`, optional
         The mixture to whose components those of each draw are matched. By default the optimum of
         EM on X that most draws are closest to, or a draw where none is close.
+    row_weights : array_like (N,), optional
+        How often each observation was seen in the model, as for `sample`. By default what the trace
+        holds as "row_weights" in its group constant_data, as of a model of `pymc_model`.
     seed : int, SeedSequence or Generator, optional
         Of the search for that optimum.
 
@@ -129,10 +133,12 @@ def from_trace(
     from bayes_gmm.inference import point
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
     from bayes_gmm.results.relabel.pivot import typical
-    from bayes_gmm.results.trace import carried, posterior_of, read_mixture
+    from bayes_gmm.results.trace import carried, posterior_of, read_mixture, weights_of_rows
 
     seed = as_seed(seed)
-    observations = as_observations(X, prior)
+    if row_weights is None:
+        row_weights = weights_of_rows(trace)
+    observations = as_observations(X, prior, row_weights)
     mixture = read_mixture(
         trace,
         observations.n_features,

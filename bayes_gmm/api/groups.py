@@ -112,6 +112,7 @@ def add_groups(
         keeps_rows,
         n_observed,
         require_posterior,
+        row_weights,
     )
     from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
     from bayes_gmm.results.labels import labelled
@@ -144,11 +145,14 @@ def add_groups(
     features = feature_names(posterior)
     if unknown and prior is not None:
         table = pd.DataFrame(rows, columns=list(features), index=index)
-        observations = as_observations(table, prior)
+        observations = as_observations(table, prior, row_weights(posterior))
         chosen = prior_of_posterior(prior, observations, sizes["cluster"])
     result = added(posterior, names, (rows, index), chosen, observations, draws=draws, seed=seed)
     if len(rows) and not keeps_rows(posterior):
         kept = labelled({"x": rows}, feature_names=features).assign_coords(stored(index))
+        weights = row_weights(posterior)
+        if weights is not None:
+            kept["row_weights"] = ("obs_id", weights)
         result["observed_data"] = xr.DataTree(kept)
     return result
 

@@ -180,8 +180,9 @@ class Observations:
             If the weights do not fit, or leave a column constant.
         """
         if isinstance(self.values, Stream):
-            raise InputError(f"{what} needs the rows in memory, and X is read block by block: "
-                             "give X as an array")
+            raise InputError(
+                f"{what} needs the rows in memory, and X is read block by block: give X as an array"
+            )
         times = as_row_weights(weights, self.n_rows, self.row_labels, what)
         counted = times > 0
         if np.count_nonzero(counted) < 2 and spread is None:

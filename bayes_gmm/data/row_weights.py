@@ -6,7 +6,7 @@ in rows and in nats, so that it needs weights of a known scale. Everywhere else 
 the sum of the weights is the number of observations.
 """
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -143,6 +143,14 @@ def scale_free(weights: np.ndarray) -> np.ndarray:
                 return counts
     share = weights / weights.max()  # whose sum neither overflows nor underflows
     return share * (np.count_nonzero(counted) / share.sum())
+
+
+@overload
+def in_rows(weights: np.ndarray) -> tuple[np.ndarray, float]: ...
+
+
+@overload
+def in_rows(weights: None) -> tuple[None, float]: ...
 
 
 def in_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, float]:

@@ -172,7 +172,7 @@ def bootstrap(
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index,)))
         weights = draw(observations.n_rows, observations.weights, rng)
         if prior is None and observations.weights is not None:
-            weights, _ = in_rows(weights)
+            weights = in_rows(weights)[0]
         try:
             return _refit(
                 observations.weighted(weights), parameters, prior, structure, floor, equal_weights

@@ -13,11 +13,11 @@ second up to tau of about 100, and where several modes overlap it moved between 
 beyond, components are all but indistinguishable, and NUTS, which follows the ridge, was ahead.
 So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
 tau is beyond `MOST_SWEEPS` and the rows are in memory, where NUTS needs them; and PyMC where the
-prior is not conjugate. Rows that were seen other than whole numbers of times have no copies to give
-labels to, so that "auto" is NUTS for them. Where there are few rows sweeps cost next to nothing, and each draw has more
-of them: the posterior of few rows often has modes side by side, and the rate near one says nothing
-of the way to the next. What the sweeps of a draw may cost is bounded in either case. Whoever is
-given the draws may find them too few still, and ask for longer chains.
+prior is not conjugate. Rows that were seen other than a whole number of times have no copies to
+give labels to, so that "auto" is NUTS for them. Where there are few rows sweeps cost next to
+nothing, and each draw has more of them: the posterior of few rows often has modes side by side, and
+the rate near one says nothing of the way to the next. What the sweeps of a draw may cost is bounded
+in either case. Whoever is given the draws may find them too few still, and ask for longer chains.
 
 One component leaves no label open, and its draws are independent. With very many parameters the
 rate would take longer to compute than many sweeps; it is left to the draws to tell.

@@ -102,9 +102,9 @@ def longer_runs(
         Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
         covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
         log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
-        rows that took each label given the draw, copies included. All in the user's units, components named as
-        they came. Attribute thin says how many sweeps a draw has; partial is 1 if the run was
-        interrupted: then all chains are cut to the shortest.
+        rows that took each label given the draw, copies included. All in the user's units,
+        components named as they came. Attribute thin says how many sweeps a draw has; partial is 1
+        if the run was interrupted: then all chains are cut to the shortest.
 
     Raises
     ------

@@ -135,8 +135,7 @@ def estimate(
     CollapseError
         If every start lost a component.
     """
-    weights, unit = in_rows(observations.weights) if prior is None else (observations.weights, 1.0)
-    observations = replace(observations, weights=weights)
+    observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
     n_rows, n_features = observations.total_weight, observations.n_features
     view = standardized(observations, structure)
     origin, scale = view.origin, view.scale
@@ -210,13 +209,18 @@ def estimate(
         + n_components * n_features
         + structure.n_parameters(n_components, n_features),
     }
-    collapses = _collapses(found.runs, view, unit)
-    return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)
+    return PointEstimate(
+        parameters, optimizer, optima, origin, scale, _collapses(found.runs, view, unit)
+    )
 
 
-def _search_report(
-    found: Search, to_units: float, log_prior: float, unit: float
-) -> dict[str, Any]:
+def _at_scale_of_rows(observations: Observations) -> tuple[Observations, float]:
+    """Bring weights to a scale at which one is about a row; also the unit, the old over the new."""
+    weights, unit = in_rows(observations.weights)
+    return replace(observations, weights=weights), unit
+
+
+def _search_report(found: Search, to_units: float, log_prior: float, unit: float) -> dict[str, Any]:
     """What `optimizer_result` says of the search, heights in the user's units of rows and of X."""
     best = found.optima[0].run
     log_likelihood = best.state.statistics.log_normalizer + to_units
@@ -243,9 +247,7 @@ def _search_report(
     }
 
 
-def _collapses(
-    runs: Sequence[EMResult], view: Observations, unit: float
-) -> list[StartCollapse]:
+def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> list[StartCollapse]:
     """Components that starts lost, in the user's units."""
     scales = np.outer(view.scale, view.scale)
     return [

@@ -154,17 +154,19 @@ def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:
     """Warn where a component could shrink onto rows that share a value, without bound."""
     values = np.asarray(observations.values)
     for name, column in zip(observations.feature_names, values.T, strict=True):
-        value, count = (part[0] for part in _commonest(column))
+        value, count = _commonest(column, observations.weights)
         if count > prior.most_tied_rows:
             warnings.warn(
-                f"{count} rows have {name} = {value:g}, and under this HierarchicalPrior the "
+                f"{count:g} rows have {name} = {value:g}, and under this HierarchicalPrior the "
                 f"posterior of components is proper with up to {prior.most_tied_rows} such rows: "
                 "use Prior, or a larger scale_degrees_of_freedom",
                 stacklevel=2,
             )
 
 
-def _commonest(column: np.ndarray) -> tuple[Any, Any]:
-    value, count = np.unique(column, return_counts=True)
-    most = [np.argmax(count)]
+def _commonest(column: np.ndarray, weights: np.ndarray | None) -> tuple[Any, Any]:
+    """The value that was seen most often, and how often."""
+    value, place = np.unique(column, return_inverse=True)
+    count = np.bincount(place, weights)
+    most = np.argmax(count)
     return value[most], count[most]

@@ -196,10 +196,10 @@ def many_features(
     """Run the pass with the products of matrices by BLAS; see `few_features`."""
     n_rows, n_features = x.shape
     n_components = offset.size
-    width = min(CHUNK, n_rows)  # BLAS works on whole chunks, however few rows there are
-    rows, residual = np.zeros((n_features, width)), np.empty((n_features, width))
-    panel, square = np.empty((PANEL, width)), np.empty(PANEL * n_features)
-    share = np.empty((n_components, width))
+    # Whole chunks, so that a shorter block at the end has the same sums to the last bit.
+    rows, residual = np.zeros((n_features, CHUNK)), np.empty((n_features, CHUNK))
+    panel, square = np.empty((PANEL, CHUNK)), np.empty(PANEL * n_features)
+    share = np.empty((n_components, CHUNK))
     peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     product = np.empty(CHUNK // 32)
     panels = packed(whitener)

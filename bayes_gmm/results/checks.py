@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data.row_weights import copies
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.results.check_result import Check
 from bayes_gmm.results.draws import Draws, feature_names, require_posterior
 from bayes_gmm.results.envelope import adjusted_p_values, p_values
 from bayes_gmm.results.marginals import Marginals, shape
-from bayes_gmm.results.predictive import result_rows
+from bayes_gmm.results.predictive import result_rows, result_weights
 from bayes_gmm.seeds import Seed, as_seed
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -95,6 +96,7 @@ def check(
 
     Notes
     -----
+    Rows that have weights are repeated so often, rounded where weights are no whole numbers.
     Of more than `MOST_ROWS` rows a random part is used, and the replicates have as many. Replicates
     are made one after another, and only their statistics are kept.
 
@@ -114,6 +116,7 @@ def check(
     rng = np.random.default_rng(as_seed(seed))
     features = feature_names(require_posterior(posterior))
     all_rows, _ = result_rows(posterior, X)
+    all_rows = _copied(all_rows, result_weights(posterior, X, len(all_rows)))
     rows = _part(all_rows, rng)
     still = np.ptp(rows, axis=0) == 0
     if still.any():
@@ -175,6 +178,13 @@ def _functions(statistics: Any) -> dict[str, Statistic]:
                 "of functions"
             )
     return {name: STATISTICS[name] for name in names}
+
+
+def _copied(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Write each row as often as it was seen, as replicates would have it."""
+    if weights is None:
+        return rows
+    return np.repeat(rows, copies(weights), axis=0)
 
 
 def _part(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

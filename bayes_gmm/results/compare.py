@@ -29,6 +29,8 @@ from bayes_gmm.results.draws import (
     observed_rows,
     raw_draws,
     require_posterior,
+    row_weights,
+    total_weight,
 )
 from bayes_gmm.results.error_bars import quick_errors
 from bayes_gmm.results.identification import identify
@@ -140,7 +142,7 @@ def compare(
     dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
     dataset = _with_convergence(dataset, posterior, values)
     rhat = dataset["rhat"].sel(labelling="relabelled").to_numpy()
-    why_not = identify(draws, scalars, rhat, n_observed(posterior), pivot).reasons
+    why_not = identify(draws, scalars, rhat, total_weight(posterior), pivot).reasons
     return Comparison(
         dataset.assign_coords(why_not=("parameter", [why_not[s.cluster] for s in scalars]))
     )
@@ -195,19 +197,26 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
         )
     both_keep = keeps_rows(result) and keeps_rows(posterior)
     same = not both_keep or np.array_equal(observed_rows(result), observed_rows(posterior))
+    same = same and np.array_equal(_weights(result), _weights(posterior))
     if not same or n_observed(result) != n_observed(posterior):
         raise InputError(
-            f"point {name!r} was fitted to other data than the posterior: fit both to the same "
-            "rows, or compare bg.parameters(point)"
+            f"point {name!r} was fitted to other data than the posterior, or to other row "
+            "weights: fit both to the same rows, or compare bg.parameters(point)"
         )
     return theta
+
+
+def _weights(result: xr.DataTree) -> np.ndarray:
+    """How often each row counts."""
+    weights = row_weights(result)
+    return np.ones(n_observed(result)) if weights is None else weights
 
 
 def _log_likelihood(result: Any, theta: Parameters, posterior: xr.DataTree) -> float:
     """Log-likelihood of a point estimate: as its fit has it, or by a pass over the rows."""
     if is_point(result) and not keeps_rows(posterior):
         return float(result["optimizer_result"]["log_likelihood"])
-    return log_likelihood(theta, observed_rows(posterior))
+    return log_likelihood(theta, observed_rows(posterior), row_weights(posterior))
 
 
 def _matching(theta: Parameters, pivot: Parameters) -> np.ndarray:

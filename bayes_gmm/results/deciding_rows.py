@@ -126,7 +126,7 @@ def _median(values: np.ndarray, times: np.ndarray | None) -> float:
 def _count(chosen: np.ndarray, times: np.ndarray | None) -> float:
     """Count rows, chosen by a mask or by position."""
     if times is None:
-        return np.count_nonzero(chosen) if chosen.dtype == bool else chosen.size
+        return float(np.count_nonzero(chosen) if chosen.dtype == bool else chosen.size)
     return float(times[chosen].sum())
 
 

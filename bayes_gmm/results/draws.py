@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
@@ -155,6 +156,12 @@ def row_weights(tree: xr.DataTree) -> np.ndarray | None:
 def total_weight(tree: xr.DataTree) -> float:
     """Count the rows that a result was computed from, each as often as it was seen."""
     weights = row_weights(tree)
+    return float(n_observed(tree) if weights is None else weights.sum())
+
+
+def n_seen(tree: xr.DataTree) -> float:
+    """Count the rows as `Observations.n_seen` does."""
+    weights, _ = in_rows(row_weights(tree))
     return float(n_observed(tree) if weights is None else weights.sum())
 
 

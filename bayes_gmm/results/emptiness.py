@@ -23,7 +23,11 @@ REACHED = 0.99  # share of the empty components that are looked for, those of th
 
 
 def borne_out(
-    draws: Draws, log_likelihood: np.ndarray, concentration: float, x: np.ndarray, odds: float
+    draws: Draws,
+    log_likelihood: np.ndarray,
+    concentration: float,
+    x: np.ndarray | Observations,
+    odds: float,
 ) -> bool:
     r"""Whether the draws favor K components over K - 1 by more than these odds.
 
@@ -37,7 +41,8 @@ def borne_out(
     log_likelihood : ndarray (chain, draw)
     concentration : float
         a, the same for all components.
-    x : ndarray (N, D)
+    x : ndarray (N, D) or Observations
+        N counts each row as often as it was seen.
     odds : float
 
     Returns
@@ -57,9 +62,9 @@ def borne_out(
     """
     n_components = draws.weights.shape[2]
     # Rows were checked when they were sampled; here their scale only sets the coordinates.
-    observations = Observations.of(x, spread=np.ones(x.shape[1]))
+    observations = Observations.of(x, spread=np.ones(draws.means.shape[-1]))
     expect = expectation(observations)
-    origin, scale, n = observations.origin, observations.scale, observations.n_rows
+    origin, scale, n = observations.origin, observations.scale, observations.total_weight
     height = log_likelihood + n * np.log(scale).sum()
     limit = np.exp(log_empty(concentration, n_components, n)) / odds * draws.weights.size
     if limit < 1:
@@ -78,7 +83,7 @@ def borne_out(
     return True
 
 
-def log_empty(concentration: float, n_components: int, n: int) -> float:
+def log_empty(concentration: float, n_components: int, n: float) -> float:
     """Log prior probability that a given one of the components holds none of n rows."""
     total = n_components * concentration
     rest = total - concentration

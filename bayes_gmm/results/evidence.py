@@ -14,16 +14,16 @@ from bayes_gmm.results.draws import (
     feature_names,
     invariants,
     keeps_rows,
-    n_observed,
-    observed_rows,
     permutation,
     require_posterior,
+    total_weight,
 )
 from bayes_gmm.results.emptiness import borne_out
 from bayes_gmm.results.identification import Identification, identify, largest
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.merging import Merger, best_merger
 from bayes_gmm.results.mode_mass import log_mass
+from bayes_gmm.results.observed import kept_observations
 from bayes_gmm.results.other_variables import label_free, of_components
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.scalars import Scalar, catalogue, flatten
@@ -72,7 +72,7 @@ class Evidence(NamedTuple):
     draws: Draws
     permutation: np.ndarray
     diverging: np.ndarray
-    n_rows: int
+    n_rows: float
     stuck: list[int]
     modes: list[Mode]
     identification: Identification
@@ -113,7 +113,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging = np.zeros(values.shape[:2], dtype=bool)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     parameters = convergence(flatten(*draws))
-    n_rows = n_observed(posterior)
+    n_rows = total_weight(posterior)
     settled = chains.modes(np.concatenate([finite, more], axis=2))
     modes = [group for group in settled if not set(group) <= set(still)]
     return Evidence(
@@ -145,7 +145,7 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     """
     if not keeps_rows(posterior):
         return None, False
-    rows, prior = observed_rows(posterior), read_conjugate_prior(posterior)
+    rows, prior = kept_observations(posterior), read_conjugate_prior(posterior)
     found = best_merger(point_parameters(posterior), draws, height, rows)
     if found is None or not found.saving > SAVING:
         return None, False

@@ -68,7 +68,7 @@ class Identification(NamedTuple):
 
 
 def identify(
-    draws: Draws, scalars: list[Scalar], rhat: np.ndarray, n_rows: int, pivot: Parameters
+    draws: Draws, scalars: list[Scalar], rhat: np.ndarray, n_rows: float, pivot: Parameters
 ) -> Identification:
     r"""Measure what the identity of each component rests on.
 
@@ -87,7 +87,7 @@ def identify(
     scalars : list of Scalar
     rhat : ndarray (P,)
         Of the scalars.
-    n_rows : int
+    n_rows : float
     pivot : Parameters
 
     Returns

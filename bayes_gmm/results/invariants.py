@@ -72,7 +72,7 @@ def invariants(
     functions = standard.log_quadratic()
     if log_likelihood is None or component_counts is None:
         log_likelihood, component_counts = _passes(functions, observations, shape)
-        log_likelihood = log_likelihood - observations.n_rows * log_unit
+        log_likelihood = log_likelihood - observations.total_weight * log_unit
     if log_prior is None and hasattr(prior, "log_densities"):
         factors = cholesky(draws.covariances, "covariances")
         log_prior = prior.log_densities(draws.weights, draws.means, factors)

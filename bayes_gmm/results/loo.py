@@ -14,11 +14,12 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 from arviz_stats.utils import ELPDDataLOO
+from scipy.special import logsumexp
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.results.blocks import GIB, THREADS, by_blocks, require_memory
-from bayes_gmm.results.draws import Draws, require_posterior
+from bayes_gmm.results.draws import Draws, require_posterior, row_weights
 from bayes_gmm.results.predictive import fitted_rows
 from bayes_gmm.results.tables import counted
 
@@ -73,6 +74,12 @@ def loo(
     UserWarning
         If for some row the Pareto k is so large that its estimate cannot be relied on.
 
+    Notes
+    -----
+    With row weights one copy of a row is left out, or all of a row with a weight below one; elpd_i
+    is its log predictive density, and elpd = sum_n w_n elpd_i, as of repeated rows. Rows of weight
+    0 are not in it. ``az.loo`` and ``az.compare`` know no weights, and count each row once.
+
     References
     ----------
     Vehtari, Gelman & Gabry (2017), Statistics and Computing 27; Vehtari, Simpson, Gelman, Yao &
@@ -88,6 +95,10 @@ def loo(
     """
     draws = Draws.of(require_posterior(posterior))
     rows, index = fitted_rows(posterior, X)
+    times = row_weights(posterior)
+    if times is not None:
+        counted = times > 0
+        rows, index, times = rows[counted], index[counted], times[counted]
     shape = draws.n_chains, draws.n_draws
     n_samples = shape[0] * shape[1]
     if n_samples < FEWEST_DRAWS:
@@ -106,13 +117,18 @@ def loo(
 
     def evaluate(place: slice) -> np.ndarray:
         log_likelihood = ensemble.log_density(rows[place]).reshape(-1, *shape)
+        if times is not None and times[place].min() < 1:
+            return _without_parts(log_likelihood, np.minimum(times[place], 1.0), reff)
         return np.stack(array_stats.loo(log_likelihood, chain_axis=1, draw_axis=2, r_eff=reff))
 
     # Of a row there are the log joint densities too, of K components.
     numbers = (COPIES + ensemble.n_components) * n_samples
     blocks = by_blocks(evaluate, len(rows), numbers, block_numbers=memory * GIB / 8 / THREADS)
     elpd_i, pareto_k, p_loo_i = np.concatenate([part for _, part in blocks], axis=1)
-    elpd, se, p_loo, _ = array_stats.loo_summary(elpd_i, p_loo_i)
+    if times is None:
+        elpd, se, p_loo, _ = array_stats.loo_summary(elpd_i, p_loo_i)
+    else:
+        elpd, se, p_loo = _summed(elpd_i, p_loo_i, times)
     good = min(1 - 1 / np.log10(n_samples), 0.7)
     _warn_of_large_k(pareto_k, good, index)
 
@@ -124,7 +140,7 @@ def loo(
         se=float(se),
         p=float(p_loo),
         n_samples=n_samples,
-        n_data_points=len(rows),
+        n_data_points=len(rows) if times is None else round(times.sum()),
         scale="log",
         warning=bool((pareto_k > good).any()),
         good_k=good,
@@ -132,6 +148,26 @@ def loo(
         pareto_k=of_rows("pareto_k", pareto_k),
         p_loo_i=of_rows("p_loo_i", p_loo_i),
     )
+
+
+def _without_parts(log_likelihood: np.ndarray, parts: np.ndarray, reff: float) -> np.ndarray:
+    """Predict rows (n, chain, draw) of which parts (n,) of a copy were seen and are left out."""
+    left_out = parts[:, None, None] * log_likelihood
+    log_weights, pareto_k = array_stats.psislw(left_out, r_eff=reff, axis=[1, 2])
+    elpd = logsumexp(log_weights + log_likelihood, axis=(1, 2))
+    lppd = logsumexp(log_likelihood, axis=(1, 2)) - np.log(log_likelihood[0].size)
+    return np.stack([elpd, pareto_k, lppd - elpd])
+
+
+def _summed(
+    elpd_i: np.ndarray, p_loo_i: np.ndarray, times: np.ndarray
+) -> tuple[float, float, float]:
+    """Sums over all copies of rows, and the standard error of the first, as ArviZ takes it."""
+    total = times.sum()
+    elpd = times @ elpd_i
+    squares = times @ (elpd_i - elpd / total) ** 2
+    se = np.sqrt(total * squares / (total - 1)) if total > 1 else 0.0
+    return float(elpd), float(se), float(times @ p_loo_i)
 
 
 def _relative_efficiency(draws: Draws, n_samples: int) -> float:

@@ -36,7 +36,7 @@ class Merger(NamedTuple):
 
 
 def best_merger(
-    point: Parameters, draws: Draws, log_likelihood: np.ndarray, x: np.ndarray
+    point: Parameters, draws: Draws, log_likelihood: np.ndarray, x: np.ndarray | Observations
 ) -> Merger | None:
     r"""Find the two components whose merger lowers BIC the most, or raises it the least.
 
@@ -51,7 +51,8 @@ def best_merger(
     draws : Draws
         Named as the point is.
     log_likelihood : ndarray (chain, draw)
-    x : ndarray (N, D)
+    x : ndarray (N, D) or Observations
+        N counts each row as often as it was seen.
 
     Returns
     -------
@@ -79,10 +80,10 @@ def best_merger(
     if point.n_components == 1:
         return None
     # Rows were checked when they were sampled; here their scale only sets the coordinates.
-    observations = Observations.of(x, spread=np.ones(x.shape[1]))
+    observations = Observations.of(x, spread=np.ones(point.n_features))
     expect = expectation(observations)
     to_standard = -observations.origin / observations.scale, 1 / observations.scale
-    log_unit = observations.n_rows * np.log(observations.scale).sum()
+    log_unit = observations.total_weight * np.log(observations.scale).sum()
 
     def likelihood(theta: Parameters) -> float:
         return expect(theta.log_quadratic()).log_normalizer
@@ -95,7 +96,7 @@ def best_merger(
         before = likelihood(theta)
     pairs = list(combinations(range(theta.n_components), 2))
     after = [likelihood(merged(theta, *pair)) for pair in pairs]
-    price = (theta.n_features + 1) * (theta.n_features + 2) / 2 * np.log(observations.n_rows)
+    price = (theta.n_features + 1) * (theta.n_features + 2) / 2 * np.log(observations.total_weight)
     place = int(np.argmax(after))
     return Merger(*pairs[place], float(price - 2 * (before - after[place])))
 

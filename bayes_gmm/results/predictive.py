@@ -30,7 +30,14 @@ from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.blocks import by_blocks
 from bayes_gmm.results.clusters import with_clusters
-from bayes_gmm.results.draws import Draws, feature_names, is_posterior, keeps_rows, observed_rows
+from bayes_gmm.results.draws import (
+    Draws,
+    feature_names,
+    is_posterior,
+    keeps_rows,
+    observed_rows,
+    row_weights,
+)
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.tree import point_parameters
 
@@ -240,9 +247,12 @@ def density_band(
     return dict(zip(names, np.concatenate(blocks, axis=1), strict=False))
 
 
-def log_likelihood(parameters: Parameters, rows: np.ndarray) -> float:
-    """Log-likelihood of rows (N, D), without holding more than a block of them at a time."""
-    return float(density_band(Ensemble.of([parameters]), rows, ())["log_density"].sum())
+def log_likelihood(
+    parameters: Parameters, rows: np.ndarray, times: np.ndarray | None = None
+) -> float:
+    """Log-likelihood of rows (N, D) seen so often (N,), a block of them at a time."""
+    log_density = density_band(Ensemble.of([parameters]), rows, ())["log_density"]
+    return float(log_density.sum() if times is None else times @ log_density)
 
 
 def mixtures(result: Any) -> list[Parameters]:
@@ -268,6 +278,17 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, p
     if not keeps_rows(result):
         raise InputError("X is needed, because the result keeps no copy of its rows")
     return observed_rows(result), restored(result["observed_data"].dataset)
+
+
+def result_weights(result: xr.DataTree | Parameters, X: Any, n_rows: int) -> np.ndarray | None:
+    """Read how often each of the rows that `result_rows` gave was seen, if they are the result's.
+
+    X stands for them where the result keeps no rows, and has as many; else its rows are new ones.
+    """
+    if isinstance(result, Parameters) or (X is not None and keeps_rows(result)):
+        return None
+    weights = row_weights(result)
+    return weights if weights is not None and len(weights) == n_rows else None
 
 
 def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:

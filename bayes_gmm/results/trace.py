@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from bayes_gmm.data.wording import listing
@@ -155,6 +156,14 @@ def posterior_of(trace: Any) -> xr.Dataset:
     if missing:
         raise InputError(f"trace's posterior has no dim {missing[0]!r}: it needs chain and draw")
     return posterior
+
+
+def weights_of_rows(trace: Any) -> np.ndarray | None:
+    """Read how often each row was seen, where a model says so in its data."""
+    if not isinstance(trace, xr.DataTree) or "constant_data" not in trace.children:
+        return None
+    data = trace["constant_data"]
+    return data["row_weights"].to_numpy() if "row_weights" in data else None
 
 
 def carried(trace: Any, result: xr.DataTree) -> xr.DataTree:

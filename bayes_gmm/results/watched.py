@@ -55,22 +55,26 @@ def watch(observations: Observations, pivot: Parameters) -> Watched:
     origin, scale = observations.origin, observations.scale
     density, certainty, first, second = [], [], [], []
     core, height = np.zeros(pivot.n_components, int), np.full(pivot.n_components, -np.inf)
-    start = 0
+    start, times = 0, observations.weights
     for block in blocks(observations.values, BLOCK_ROWS):
         log_joint = log_quadratic((np.asarray(block) - origin) / scale)
         total = logsumexp(log_joint, axis=1)
         ranked = np.argsort(log_joint, axis=1, kind="stable")
-        best = log_joint.argmax(axis=0)
-        higher = log_joint.max(axis=0) > height
+        counted = log_joint
+        if times is not None:  # what does not count is no core
+            left_out = times[start : start + len(block), None] == 0
+            counted = np.where(left_out, -np.inf, log_joint)
+        best = counted.argmax(axis=0)
+        higher = counted.max(axis=0) > height
         core = np.where(higher, start + best, core)
-        height = np.maximum(height, log_joint.max(axis=0))
+        height = np.maximum(height, counted.max(axis=0))
         density.append(total)
         certainty.append(log_joint.max(axis=1) - total)
         first.append(ranked[:, -1].astype(np.int16))  # as small as can be: there may be many rows
         second.append(ranked[:, -2:][:, 0].astype(np.int16))
         start += len(block)
-    points = _at_quantiles(np.concatenate(density), DENSITY)
-    doubtful = _at_quantiles(np.concatenate(certainty), CERTAINTY)
+    points = _at_quantiles(np.concatenate(density), DENSITY, times)
+    doubtful = _at_quantiles(np.concatenate(certainty), CERTAINTY, times)
     own, other = core[np.concatenate(first)[doubtful]], core[np.concatenate(second)[doubtful]]
     pairs = [
         (doubtful[0], own[0]),
@@ -95,6 +99,14 @@ def _rows_at(observations: Observations, places: np.ndarray) -> np.ndarray:
     return found
 
 
-def _at_quantiles(values: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:
+def _at_quantiles(
+    values: np.ndarray, quantiles: tuple[float, ...], times: np.ndarray | None
+) -> np.ndarray:
+    """Rows at these quantiles of the values, each row as often as it counts."""
     order = np.argsort(values, kind="stable")
-    return order[np.unique(np.rint(np.multiply(quantiles, len(order) - 1)).astype(int))]
+    if times is None:
+        return order[np.unique(np.rint(np.multiply(quantiles, len(order) - 1)).astype(int))]
+    order = order[times[order] > 0]
+    reached = np.cumsum(times[order])
+    wanted = np.rint(np.multiply(quantiles, max(reached[-1] - 1, 0)))
+    return order[np.unique(np.searchsorted(reached, wanted, side="right"))]

@@ -60,7 +60,7 @@ def data():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_weights_of_the_rows_sum_to_their_number_and_vary_as_they_should(scheme):
     rng = np.random.default_rng(0)
-    draws = np.array([SCHEMES[scheme](50, rng) for _ in range(2000)])
+    draws = np.array([SCHEMES[scheme](50, None, rng) for _ in range(2000)])
     np.testing.assert_allclose(draws.sum(axis=1), 50)
     assert (draws >= 0).all()
     assert draws.mean(axis=0) == pytest.approx(1, abs=0.15)
@@ -86,7 +86,7 @@ def test_a_replicate_is_the_fit_of_the_rows_that_were_drawn(data):
     x, theta = data
     found = refits(x, theta, 1, seed=7)
     rng = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(0,)))
-    drawn = np.repeat(x, SCHEMES["bootstrap"](len(x), rng).astype(int), axis=0)
+    drawn = np.repeat(x, SCHEMES["bootstrap"](len(x), None, rng).astype(int), axis=0)
     fit = bg.parameters(bg.fit(drawn, 2, n_starts=4, seed=1))
     order = np.argsort(found.means[0, :, 0])
     np.testing.assert_allclose(found.means[0, order], fit.means, rtol=0, atol=2e-3)

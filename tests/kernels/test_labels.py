@@ -50,6 +50,7 @@ def run(x, origin, scale, log_quadratic, cuts=()):
     for low, high in zip((0, *cuts), (*cuts, len(x)), strict=True):
         log_normalizer = loop(x.shape[1])(
             x[low:high],
+            np.empty(0),
             low,
             KEY,
             origin,

@@ -35,6 +35,7 @@ def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
         axes.hist(
             values,
             bins=bin_edges(values) if np.ptp(values) > 0 else np.linspace(low, high, 21),  # type: ignore[arg-type]
+            weights=subject.times,
             density=True,
             color="#dde3e9",
             edgecolor="white",

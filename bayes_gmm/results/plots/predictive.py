@@ -102,6 +102,7 @@ def _panel(
         axes.hist(
             values,
             bins=panels.bin_edges(values),  # type: ignore[arg-type]
+            weights=subject.times,
             density=True,
             color=style.LINES,
             edgecolor="white",

@@ -17,7 +17,7 @@ from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws, is_posterior, keeps_rows, observed_rows
-from bayes_gmm.results.predictive import predict
+from bayes_gmm.results.predictive import predict, result_weights
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 200
@@ -42,6 +42,8 @@ class Subject:
         The rows that a scatter shows, at most `MOST_ROWS`, evenly spaced.
     shares : ndarray (n, K) or None
         Their responsibilities.
+    times : ndarray (N,) or None
+        How often each row was seen; None is once.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Subject:
     rows: np.ndarray | None
     dots: np.ndarray | None
     shares: np.ndarray | None
+    times: np.ndarray | None = None
 
     @classmethod
     def of(cls, result: xr.DataTree | Parameters, X: Any = None) -> "Subject":
@@ -70,13 +73,14 @@ class Subject:
                 name = str(result.attrs["estimator"])
         if X is not None:
             rows, _ = rows_like(X, features)
-        dots = shares = None
+        dots = shares = times = None
         if rows is not None:
+            times = result_weights(result, X, len(rows))
             n_dots = min(len(rows), MOST_ROWS)
             dots = rows[np.linspace(0, len(rows) - 1, n_dots).round().astype(int)]
             fitted = result if draws else point
             shares = predict(fitted, dots)["responsibilities"].to_numpy()
-        return cls(name, features, point, draws, rows, dots, shares)
+        return cls(name, features, point, draws, rows, dots, shares, times)
 
     @property
     def mixtures(self) -> list[Parameters]:
@@ -126,6 +130,7 @@ class Subject:
             None if self.rows is None else self.rows[:, chosen],
             None if self.dots is None else self.dots[:, chosen],
             self.shares,
+            self.times,
         )
 
     def separation(self) -> np.ndarray:

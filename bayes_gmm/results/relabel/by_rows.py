@@ -53,7 +53,9 @@ class Chosen(NamedTuple):
     times: np.ndarray
 
 
-def choose_rows(x: np.ndarray, pivot: Parameters, most: int) -> Chosen:
+def choose_rows(
+    x: np.ndarray, pivot: Parameters, most: int, weights: np.ndarray | None = None
+) -> Chosen:
     """Choose at most so many rows, from each component of the pivot as many if it has them.
 
     Parameters
@@ -61,14 +63,20 @@ def choose_rows(x: np.ndarray, pivot: Parameters, most: int) -> Chosen:
     x : ndarray (N, D)
     pivot : Parameters
     most : int
+    weights : ndarray (N,), optional
+        How often each row was seen.
 
     Returns
     -------
     Chosen
         From the thick of every component to its edge, whatever the order of the rows.
     """
+    if weights is None:
+        seen = np.ones(len(x))
+    else:
+        x, seen = x[weights > 0], weights[weights > 0]
     if len(x) <= most:
-        return Chosen(x, np.ones(len(x)))
+        return Chosen(x, seen)
     log_joint = np.concatenate([pivot.log_quadratic()(block) for block in blocks(x, BLOCK_ROWS)])
     label, height = log_joint.argmax(axis=1), log_joint.max(axis=1)
     held = np.unique(label)
@@ -80,12 +88,16 @@ def choose_rows(x: np.ndarray, pivot: Parameters, most: int) -> Chosen:
         size = min(each, len(own))
         middles = ((np.arange(size) + 0.5) * len(own) / size).astype(int)
         rows.append(own[middles])
-        times.append(np.full(size, len(own) / size))
+        times.append(seen[own[middles]] * (seen[own].sum() / seen[own[middles]].sum()))
     return Chosen(x[np.concatenate(rows)], np.concatenate(times))
 
 
 def by_rows(
-    method: str, draws: Draws, x: np.ndarray, pivot: Parameters
+    method: str,
+    draws: Draws,
+    x: np.ndarray,
+    pivot: Parameters,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relabel draws that are in the order of the pivot.
 
@@ -96,6 +108,8 @@ def by_rows(
     draws : Draws
     x : ndarray (N, D)
     pivot : Parameters
+    weights : ndarray (N,), optional
+        How often each row was seen.
 
     Returns
     -------
@@ -110,7 +124,7 @@ def by_rows(
     J. Statist. Softw. 69 (ecr-iterative); Stephens (2000), J. R. Statist. Soc. B 62, algorithm 2;
     Rodriguez & Walker (2014), J. Comput. Graph. Statist. 23, sec. 3 (data).
     """
-    rows = choose_rows(x, pivot, max(1, NUMBERS // draws.weights.size))
+    rows = choose_rows(x, pivot, max(1, NUMBERS // draws.weights.size), weights)
     own = Draws(*(a[None, None] for a in (pivot.weights, pivot.means, pivot.covariances)))
     memberships, of_pivot = (
         Ensemble(*(np.moveaxis(part, 0, -1).copy() for part in which.log_quadratic())).membership(

@@ -13,6 +13,7 @@ from bayes_gmm.results.draws import (
     permutation,
     raw_draws,
     require_posterior,
+    row_weights,
 )
 from bayes_gmm.results.relabel.by_rows import by_rows
 from bayes_gmm.results.relabel.ordering import ordering, read_key
@@ -101,7 +102,9 @@ def relabel(
         then = ordering(draws, key)
         order = ordering(Draws(*(array[None, None] for array in own)), key)[0, 0]
     else:
-        then, order = by_rows(method, draws, observed_rows(posterior), point)
+        then, order = by_rows(
+            method, draws, observed_rows(posterior), point, row_weights(posterior)
+        )
     how = f"{method} by {by if isinstance(by, str) else 'a function'}" if by else method
     return _renamed(posterior, np.take_along_axis(first, then, axis=2), order, how)
 

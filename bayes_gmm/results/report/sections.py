@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.draws import n_observed
+from bayes_gmm.results.draws import n_observed, n_seen, row_weights
 from bayes_gmm.results.report.blocks import (
     Block,
     Paragraph,
@@ -76,8 +76,10 @@ def _data(tree: xr.DataTree) -> str:
     names = [str(name) for name in tree["point_estimate"]["feature"].to_numpy()]
     n_components = int(tree.attrs["n_components"])
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    weights = row_weights(tree)
+    seen = "" if weights is None else f" with weights that sum to {weights.sum():,.10g}"
     return (
-        f"{n_observed(tree):,} rows, {len(names)} feature{'s' * (len(names) != 1)} "
+        f"{n_observed(tree):,} rows{seen}, {len(names)} feature{'s' * (len(names) != 1)} "
         f"({listed}), {n_components} component{'s' * (n_components != 1)}."
     )
 
@@ -85,8 +87,8 @@ def _data(tree: xr.DataTree) -> str:
 def _warnings(point: xr.DataTree) -> list[str]:
     """Say which rows decide a component of an estimate alone, and where starts collapsed."""
     search = point["optimizer_result"].to_dataset()
-    sizes = int(point.attrs["n_observations"]), int(point.attrs["n_features"])
-    return [str(warning) for warning in search_warnings(search, *sizes)]
+    n_rows, n_features = n_seen(point), int(point.attrs["n_features"])
+    return [str(warning) for warning in search_warnings(search, n_rows, n_features)]
 
 
 def _agreement(analysis: Analysis) -> Paragraph:
