@@ -8,6 +8,7 @@ table is held to the signatures, so that an argument without a row fails.
 
 import inspect
 from collections.abc import Callable, Mapping, Set
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -61,6 +62,13 @@ class World:
     @cached_property
     def other_posterior(self):
         return bg.sample(X, 2, seed=1, **SAMPLED)
+
+    @cached_property
+    def pulled_posterior(self):
+        """Under a prior that expects the means elsewhere."""
+        usual = Prior.default(X, 2)
+        away = replace(usual, mean=usual.mean + np.array([20.0, 0.0]), mean_precision=2.0)
+        return bg.sample(X, 2, prior=away, seed=0, **SAMPLED)
 
     @property
     def rowless(self):
@@ -446,7 +454,7 @@ VERBS = {
     ),
     "sensitivity": Verb(
         bg.sensitivity,
-        lambda world: {"posterior": world.posterior},
+        lambda world: {"posterior": world.pulled_posterior},
         lambda found: {
             "numbers": found.table[["mean", "sd", "prior", "likelihood"]].to_numpy(float),
             "diagnosis": found.table["diagnosis"].tolist(),
