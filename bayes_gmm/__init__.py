@@ -20,6 +20,7 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
+    from bayes_gmm.api.compare import compare
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.posterior import pymc_model, sample
     from bayes_gmm.api.select import select
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from bayes_gmm.results.archive import save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.coclustering import co_clustering
-    from bayes_gmm.results.compare import compare
     from bayes_gmm.results.diagnostics import diagnose
     from bayes_gmm.results.label_draws import sample_labels
     from bayes_gmm.results.loo import add_log_likelihood, loo
@@ -91,7 +91,7 @@ _LATER = {
     "add_log_likelihood": "bayes_gmm.results.loo",
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.coclustering",
-    "compare": "bayes_gmm.results.compare",
+    "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
     "log_density": "bayes_gmm.results.predictive",
