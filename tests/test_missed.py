@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from results.synthetic import conjugate_posterior, exact_draws, posterior_result
 
 import bayes_gmm as bg
@@ -71,11 +72,12 @@ def of_draws(compared):
     return said
 
 
-def test_a_better_optimum_that_the_fit_does_not_know_is_missed_and_more_starts_find_it():
+def test_a_better_optimum_that_the_fit_does_not_know_is_missed_and_more_starts_find_it(tmp_path):
     x = three_groups()
     local = em_from(x, (GROUP == 2).astype(int))  # takes -8 and 0 together
     posterior = drawn(x, (GROUP > 0).astype(int))
-    said = of_draws(bg.compare(local, posterior))
+    compared = bg.compare(local, posterior)
+    said = of_draws(compared)
     assert "The fit missed this better optimum" in said
     n_starts = int(said.partition("n_starts=")[2].split()[0])
     assert f"--starts {n_starts}" in said
@@ -84,6 +86,8 @@ def test_a_better_optimum_that_the_fit_does_not_know_is_missed_and_more_starts_f
     assert f"EM from there ends at {height:.2f}" in said
     assert height > float(local["optimizer_result"]["log_likelihood"]) + 1
     assert not bg.compare(again, posterior).surpassed
+    with xr.open_datatree(bg.save({"comparison": compared}, tmp_path / "kept.nc")) as kept:
+        assert kept["comparison"]["em_from_draw"].to_numpy().tolist() == ["missed"]
 
 
 def test_an_optimum_that_was_set_aside_is_no_miss():

@@ -65,7 +65,7 @@ def compare(
     found = of_results(point, posterior, ci_prob=ci_prob)
     for name, result in named(point).items():
         if name in found.surpassed and _can_be_checked(result):
-            found = found.with_climb(name, *_climb(result, posterior))
+            found = found.with_em_from_draw(name, *_em_from_draw(result, posterior))
     return found
 
 
@@ -78,7 +78,7 @@ def _can_be_checked(result: Any) -> bool:
     return "optimum_objective" in result["optimizer_result"]
 
 
-def _climb(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
+def _em_from_draw(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
     """Run EM from the draw with the highest likelihood: what that means, and where it ended."""
     from bayes_gmm.inference.missed import judge, reached
     from bayes_gmm.model.parameters import Parameters
@@ -91,5 +91,5 @@ def _climb(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
     draw = Parameters(*(array[best] for array in Draws.of(posterior)))
     end, own = (reached(fitted.observations, start) for start in (draw, fitted.parameters))
     known = search["optimum_objective"].to_numpy()
-    climb = judge(end, own, float(search["log_likelihood"]), known)
-    return climb, np.nan if end is None else end.log_likelihood
+    meaning = judge(end, own, float(search["log_likelihood"]), known)
+    return meaning, np.nan if end is None else end.log_likelihood

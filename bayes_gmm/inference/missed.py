@@ -18,7 +18,7 @@ from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 
-Climb = Literal["unconverged", "collapsed", "set aside", "missed"]
+Meaning = Literal["unconverged", "collapsed", "set aside", "missed"]
 
 
 class Reached(NamedTuple):
@@ -63,7 +63,7 @@ def reached(observations: Observations, start: Parameters) -> Reached | None:
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
 
 
-def judge(found: Reached | None, own: Reached | None, height: float, known: np.ndarray) -> Climb:
+def judge(found: Reached | None, own: Reached | None, height: float, known: np.ndarray) -> Meaning:
     """Say what the optimum that EM ended in means for an estimate.
 
     Parameters

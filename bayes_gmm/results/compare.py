@@ -16,7 +16,7 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.comparison import Comparison
-from bayes_gmm.results.comparison_words import NO_CLIMB
+from bayes_gmm.results.comparison_words import NOT_RUN
 from bayes_gmm.results.constraint import constraint
 from bayes_gmm.results.convergence import Convergence, convergence
 from bayes_gmm.results.deciding_rows import by_component, rows_that_decide, stated
@@ -104,8 +104,8 @@ def compare(
             "log_likelihood": ("estimator", heights),
             "rows_decide": ("estimator", deciding),
             "n_starts": ("estimator", [_n_starts(one) for one in named(point).values()]),
-            "climb": ("estimator", [NO_CLIMB for _ in points]),
-            "climb_log_likelihood": ("estimator", np.full(len(points), np.nan)),
+            "em_from_draw": ("estimator", [NOT_RUN for _ in points]),
+            "em_from_draw_log_likelihood": ("estimator", np.full(len(points), np.nan)),
         },
         coords={
             "estimator": list(points),

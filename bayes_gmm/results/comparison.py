@@ -25,9 +25,9 @@ class Comparison:
         quantile, covered, and why_not, why the component has no identity, empty if it has one;
         log_likelihood, its quantile among the draws and its excess over their mean; rows_decide,
         which rows decide a component alone, in words; constraint, what an estimate holds fixed that
-        the draws leave free; climb, what EM came to from a draw with a higher likelihood than a
-        maximum, and climb_log_likelihood; rhat, ess_bulk and ess_tail before and after relabelling,
-        and of the label-free quantities.
+        the draws leave free; em_from_draw, what EM came to from a draw with a higher likelihood
+        than a maximum, and em_from_draw_log_likelihood; rhat, ess_bulk and ess_tail before and
+        after relabelling, and of the label-free quantities.
     """
 
     dataset: xr.Dataset
@@ -101,23 +101,23 @@ class Comparison:
         data = self.dataset
         return [name for name in self.estimators if surpassed(data.sel(estimator=name))]
 
-    def with_climb(self, name: str, climb: str, log_likelihood: float) -> "Comparison":
+    def with_em_from_draw(self, name: str, meaning: str, log_likelihood: float) -> "Comparison":
         """Add what EM came to from a draw that surpasses an estimate.
 
         Parameters
         ----------
         name : str
             Of the estimate.
-        climb : str
+        meaning : str
             "unconverged", "collapsed", "set aside" or "missed".
         log_likelihood : float
             Where EM ended; not a number if a component collapsed.
         """
         data = self.dataset
         others = data["estimator"] != name
-        heights = data["climb_log_likelihood"].where(others, log_likelihood)
-        climbs = data["climb"].where(others, climb)
-        return Comparison(data.assign(climb=climbs, climb_log_likelihood=heights))
+        heights = data["em_from_draw_log_likelihood"].where(others, log_likelihood)
+        meanings = data["em_from_draw"].where(others, meaning)
+        return Comparison(data.assign(em_from_draw=meanings, em_from_draw_log_likelihood=heights))
 
     @property
     def _identified(self) -> np.ndarray:

@@ -5,7 +5,7 @@ import xarray as xr
 
 from bayes_gmm.results.tables import some
 
-NO_CLIMB = "no climb"  # EM was not run from a draw with a higher likelihood
+NOT_RUN = "not run"  # EM was not run from a draw with a higher likelihood
 FEWEST_STARTS = 60  # to advise; with more than 30 the search also goes on longer
 
 
@@ -26,7 +26,7 @@ def sentences(data: xr.Dataset) -> list[str]:
     said += _of_constraints(data)
     said.append(_of_likelihood(data))
     for one in estimators:
-        said += [_of_climb(one), _of_standard_errors(one), _of_intervals(one)]
+        said += [_of_higher_draw(one), _of_standard_errors(one), _of_intervals(one)]
     return [*filter(None, said), *_of_components(data)]
 
 
@@ -73,29 +73,29 @@ def _of_likelihood(data: xr.Dataset) -> str:
     )
 
 
-def _of_climb(one: xr.Dataset) -> str:
+def _of_higher_draw(one: xr.Dataset) -> str:
     """Say why a draw has a higher likelihood than a maximum, and what to do if it was missed."""
     if not surpassed(one):
         return ""
-    name, climb = str(one["estimator"].item()), str(one["climb"].item())
+    name, meaning = str(one["estimator"].item()), str(one["em_from_draw"].item())
     height, best = float(one["log_likelihood"]), float(one["draws_log_likelihood_max"])
-    end = float(one["climb_log_likelihood"])
+    end = float(one["em_from_draw_log_likelihood"])
     if str(one["rows_decide"].item()):
         why = "settle the row that decides a component first."
-    elif climb == "unconverged":
+    elif meaning == "unconverged":
         why = "EM had not converged at the estimate: raise max_iter of bg.fit."
-    elif climb == "missed":
+    elif meaning == "missed":
         n_starts = max(2 * int(one["n_starts"]), FEWEST_STARTS)
         why = (
             f"EM from there ends at {end:.2f}. The fit missed this better optimum: search with "
             f"n_starts={n_starts} (on the command line --starts {n_starts})."
         )
-    elif climb == "set aside":
+    elif meaning == "set aside":
         why = (
             f"EM from there ends at {end:.2f}, at an optimum that is expected to predict new rows "
             "worse than the estimate, and is set aside for that."
         )
-    elif climb == "collapsed":
+    elif meaning == "collapsed":
         why = "EM from there collapses, because the likelihood is unbounded there."
     else:
         why = "the likelihood has a higher peak than this estimate."
