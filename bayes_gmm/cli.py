@@ -20,6 +20,13 @@ from bayes_gmm.errors import CollapseError, FileFormatWarning, InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 Engine = Literal["auto", "gibbs", "nuts", "pymc"]
+AnalysisPrior = Literal["default", "independent", "hierarchical"]
+FitPrior = Literal["none", "default"]
+STRUCTURES = (
+    "EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV or VVV; E or V for one column"
+)
+# Options of `select` that mean something else in `analyze`, or are set by what was found.
+OF_SELECT_ALONE = ("data", "covariance", "out", "prior")
 
 Data = Annotated[
     str,
@@ -105,6 +112,14 @@ def analyze(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
+    covariance: Annotated[
+        str,
+        typer.Option(
+            metavar="STRUCTURE",
+            help=f"Covariance structure of MLE and MAP: {STRUCTURES}. The posterior has VVV.",
+        ),
+    ] = "VVV",
+    starts: Annotated[int, typer.Option(help="Starting points of EM.")] = 30,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
@@ -124,7 +139,14 @@ def analyze(
             "order them by, as ordering:weights or ordering:means[COLUMN].",
         ),
     ] = "pivot",
-    prior: Annotated[str, typer.Option(help="Prior of the MAP and the posterior.")] = "default",
+    prior: Annotated[
+        AnalysisPrior,
+        typer.Option(
+            help="Prior of MAP and posterior, scaled by the data: default, which is conjugate; "
+            "independent (standard deviations, correlations and means apart) or hierarchical "
+            "(components alike in size), which are sampled by pymc and have no MAP."
+        ),
+    ] = "default",
     ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
@@ -154,6 +176,8 @@ def analyze(
         n_components=k,
         folder=out,
         title=title,
+        covariance=covariance,
+        n_starts=starts,
         prior=prior,
         engine=engine,
         relabel=relabel,
@@ -174,7 +198,9 @@ def analyze(
             _line(console, stage.title, outcome, time.perf_counter() - started)
     if not quiet:
         found = pipeline.results
-        typer.echo(f"\n{found['comparison']}\n\n{_verdicts(found)}\n")
+        if "comparison" in found:
+            typer.echo(f"\n{found['comparison']}")
+        typer.echo(f"\n{_verdicts(found)}\n")
         typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
     if pipeline.interrupted:
         typer.echo(f"Interrupted: {pipeline.interrupted}; everything rests on those.", err=quiet)
@@ -183,12 +209,18 @@ def analyze(
 
 @app.command(name="select", short_help="Compare structures and numbers of components.")
 def select_model(
+    context: typer.Context,
     data: Data,
     most: Annotated[int, typer.Option("--most", help="Largest number of components.")] = 9,
     covariance: Annotated[
-        str, typer.Option(help="Structures, as VVV,EEE; or all that there are.")
+        str,
+        typer.Option(metavar="STRUCTURES", help=f"all, or some as VVV,EEE: {STRUCTURES}."),
     ] = "all",
     criterion: Annotated[str, typer.Option(help="bic, icl or aic.")] = "bic",
+    prior: Annotated[
+        FitPrior, typer.Option(help="none for maximum likelihood, or the default prior for MAP.")
+    ] = "none",
+    starts: Annotated[int, typer.Option(help="Starting points of EM for each fit.")] = 30,
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
@@ -201,7 +233,8 @@ def select_model(
 ) -> None:
     """Fit every covariance structure with 1, 2, ... components, and say which is best.
 
-    Prints the criterion of every fit, smaller being better, and draws it if a file is named.
+    Prints the criterion of every fit, smaller being better, and draws it if a file is named. The
+    last line is the command that analyzes the best.
     """
     import bayes_gmm as bg
 
@@ -214,7 +247,9 @@ def select_model(
         frame,
         range(1, most + 1),
         covariance=covariance if covariance == "all" else covariance.split(","),
+        prior=None if prior == "none" else prior,
         criterion=criterion,
+        n_starts=starts,
         seed=seed,
         progressbar=sys.stderr.isatty(),
     )
@@ -224,6 +259,8 @@ def select_model(
     if out is not None:
         bg.plots.selection(found).savefig(out)
         typer.echo(f"Written: {out}")
+    best = found.best.attrs["n_components"], found.best.attrs["covariance"]
+    typer.echo(f"Next: {_analyze_line(context, data, *map(str, best))}")
 
 
 @app.command(short_help="List the built-in data sets, or export one.")
@@ -320,6 +357,25 @@ def _read_as(frame: Any) -> str:
         said += f", {frame.attrs['n_dropped']} incomplete rows left out"
     plain = frame.attrs["read_as"] in ("CSV", "Parquet", "built in")
     return said if plain else f"{said}; read as {frame.attrs['read_as']}"
+
+
+def _analyze_line(context: typer.Context, data: str, k: str, covariance: str) -> str:
+    """Write the command that analyzes what was selected, with the options that were given here."""
+    assert context.parent is not None
+    analyze = context.parent.command.commands["analyze"]  # type: ignore[attr-defined]
+    line = ["bayes-gmm", "analyze", data, "-k", k, "--covariance", covariance]
+    for option in analyze.params:
+        given = str(context.get_parameter_source(option.name)) == "ParameterSource.COMMANDLINE"
+        if not given or option.name in OF_SELECT_ALONE:
+            continue
+        value = context.params[option.name]
+        if isinstance(value, bool):
+            line.append((option.opts if value else option.secondary_opts)[-1])
+        else:
+            for one in value if isinstance(value, list | tuple) else [value]:
+                line += [option.opts[-1], str(one)]
+    name = Path(data).name.partition(".")[0] or "out"
+    return shlex.join([*line, "--out", f"{name}-{k}-{covariance}"])
 
 
 def _verdicts(found: dict[str, Any]) -> str:
