@@ -57,6 +57,10 @@ Na = Annotated[
         metavar="MARK", help="A further mark of a missing value, such as '?'; may be repeated."
     ),
 ]
+Labels = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="A column that labels the rows, such as sample names."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same results.")]
 
 app = typer.Typer(
@@ -112,6 +116,7 @@ def analyze(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
+    labels: Labels = None,
     covariance: Annotated[
         str,
         typer.Option(
@@ -166,7 +171,7 @@ def analyze(
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
-    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     n_dropped, name = frame.attrs["n_dropped"], Path(data).name
     title = f"{name}: {k} Gaussian component{'s' * (k != 1)}"
     if n_dropped:
@@ -229,6 +234,7 @@ def select_model(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
+    labels: Labels = None,
     seed: Seed = 0,
 ) -> None:
     """Fit every covariance structure with 1, 2, ... components, and say which is best.
@@ -241,7 +247,7 @@ def select_model(
     if most < 1:
         raise InputError(f"--most is {most}; the largest number of components must be at least 1")
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
-    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     typer.echo(_read_as(frame))
     found = bg.select(
         frame,
@@ -332,12 +338,14 @@ def _read(data: str, columns: str | None, drop_missing: bool, **given: Any) -> A
     """Load a built-in data set or a file; its attrs say how it was read."""
     from bayes_gmm import datasets as built_in
     from bayes_gmm.data.columns import select
+    from bayes_gmm.data.faults import Faults
     from bayes_gmm.data.files import read
 
     chosen = None if columns is None else next(csv.reader([columns], skipinitialspace=True), [])
     if data in built_in.names():
         frame = built_in.load(data, labels=chosen is not None)
-        frame, n_dropped = select(frame, chosen, drop_missing, what=data)
+        faults = Faults(data, by_command=True)
+        frame, n_dropped = select(frame, chosen, drop_missing, what=data, faults=faults)
         frame.attrs |= {"read_as": "built in", "n_dropped": n_dropped}
         return frame
     if not Path(data).exists() and not Path(data).suffix:

@@ -718,6 +718,7 @@ VERBS = {
                 False, {"names", "labels"}, beside={"na": ["a", "b"], "drop_missing": True}
             ),
             "na": Row("3", {"values", "labels"}, beside={"drop_missing": True}),
+            "labels": Row("a", {"values", "labels", "names"}),
         },
     ),
     "load": Verb(

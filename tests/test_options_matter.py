@@ -189,6 +189,7 @@ READING = {
     "encoding": (("--encoding", "latin-1"), {"encoding": "latin-1"}),
     "no_header": (("--no-header",), {"header": False}),
     "na": (("--na", "?", "--na", "-"), {"na": ["?", "-"]}),
+    "labels": (("--labels", "length"), {"labels": "length"}),
 }
 
 
@@ -205,7 +206,8 @@ def test_what_is_said_of_a_file_reaches_its_reader(files, monkeypatch, tmp_path,
     base = [command, files / "one.csv", *(["-k", 2, "--out", tmp_path] * (command == "analyze"))]
     with pytest.raises(bg.InputError, match="enough"):
         run(*base)
-    plain = {"sep": None, "decimal": None, "encoding": None, "header": True, "na": ()}
+    plain = {"sep": None, "decimal": None, "encoding": None, "header": True}
+    plain |= {"na": (), "labels": None}
     assert asked == {"columns": None, "drop_missing": False, **plain}
     given, expected = READING[name]
     with pytest.raises(bg.InputError, match="enough"):
