@@ -33,7 +33,7 @@ demo: $(READY) ## fit, sample and compare on the Old Faithful data, into out/dem
 	@echo "Done. Open out/demo/report.html in a browser."
 
 test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 validate: $(READY) ## run the slow statistical proofs, and see that planted bugs are noticed
 	$(BIN)/python -m pytest -m validate

@@ -21,6 +21,7 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
+    from bayes_gmm.api.compare import compare
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.from_trace import from_trace
     from bayes_gmm.api.groups import add_groups, add_log_likelihood
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from bayes_gmm.results.archive import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.coclustering import co_clustering
-    from bayes_gmm.results.compare import compare
     from bayes_gmm.results.diagnostics import diagnose
     from bayes_gmm.results.label_draws import sample_labels
     from bayes_gmm.results.loo import loo
@@ -105,7 +105,7 @@ _LATER = {
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.coclustering",
-    "compare": "bayes_gmm.results.compare",
+    "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
     "load": "bayes_gmm.results.archive",

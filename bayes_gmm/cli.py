@@ -20,6 +20,13 @@ from bayes_gmm.errors import CollapseError, FileFormatWarning, InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
 Engine = Literal["auto", "gibbs", "nuts", "pymc"]
+AnalysisPrior = Literal["default", "independent", "hierarchical"]
+FitPrior = Literal["none", "default"]
+STRUCTURES = (
+    "EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV or VVV; E or V for one column"
+)
+# Options of `select` that mean something else in `analyze`, or are set by what was found.
+OF_SELECT_ALONE = ("data", "covariance", "out", "prior")
 
 Data = Annotated[
     str,
@@ -49,6 +56,10 @@ Na = Annotated[
     typer.Option(
         metavar="MARK", help="A further mark of a missing value, such as '?'; may be repeated."
     ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="A column that labels the rows, such as sample names."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same results.")]
 
@@ -105,6 +116,15 @@ def analyze(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
+    labels: Labels = None,
+    covariance: Annotated[
+        str,
+        typer.Option(
+            metavar="STRUCTURE",
+            help=f"Covariance structure of MLE and MAP: {STRUCTURES}. The posterior has VVV.",
+        ),
+    ] = "VVV",
+    starts: Annotated[int, typer.Option(help="Starting points of EM.")] = 30,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
@@ -124,7 +144,14 @@ def analyze(
             "order them by, as ordering:weights or ordering:means[COLUMN].",
         ),
     ] = "pivot",
-    prior: Annotated[str, typer.Option(help="Prior of the MAP and the posterior.")] = "default",
+    prior: Annotated[
+        AnalysisPrior,
+        typer.Option(
+            help="Prior of MAP and posterior, scaled by the data: default, which is conjugate; "
+            "independent (standard deviations, correlations and means apart) or hierarchical "
+            "(components alike in size), which are sampled by pymc and have no MAP."
+        ),
+    ] = "default",
     ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
@@ -144,7 +171,7 @@ def analyze(
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
-    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     n_dropped, name = frame.attrs["n_dropped"], Path(data).name
     title = f"{name}: {k} Gaussian component{'s' * (k != 1)}"
     if n_dropped:
@@ -154,6 +181,8 @@ def analyze(
         n_components=k,
         folder=out,
         title=title,
+        covariance=covariance,
+        n_starts=starts,
         prior=prior,
         engine=engine,
         relabel=relabel,
@@ -174,7 +203,9 @@ def analyze(
             _line(console, stage.title, outcome, time.perf_counter() - started)
     if not quiet:
         found = pipeline.results
-        typer.echo(f"\n{found['comparison']}\n\n{_verdicts(found)}\n")
+        if "comparison" in found:
+            typer.echo(f"\n{found['comparison']}")
+        typer.echo(f"\n{_verdicts(found)}\n")
         typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
     if pipeline.interrupted:
         typer.echo(f"Interrupted: {pipeline.interrupted}; everything rests on those.", err=quiet)
@@ -183,12 +214,18 @@ def analyze(
 
 @app.command(name="select", short_help="Compare structures and numbers of components.")
 def select_model(
+    context: typer.Context,
     data: Data,
     most: Annotated[int, typer.Option("--most", help="Largest number of components.")] = 9,
     covariance: Annotated[
-        str, typer.Option(help="Structures, as VVV,EEE; or all that there are.")
+        str,
+        typer.Option(metavar="STRUCTURES", help=f"all, or some as VVV,EEE: {STRUCTURES}."),
     ] = "all",
     criterion: Annotated[str, typer.Option(help="bic, icl or aic.")] = "bic",
+    prior: Annotated[
+        FitPrior, typer.Option(help="none for maximum likelihood, or the default prior for MAP.")
+    ] = "none",
+    starts: Annotated[int, typer.Option(help="Starting points of EM for each fit.")] = 30,
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
@@ -197,24 +234,28 @@ def select_model(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
+    labels: Labels = None,
     seed: Seed = 0,
 ) -> None:
     """Fit every covariance structure with 1, 2, ... components, and say which is best.
 
-    Prints the criterion of every fit, smaller being better, and draws it if a file is named.
+    Prints the criterion of every fit, smaller being better, and draws it if a file is named. The
+    last line is the command that analyzes the best.
     """
     import bayes_gmm as bg
 
     if most < 1:
         raise InputError(f"--most is {most}; the largest number of components must be at least 1")
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
-    frame = _read(data, columns, drop_missing, na=na or (), **given)
+    frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     typer.echo(_read_as(frame))
     found = bg.select(
         frame,
         range(1, most + 1),
         covariance=covariance if covariance == "all" else covariance.split(","),
+        prior=None if prior == "none" else prior,
         criterion=criterion,
+        n_starts=starts,
         seed=seed,
         progressbar=sys.stderr.isatty(),
     )
@@ -224,6 +265,8 @@ def select_model(
     if out is not None:
         bg.plots.selection(found).savefig(out)
         typer.echo(f"Written: {out}")
+    best = found.best.attrs["n_components"], found.best.attrs["covariance"]
+    typer.echo(f"Next: {_analyze_line(context, data, *map(str, best))}")
 
 
 @app.command(short_help="List the built-in data sets, or export one.")
@@ -295,12 +338,14 @@ def _read(data: str, columns: str | None, drop_missing: bool, **given: Any) -> A
     """Load a built-in data set or a file; its attrs say how it was read."""
     from bayes_gmm import datasets as built_in
     from bayes_gmm.data.columns import select
+    from bayes_gmm.data.faults import Faults
     from bayes_gmm.data.files import read
 
     chosen = None if columns is None else next(csv.reader([columns], skipinitialspace=True), [])
     if data in built_in.names():
         frame = built_in.load(data, labels=chosen is not None)
-        frame, n_dropped = select(frame, chosen, drop_missing, what=data)
+        faults = Faults(data, by_command=True)
+        frame, n_dropped = select(frame, chosen, drop_missing, what=data, faults=faults)
         frame.attrs |= {"read_as": "built in", "n_dropped": n_dropped}
         return frame
     if not Path(data).exists() and not Path(data).suffix:
@@ -320,6 +365,25 @@ def _read_as(frame: Any) -> str:
         said += f", {frame.attrs['n_dropped']} incomplete rows left out"
     plain = frame.attrs["read_as"] in ("CSV", "Parquet", "built in")
     return said if plain else f"{said}; read as {frame.attrs['read_as']}"
+
+
+def _analyze_line(context: typer.Context, data: str, k: str, covariance: str) -> str:
+    """Write the command that analyzes what was selected, with the options that were given here."""
+    assert context.parent is not None
+    analyze = context.parent.command.commands["analyze"]  # type: ignore[attr-defined]
+    line = ["bayes-gmm", "analyze", data, "-k", k, "--covariance", covariance]
+    for option in analyze.params:
+        given = str(context.get_parameter_source(option.name)) == "ParameterSource.COMMANDLINE"
+        if not given or option.name in OF_SELECT_ALONE:
+            continue
+        value = context.params[option.name]
+        if isinstance(value, bool):
+            line.append((option.opts if value else option.secondary_opts)[-1])
+        else:
+            for one in value if isinstance(value, list | tuple) else [value]:
+                line += [option.opts[-1], str(one)]
+    name = Path(data).name.partition(".")[0] or "out"
+    return shlex.join([*line, "--out", f"{name}-{k}-{covariance}"])
 
 
 def _verdicts(found: dict[str, Any]) -> str:

@@ -11,15 +11,18 @@ from typing import Any, NamedTuple
 
 import bayes_gmm as bg
 from bayes_gmm.data.writing import replace, write_table
-from bayes_gmm.errors import CollapseError, InputError
+from bayes_gmm.errors import CollapseError, InputError, require_whole
+from bayes_gmm.model.covariance import Structure
 from bayes_gmm.results.analysis import too_long_for_loo
 from bayes_gmm.results.clusters import with_clusters
+from bayes_gmm.results.constraint import constraint
 from bayes_gmm.results.draws import keeps_rows
 from bayes_gmm.results.relabel.ordering import read_key
 from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
-from bayes_gmm.results.set_aside import remarks
+from bayes_gmm.results.set_aside import how_found, remarks
 from bayes_gmm.results.tree import MOST_ROWS
 
+FAMILIES = {"independent": "IndependentPrior", "hierarchical": "HierarchicalPrior"}
 UNSURE = 0.9
 MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten seconds
 
@@ -44,7 +47,14 @@ class Pipeline:
         Where files go; made if it is missing.
     title : str
         Of the report.
-    prior, engine, seed, draws, tune, chains, cores, ci_prob
+    covariance : str
+        Structure of the covariances of MLE and MAP; the posterior's are unconstrained.
+    n_starts : int
+        Of EM.
+    prior : str or Prior
+        "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
+        estimate; or a prior.
+    engine, seed, draws, tune, chains, cores, ci_prob
         As in the verbs.
     relabel : str
         How the components are named: a method of `bg.relabel`; after "ordering" a colon and what
@@ -61,7 +71,9 @@ class Pipeline:
     n_components: int
     folder: Path
     title: str
-    prior: str = "default"
+    covariance: str = "VVV"
+    n_starts: int = 30
+    prior: Any = "default"
     engine: str = "auto"
     relabel: str = "pivot"
     seed: int | None = None
@@ -80,6 +92,13 @@ class Pipeline:
             raise InputError(
                 f"relabel is {self.relabel!r}, which looks at the rows, and a result keeps none of "
                 f"more than {MOST_ROWS:,}: choose pivot, or what to order by"
+            )
+        Structure.of(self.covariance, self.X.shape[1])
+        require_whole("n_starts", self.n_starts, 1)
+        if self._family and self.engine in ("gibbs", "nuts"):
+            raise InputError(
+                f"engine is {self.engine}, which needs a conjugate prior, and the prior "
+                f"{self.prior} is not: choose the prior default, or the engine pymc"
             )
         for folder in (self.folder, self.folder / "pictures"):
             try:
@@ -120,7 +139,7 @@ class Pipeline:
     def maximum_likelihood(self) -> str:
         """EM without a prior; a likelihood without a peak is reported, and is no obstacle."""
         try:
-            self.results["mle"] = bg.fit(self.X, self.n_components, seed=self.seed)
+            self.results["mle"] = bg.fit(self.X, self.n_components, **self._search)
         except CollapseError as error:
             (self.folder / "pictures" / "em-mle.png").unlink(missing_ok=True)  # of an earlier run
             return f"left out: {error}"
@@ -129,8 +148,11 @@ class Pipeline:
         return _of_search(self.results["mle"])
 
     def maximum_a_posteriori(self) -> str:
-        """EM with the prior."""
-        point = bg.fit(self.X, self.n_components, prior=self.prior, seed=self.seed)
+        """EM with the prior, if it is conjugate."""
+        if self._family:
+            (self.folder / "pictures" / "em-map.png").unlink(missing_ok=True)  # of an earlier run
+            return f"left out: EM needs a conjugate prior, and the prior {self.prior} is not"
+        point = bg.fit(self.X, self.n_components, prior=self.prior, **self._search)
         self.results["map"] = point
         self._save()
         self._draw("em-map", bg.plots.em_trajectory(point))
@@ -141,7 +163,7 @@ class Pipeline:
         posterior = bg.sample(
             self.X,
             self.n_components,
-            prior=self.prior,
+            prior=self._family.default(self.X, self.n_components) if self._family else self.prior,
             engine=self.engine,
             draws=self.draws,
             tune=self.tune,
@@ -158,7 +180,11 @@ class Pipeline:
         if self.interrupted:
             return f"interrupted: {self.interrupted}; Ctrl-C again stops the analysis"
         engine = posterior.attrs.get("engine", "")
-        return f"{self.chains} chains of {self.draws} draws{f' by {engine}' * bool(engine)}"
+        said = f"{self.chains} chains of {self.draws} draws{f' by {engine}' * bool(engine)}"
+        held = [constraint(self.results.get(name)) for name in ("mle", "map")]
+        if any(held):
+            said += f", of unconstrained covariances: another model than EM's, with {max(held)}"
+        return said
 
     def diagnosis(self) -> str:
         """Whether the draws can be trusted."""
@@ -175,6 +201,8 @@ class Pipeline:
             for name in ("MLE", "MAP")
             if name.lower() in self.results
         }
+        if not points:
+            return "left out: there is no estimate to compare"
         posterior = self.results["posterior"]
         self.results["comparison"] = bg.compare(points, posterior, ci_prob=self.ci_prob)
         self._save()
@@ -225,6 +253,17 @@ class Pipeline:
         self._note(path)
         return "one page"
 
+    @property
+    def _family(self) -> Any:
+        """The class of a prior that is not conjugate, or None."""
+        name = FAMILIES.get(self.prior) if isinstance(self.prior, str) else None
+        return getattr(bg, name) if name else None
+
+    @property
+    def _search(self) -> dict[str, Any]:
+        """How EM is run."""
+        return {"covariance": self.covariance, "n_starts": self.n_starts, "seed": self.seed}
+
     def _rows(self) -> Any:
         """Give the rows where the result keeps no copy of so many."""
         return None if keeps_rows(self.results["posterior"]) else self.X
@@ -266,9 +305,7 @@ def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:
 def _of_search(point: Any) -> str:
     """Say how EM ended."""
     search = point["optimizer_result"].to_dataset()
-    n_starts, reached = search.sizes["start"], int(search["optimum_starts"][0])
-    return (
-        f"log-likelihood {float(search['log_likelihood']):.5f}, "
-        f"{reached} of {n_starts} start{'s' * (n_starts != 1)} followed to the optimum"
-        + "".join(f". {remark.removesuffix('.')}" for remark in remarks(search))
+    how = how_found(search)
+    return f"log-likelihood {float(search['log_likelihood']):.5f}, {how}" + "".join(
+        f". {remark.removesuffix('.')}" for remark in remarks(search)
     )

@@ -10,6 +10,7 @@ import inspect
 import tempfile
 from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -83,6 +84,13 @@ class World:
     @cached_property
     def trace(self):
         return as_trace(self.posterior)
+
+    @cached_property
+    def pulled_posterior(self):
+        """Under a prior that expects the means elsewhere."""
+        usual = Prior.default(X, 2)
+        away = replace(usual, mean=usual.mean + np.array([20.0, 0.0]), mean_precision=2.0)
+        return bg.sample(X, 2, prior=away, seed=0, **SAMPLED)
 
     @property
     def rowless(self):
@@ -554,7 +562,7 @@ VERBS = {
     ),
     "sensitivity": Verb(
         bg.sensitivity,
-        lambda world: {"posterior": world.posterior},
+        lambda world: {"posterior": world.pulled_posterior},
         lambda found: {
             "numbers": found.table[["mean", "sd", "prior", "likelihood"]].to_numpy(float),
             "diagnosis": found.table["diagnosis"].tolist(),
@@ -710,6 +718,7 @@ VERBS = {
                 False, {"names", "labels"}, beside={"na": ["a", "b"], "drop_missing": True}
             ),
             "na": Row("3", {"values", "labels"}, beside={"drop_missing": True}),
+            "labels": Row("a", {"values", "labels", "names"}),
         },
     ),
     "load": Verb(

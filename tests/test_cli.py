@@ -1,3 +1,4 @@
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import bayes_gmm as bg
 from bayes_gmm import cli, datasets, simulation
 from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError
 from bayes_gmm.inference.engines import ENGINES
+from bayes_gmm.model.covariance import CODES
 from bayes_gmm.pipeline import Pipeline
 
 NAMES = ["eruptions", "waiting"]
@@ -374,9 +376,61 @@ def test_wrong_input_ends_in_one_line(capsys, tmp_path, arguments, said):
     assert said in fail(capsys, "analyze", *arguments, "--out", tmp_path / "out")
 
 
-def test_a_prior_that_is_not_known_is_named(capsys, tmp_path):
-    said = fail(capsys, "analyze", "faithful", "-k", 2, "--out", tmp_path, "--prior", "vague")
-    assert "prior must be" in said
+def test_priors_and_structures_are_named_in_the_help_and_others_refused(capsys, tmp_path):
+    shown = " ".join(run("analyze", "--help").stdout.split())
+    for name in ("default|independent|hierarchical", *CODES):
+        assert name in shown
+    base = ["analyze", "faithful", "-k", 2, "--out", tmp_path / "o"]
+    done = run(*base, "--prior", "vague")
+    assert done.exit_code == 2
+    assert "'vague'" in done.output
+    assert "covariance is 'EEX'" in fail(capsys, *base, "--covariance", "EEX")
+    assert "n_starts must be a whole number >= 1" in fail(capsys, *base, "--starts", 0)
+    refused = fail(capsys, *base, "--prior", "independent", "--engine", "gibbs")
+    assert "engine is gibbs, which needs a conjugate prior" in refused
+    assert not (tmp_path / "o").exists()
+
+
+def test_estimates_have_the_structure_that_was_asked_for_and_two_models_are_told_apart(
+    quick, tmp_path
+):
+    path, _, asked = quick
+    options = ["--covariance", "EEE", "--starts", 4]
+    done = run("analyze", path, "-k", 2, "--out", tmp_path, *options)
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    for name in ("mle", "map"):
+        assert tree[name].attrs["covariance"] == "EEE"
+        assert tree[name]["optimizer_result"].sizes["start"] == 4
+    assert "covariance" not in asked[0][2]
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("posterior:")]
+    assert "of unconstrained covariances: another model than EM's" in line
+    said = " ".join(done.stdout.split())
+    assert "MLE and MAP: covariances held to the structure EEE, which the draws leave free" in said
+
+
+def test_under_a_prior_that_is_not_conjugate_there_is_no_map(quick, tmp_path):
+    path, _, asked = quick
+    done = run("analyze", path, "-k", 2, "--out", tmp_path, "--prior", "independent")
+    assert "left out: EM needs a conjugate prior, and the prior independent is not" in done.stderr
+    assert isinstance(asked[0][2]["prior"], bg.IndependentPrior)
+    assert "MLE against the posterior" in done.stdout
+    tree = az.from_netcdf(tmp_path / "analysis.nc").load()
+    tree.close()
+    assert "map" not in tree.children
+
+
+def test_without_any_estimate_the_rest_is_analyzed(quick, tmp_path, monkeypatch):
+    path, _, asked = quick
+
+    def collapse(*_, **__):
+        raise CollapseError("all starts collapsed")
+
+    monkeypatch.setattr(bg, "fit", collapse)
+    done = run("analyze", path, "-k", 2, "--out", tmp_path, "--prior", "hierarchical")
+    assert isinstance(asked[0][2]["prior"], bg.HierarchicalPrior)
+    assert "left out: there is no estimate to compare" in done.stderr
+    assert "Sampling: " in done.stdout
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(capsys, tmp_path):
@@ -488,6 +542,62 @@ def test_select_prints_the_grid_and_draws_it(tmp_path):
     assert "smaller is better" in printed
     assert f"Written: {out}" in printed
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_select_ends_with_a_line_that_analyzes_the_best(
+    sampled, unpictured, tmp_path, monkeypatch, capsys
+):
+    path, _, asked = sampled
+    table = pd.read_csv(path).assign(**{"the other one": "text"})
+    table.loc[[3, 50], "waiting"] = np.nan
+    path = tmp_path / "two words.csv"
+    table.to_csv(path, index=False)
+    options = ["--most", 3, "--covariance", "EEE,VVI", "--starts", 4, "--seed", 7]
+    options += ["--columns", "waiting, eruptions", "--drop-missing", "--criterion", "icl"]
+    last = run("select", path, *options).stdout.splitlines()[-1]
+    assert last.startswith("Next: bayes-gmm analyze ")
+    _, program, *line = shlex.split(last)
+    assert program == "bayes-gmm"
+    found = bg.select(
+        table[["waiting", "eruptions"]].dropna(),
+        range(1, 4),
+        covariance=["EEE", "VVI"],
+        n_starts=4,
+        criterion="icl",
+        seed=7,
+        progressbar=False,
+    ).best
+    asked.clear()
+    monkeypatch.chdir(tmp_path)
+    fits = []
+    fit = bg.fit
+    monkeypatch.setattr(bg, "fit", lambda *a, **k: fits.append(fit(*a, **k)) or fits[-1])
+    # The exact sample is of other columns and rows, so that the comparison stops the run.
+    with pytest.raises(SystemExit):
+        cli.main(line)
+    assert "fit both to the same columns" in capsys.readouterr().err
+    X, n_components, settings = asked[0]
+    assert list(X.columns) == ["waiting", "eruptions"]
+    assert len(X) == 98
+    assert (n_components, settings["seed"]) == (found.attrs["n_components"], 7)
+    best, again = (tree["point_estimate"].to_dataset() for tree in (found, fits[0]))
+    assert fits[0].attrs["covariance"] == found.attrs["covariance"]
+    np.testing.assert_array_equal(best["means"], again["means"])
+    assert (tmp_path / line[line.index("--out") + 1] / "analysis.nc").exists()
+
+
+def test_the_line_of_select_runs_as_it_is_printed(quick, tmp_path, monkeypatch):
+    _, posterior, _ = quick
+    monkeypatch.chdir(tmp_path)
+    rows = pd.DataFrame(posterior["observed_data/x"].to_numpy(), columns=NAMES)
+    rows.to_csv("geyser.csv", index=False)
+    printed = run("select", "geyser.csv", "--most", 3, "--covariance", "VVV", "--starts", 3).stdout
+    line = printed.splitlines()[-1]
+    assert "analyze geyser.csv -k 2 --covariance VVV --starts 3 --out geyser-2-VVV" in line
+    done = run(*shlex.split(line)[2:])
+    assert done.exit_code == 0
+    assert "Sampling: " in done.stdout
+    assert (tmp_path / "geyser-2-VVV" / "report.html").exists()
 
 
 @pytest.mark.parametrize(

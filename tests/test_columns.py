@@ -503,7 +503,8 @@ def test_of_loo(world):
 def test_of_sensitivity(world):
     table = world.sensitivity.table
     assert table.columns.tolist() == [
-        *("mean", "sd", "prior", "likelihood", "prior_shift", "likelihood_shift", "diagnosis")
+        *("mean", "sd", "prior", "likelihood", "prior_shift", "likelihood_shift"),
+        *("prior_effect", "part", "diagnosis"),
     ]
     log_likelihood = logsumexp(world.joint, axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
     free = world.posterior["invariants"]
@@ -517,10 +518,17 @@ def test_of_sensitivity(world):
         close(row["sd"], values.std())
         for column, scaled in (("prior", log_prior), ("likelihood", log_likelihood)):
             covariance = np.cov(values.ravel(), scaled.ravel(), ddof=0)[0, 1]
-            close(row[f"{column}_shift"], np.log(2) * covariance, rtol=1e-6, atol=1e-9)
-        if row["prior"] < 0.05:
+            close(row[f"{column}_shift"], -covariance / 2, rtol=1e-6, atol=1e-9)
+        scores = stats.norm.ppf((stats.rankdata(values) - 0.375) / (values.size + 0.25))
+        shift, wider = (
+            -np.cov(of_q, log_prior.ravel(), ddof=0)[0, 1] / 2 for of_q in (scores, scores**2)
+        )
+        close(row["prior_effect"], abs(shift) + max(wider, 0), rtol=1e-6, atol=1e-9)
+        weak = row["likelihood"] < 0.05
+        noticed = row["prior_effect"] >= 1 or world.sensitivity.conflicts
+        if row["prior"] < 0.05 or not (noticed or (weak and wider / 2 >= 1 / 8)):
             assert row["diagnosis"] == "-"
-        elif row["likelihood"] < 0.05:
+        elif weak:
             assert row["diagnosis"] == "strong prior or weak likelihood"
         else:
             assert row["diagnosis"] == "prior-data conflict"
@@ -752,7 +760,9 @@ def test_of_the_report_about_the_model(world, report):
         assert cells["diagnosis"] == row["diagnosis"]
         assert near(cells["to the prior"], row["prior"])
         assert near(cells["to the likelihood"], row["likelihood"])
-        assert cells["shift if the prior doubled"] == f"{row['prior_shift']:+.2g}"
+        assert cells["shift if the prior counted half"] == f"{row['prior_shift']:+.2g}"
+        assert near(cells["of an interval's end, sds"], row["prior_effect"])
+        assert cells["part"] == row["part"]
 
 
 def test_of_the_report_about_how_it_was_made(report):

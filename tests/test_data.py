@@ -186,7 +186,7 @@ REJECTED = {
         frame(kind=list("xyxy")),
         ["'kind'", "text, such as 'x' in row 0", "X[['a', 'b']]"],
     ),
-    "text_columns": (frame(kind=list("xyxy"), place="here"), ["'kind', 'place'", "--columns a,b"]),
+    "text_columns": (frame(kind=list("xyxy"), place="here"), ["'kind', 'place'", "X[['a', 'b']]"]),
     "typo_in_column": (frame(a=["1", "2", "3,5", "4"]), ["'a'", "'3,5'", "row 2", "X[['b']]"]),
     "numbers_as_text": (frame(a=["1", "2", "3", "4"]), ["'a'", "astype(float)"]),
     "categories": (frame(kind=pd.Categorical(list("xyxy"))), ["'kind'", "'x' in row 0"]),

@@ -63,13 +63,39 @@ READ = {
     "byte_order_mark": (lines(POINTS).encode("utf-8-sig"), AB, ""),
     "windows_ends": (lines(POINTS, end="\r\n"), AB, ""),
     "old_mac_ends": (lines(POINTS, end="\r"), AB, ""),
-    "comments": ("# made by a logger\n# on Monday\n" + lines(POINTS), AB, "2 comment lines"),
-    "names_in_a_comment": ("# a, b\n" + lines(POINTS).partition("\n")[2], AB, "1 comment line"),
+    "comments": ("# made by a logger\n# on Monday\n" + lines(POINTS), AB, "2 lines before"),
+    "names_in_a_comment": ("# a, b\n" + lines(POINTS).partition("\n")[2], AB, "1 line before"),
     "quotes": ('"a","b"\n"1.5","10"\n"2.5","20"\n"3.25","40"\n', AB, ""),
     "blank_lines": ("\n\n" + lines(POINTS).replace("\n", "\n\n"), AB, ""),
     "signs_and_exponents": (
         "a,b\n+1.5,1e1\n2.5E0,+2e+1\n3.25,4.0e1\n",
         AB,
+        "",
+    ),
+    "note_of_excel": ("sep=;\n" + lines(COMMAS, ";"), AB, "1 line before the table"),
+    "separators_at_the_ends": (
+        "a;b;\n1.5;10;\n2.5;20;\n3.25;40;\n",
+        AB,
+        "separated by semicolons, the empty column at the end left out",
+    ),
+    "three_digits_behind_a_zero": (
+        "a;b\n0,126;1,132\n0,000;2,500\n",
+        {"a": [0.126, 0.0], "b": [1.132, 2.5]},
+        "decimal commas",
+    ),
+    "swiss_thousands": (
+        "a,b\n1'234.5,10\n2.5,20\n",
+        {"a": [1234.5, 2.5], "b": [10, 20]},
+        '"\'" between thousands',
+    ),
+    "thousands_with_spaces": (
+        "a;b\n1\u00a0234,5;10\n2,5;20\n",
+        {"a": [1234.5, 2.5], "b": [10, 20]},
+        "decimal commas",
+    ),
+    "typographic_minus": (
+        "a,b\n\u22121.5,10\n2.5,\u221220\n",
+        {"a": [-1.5, 2.5], "b": [10, -20]},
         "",
     ),
     "dates_in_decimal_commas": (
@@ -111,6 +137,8 @@ REFUSED = {
         "day,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,4\n",
         ["'day' holds text", "'2024-01-01' in line 2", "--columns a"],
     ),
+    "title": ("My study 2024\na,b\n1,2\n3,4\n", ["'My study 2024'", "2 columns", "delete"]),
+    "only_a_header": ("a,b\n", ["header but no rows"]),
     "nul": (b"a,b\n1,2\n3,\x004\n", ["NUL", "line 3", "encoding"]),
     "no_header": ("1.5,10\n2.5,20\n", ["no header", "--no-header", "header=False"]),
     "duplicated_names": ("a,b,a\n1,2,3\n4,5,6\n", ["two columns named 'a'"]),
@@ -272,3 +300,42 @@ def test_row_labels_are_no_feature_wherever_the_table_comes_from(tmp_path):
         assert found["point_estimate"]["feature"].to_numpy().tolist() == ["r", "v"]
         predicted = bg.predict(found, table)
         assert predicted["label"].sizes == {"obs_id": 20}
+
+
+def test_a_column_may_label_the_rows(file, tmp_path):
+    path = file("sample;a;b\nP1;1,5;10\nP2;2,5;?\nP3;3,25;40\n")
+    given = {"labels": "sample", "sep": ";", "decimal": ","}
+    with pytest.raises(InputError, match="1 of 3 entries of 'b'"):
+        bg.read(path, **given)
+    table = bg.read(path, na="?", drop_missing=True, **given)
+    assert table.index.tolist() == ["P1", "P3"]
+    assert table.columns.tolist() == ["a", "b"]
+    out = bg.predict(
+        bg.Parameters([1.0], [[2.0, 20.0]], [np.eye(2)]), table, out=tmp_path / "o.csv"
+    )
+    assert pd.read_csv(out)["sample"].tolist() == ["P1", "P3"]
+    with pytest.raises(InputError, match="no column 'samples': did you mean 'sample'"):
+        bg.read(path, **{**given, "labels": "samples"})
+
+
+def test_a_name_is_found_by_its_beginning(file):
+    path = file("sodium (mmol/l),b\n1,2\n3,4\n")
+    with pytest.raises(InputError, match=r"did you mean 'sodium \(mmol/l\)'"):
+        bg.read(path, columns=["Sodium"])
+
+
+def test_predictions_never_overwrite_the_rows(file):
+    path = file(lines(POINTS))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="the very file"):
+        bg.predict(bg.Parameters([1.0], [[2.0, 20.0]], [np.eye(2)]), path, out=str(path))
+    assert path.read_bytes() == before
+
+
+def test_an_address_and_a_sparse_matrix_are_named_for_what_they_are():
+    from scipy.sparse import csr_array
+
+    with pytest.raises(InputError, match="is an address"):
+        bg.fit("https://example.org/x.csv", 2)
+    with pytest.raises(InputError, match=r"sparse matrix: give X\.toarray"):
+        bg.fit(csr_array(np.eye(3)), 1)

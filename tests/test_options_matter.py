@@ -68,6 +68,8 @@ ANALYZE = {
     "out": Option(("--out", "elsewhere"), {"folder"}),
     "columns": Option(("--columns", "width,length"), {"columns", "rows"}),
     "drop_missing": Option((), {"refused", "rows", "title", "columns"}),
+    "covariance": Option(("--covariance", "EEE"), {"covariance"}),
+    "starts": Option(("--starts", 7), {"n_starts"}),
     "seed": Option(("--seed", 5), {"seed"}),
     "draws": Option(("--draws", 7), {"draws"}),
     "tune": Option(("--tune", 8), {"tune"}),
@@ -75,7 +77,7 @@ ANALYZE = {
     "cores": Option(("--cores", 1), {"cores"}),
     "engine": Option(("--engine", "nuts"), {"engine"}),
     "relabel": Option(("--relabel", "ecr"), {"relabel"}),
-    "prior": Option(("--prior", "other"), {"prior"}),
+    "prior": Option(("--prior", "hierarchical"), {"prior"}),
     "ci_prob": Option(("--ci-prob", 0.5), {"ci_prob"}),
     "quiet": Option(("--quiet",), {"printed"}),
 }
@@ -130,9 +132,11 @@ SELECT = {
     "most": Option(("--most", 3), {"n_components"}),
     "covariance": Option(("--covariance", "EEE,VVV"), {"covariance"}),
     "criterion": Option(("--criterion", "aic"), {"criterion"}),
+    "prior": Option(("--prior", "default"), {"prior"}),
+    "starts": Option(("--starts", 9), {"n_starts", "printed"}),
     "out": Option(("--out", "picture.png"), {"printed", "drawn"}),
     "columns": Option(("--columns", "width"), {"rows", "printed"}),
-    "seed": Option(("--seed", 4), {"seed"}),
+    "seed": Option(("--seed", 4), {"seed", "printed"}),
 }
 
 
@@ -166,6 +170,7 @@ def test_an_option_of_select_changes_what_is_asked_for(files, monkeypatch, tmp_p
     before = answer(*base)
     after = answer(*(option.given if option.base is not None else (*base, *option.given)))
     assert changed(before, after) == option.changes
+    assert (before["prior"], before["n_starts"]) == (None, 30)
     assert before["n_components"] == [1, 2]
     assert before["criterion"] == "bic"
     assert str(found) in after["printed"]
@@ -184,6 +189,7 @@ READING = {
     "encoding": (("--encoding", "latin-1"), {"encoding": "latin-1"}),
     "no_header": (("--no-header",), {"header": False}),
     "na": (("--na", "?", "--na", "-"), {"na": ["?", "-"]}),
+    "labels": (("--labels", "length"), {"labels": "length"}),
 }
 
 
@@ -200,7 +206,8 @@ def test_what_is_said_of_a_file_reaches_its_reader(files, monkeypatch, tmp_path,
     base = [command, files / "one.csv", *(["-k", 2, "--out", tmp_path] * (command == "analyze"))]
     with pytest.raises(bg.InputError, match="enough"):
         run(*base)
-    plain = {"sep": None, "decimal": None, "encoding": None, "header": True, "na": ()}
+    plain = {"sep": None, "decimal": None, "encoding": None, "header": True}
+    plain |= {"na": (), "labels": None}
     assert asked == {"columns": None, "drop_missing": False, **plain}
     given, expected = READING[name]
     with pytest.raises(bg.InputError, match="enough"):
@@ -320,13 +327,16 @@ def test_what_the_pipeline_is_told_reaches_every_verb(files, tmp_path, monkeypat
         folder=tmp_path,
         title="A title",
         relabel="ordering:weights",
+        covariance="VVI",
+        n_starts=4,
         ci_prob=0.7,
         **told,
     )
     for stage in made.stages:
         if stage.title not in ("prior sensitivity", "leave-one-out", "diagnosis"):
             stage.run()
-    assert asked["fit"] == [(2, {"seed": 3}), (2, {"prior": told["prior"], "seed": 3})]
+    search = {"covariance": "VVI", "n_starts": 4, "seed": 3}
+    assert asked["fit"] == [(2, search), (2, {"prior": told["prior"], **search})]
     assert asked["sample"] == [(2, told)]
     assert asked["relabel"] == [({"method": "ordering", "by": "weights"},)]
     interval = {"ci_prob": 0.7}

@@ -238,9 +238,12 @@ def test_what_a_posterior_says_is_what_repeated_rows_would_say(posteriors):
         lambda tree: bg.sensitivity(tree).table,
     ):
         one, other = (table(tree).select_dtypes("number") for tree in posteriors[:2])
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-8)
+        # Rounding may order two draws otherwise, which R-hat of ranks can see.
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-8)
     for method in ("ecr", "ecr-iterative", "stephens", "data"):
-        orders = [bg.relabel(tree, method)["sample_stats"]["permutation"] for tree in posteriors[:2]]
+        orders = [
+            bg.relabel(tree, method)["sample_stats"]["permutation"] for tree in posteriors[:2]
+        ]
         np.testing.assert_array_equal(*orders)
 
 
@@ -258,8 +261,8 @@ def test_loo_leaves_out_one_copy(posteriors):
 
 def test_loo_leaves_out_a_whole_row_that_is_less_than_one_copy(posteriors):
     tree = posteriors[2].copy()
-    tree["observed_data"] = tree["observed_data"].to_dataset().assign(
-        row_weights=("obs_id", np.full(len(X), 0.25))
+    tree["observed_data"] = (
+        tree["observed_data"].to_dataset().assign(row_weights=("obs_id", np.full(len(X), 0.25)))
     )
     found = bg.loo(tree)
     mixtures = Draws.of(tree).thinned(400)

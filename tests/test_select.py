@@ -9,9 +9,11 @@ import pytest
 import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
+from bayes_gmm.results import selection_words as words
 
 REFERENCE = Path(__file__).parent / "reference"
-QUICK = {"n_starts": 10, "progressbar": False, "seed": 0}
+QUIET = {"progressbar": False, "seed": 0}
+QUICK = {"n_starts": 10, **QUIET}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,64 @@ def test_what_cannot_be_fitted_alone_is_marked_with_the_same_words():
         with pytest.raises(InputError) as alone:
             bg.fit(rows, size, covariance="E", seed=0)
         assert str(status.sel(n_components=size).item()) == str(alone.value)
+
+
+def sentence(found, part):
+    (said,) = [one for one in found.sentences if part in one]
+    return said
+
+
+def test_the_edge_of_the_grid_is_said():
+    x = bg.datasets.load("iris")
+    upper = bg.select(x, [1, 2], covariance="VEV", **QUICK)
+    said = sentence(upper, "number of components tried")
+    assert said.startswith("K = 2 is the largest number")
+    assert "range(1, 5)" in said
+    assert "--most 4" in said
+    lower = bg.select(x, [2, 3], covariance="VEV", **QUICK)
+    assert sentence(lower, "number of components tried").startswith("K = 2 is the smallest number")
+    for sizes in ([2], [1, 2, 3]):
+        inside = bg.select(x, sizes, covariance="VEV", **QUICK)
+        assert not any("components tried" in one for one in inside.sentences)
+
+
+@pytest.mark.parametrize(
+    ("n_starts", "reached", "said"),
+    [
+        (30, 1, "Its optimum rests on 1 of 30 starts"),
+        (30, 0, "None of 30 starts led to its optimum, which was found by moving components"),
+        (1, 1, "Its optimum rests on the only start"),
+        (30, 4, ""),
+    ],
+)
+def test_an_optimum_that_rests_on_one_start_is_said_to(found, n_starts, reached, said):
+    search = found.best["optimizer_result"].to_dataset()
+    start = {name: one for name, one in search.items() if "start" in one.dims}
+    longer = {name: ("start", np.resize(one.to_numpy(), n_starts)) for name, one in start.items()}
+    counts = search["optimum_starts"].to_numpy().copy()
+    counts[0] = reached
+    search = search.drop_vars([*start, "start"], errors="ignore").assign(longer)
+    search = search.assign(optimum_starts=("optimum", counts), still_improving=False)
+    told = words.of_search(search, 2)
+    assert len(told) == bool(said)
+    for one in told:
+        assert one.startswith(said)
+        assert "n_starts=100 (--starts 100)" in one
+    assert words.of_search(search, 1) == []
+    (improving,) = words.of_search(search.assign(still_improving=True), 2)
+    assert "starts=100" in improving
+
+
+def test_failures_are_a_line_for_each_reason_and_not_for_each_fit():
+    rows = np.concatenate([np.random.default_rng(0).normal(size=(6, 3)), np.zeros((2, 3))])
+    found = bg.select(rows, [1, 8, 9, 10], covariance=["EII", "VII", "VVV"], n_starts=3, **QUIET)
+    failed = found.table[found.table["status"] != "ok"]
+    lines = [one for one in found.sentences if one.startswith("- ")]
+    assert len(failed) == 9
+    assert len(lines) <= 3
+    (few,) = [one for one in lines if "X has only 8 rows" in one]
+    assert few.startswith("- all 3 structures with 9, 10: ")
+    assert "9 fits of 12 could not be made:" in found.sentences
 
 
 @pytest.mark.parametrize(

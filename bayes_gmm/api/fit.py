@@ -159,14 +159,15 @@ def fit(
         warnings.warn(warning, stacklevel=2)
     if not search["converged"]:
         warnings.warn(
-            f"EM had not converged after {max_iter} iterations; raise max_iter",
+            f"EM had not converged after {max_iter} iterations; raise max_iter of bg.fit",
             ConvergenceWarning,
             stacklevel=2,
         )
     elif search["still_improving"]:
+        more = max(2 * n_starts, 60)
         warnings.warn(
             "the search for the best optimum ended while it still found better ones; "
-            f"with n_starts={max(2 * n_starts, 60)} it goes on longer",
+            f"with n_starts={more} (on the command line --starts {more}) it goes on longer",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -30,12 +30,15 @@ MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 MISSING = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "<NA>", "#N/A"}
 POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
-# groups of three digits: the second form is certain, the first may be a decimal number
-ONE_GROUP = {",": re.compile(r"[+-]?\d{1,3},\d{3}"), ".": re.compile(r"[+-]?\d{1,3}\.\d{3}")}
+# Groups of three digits. One group behind a comma or a point may be decimals; the rest is certain.
+ONE_GROUP = {mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}\{mark}\d{{3}}") for mark in ",."}
+GAPS = "'\u2019\u00a0\u202f "  # what else stands between thousands: apostrophes and spaces
 GROUPED = {
-    ",": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"),
-    ".": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d*)?"),
+    mark: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+([{decimals}]\d*)?")
+    for mark, decimals in {",": ".", ".": ",", **dict.fromkeys(GAPS, ".,")}.items()
 }
+MINUS = "\u2212"
+OF_EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a first line that only Excel reads
 TOTALS = re.compile(r"(grand )?(total|sum|average|mean|summe|gesamt|mittelwert)s?:?", re.IGNORECASE)
 
 
@@ -53,14 +56,16 @@ class CsvFormat:
         "." or ",".
     grouping : str
         What stands between groups of three digits, or nothing.
-    n_comments : int
-        Lines before the table that begin with #.
+    n_skipped : int
+        Lines before the table: comments that begin with #, or a note of the separator.
     names : tuple of str
         Of the columns.
     has_header : bool
         Whether the first line after the comments names the columns.
     na : tuple of str
         Further marks of a missing value.
+    empty_end : bool
+        Whether each line ends in a separator, behind which there is nothing.
     """
 
     path: Path
@@ -68,10 +73,11 @@ class CsvFormat:
     separator: str
     decimal: str
     grouping: str
-    n_comments: int
+    n_skipped: int
     names: tuple[str, ...]
     has_header: bool
     na: tuple[str, ...] = ()
+    empty_end: bool = False
 
     def said(self, known: Collection[str] = ()) -> str:
         """What is not plain about it, in words; nothing of a comma-separated file in UTF-8.
@@ -79,7 +85,7 @@ class CsvFormat:
         Parameters
         ----------
         known : collection of str
-            What need not be said: any of sep, decimal, encoding, header.
+            What need not be said: any of sep, decimal, encoding, header, labels.
         """
         parts = []
         if self.separator not in (",", NONE) and "sep" not in known:
@@ -90,8 +96,13 @@ class CsvFormat:
             parts.append(f"{self.grouping!r} between thousands")
         if self.encoding.lower() not in ("utf-8", "utf-8-sig") and "encoding" not in known:
             parts.append(f"encoding {self.encoding}")
-        if self.n_comments:
-            parts.append(f"{self.n_comments} comment line{'s' * (self.n_comments > 1)} left out")
+        if self.n_skipped:
+            lines = "line" if self.n_skipped == 1 else "lines"
+            parts.append(f"{self.n_skipped} {lines} before the table left out")
+        if self.empty_end:
+            parts.append("the empty column at the end left out")
+        if self.names[0] == "" and "labels" not in known:
+            parts.append("the first column as labels of the rows")
         if not self.has_header and "header" not in known:
             parts.append(f"no header, columns named {listing(self.names)}")
         return ", ".join(parts)
@@ -100,7 +111,7 @@ class CsvFormat:
         """Read a column of text as numbers, nan where it is none."""
         import pandas as pd
 
-        strings = text.astype(str).str.strip()
+        strings = text.astype(str).str.strip().str.replace(MINUS, "-", regex=False)
         if self.grouping:
             grouped = strings.str.fullmatch(GROUPED[self.grouping].pattern)
             plain = strings.str.replace(self.grouping, "", regex=False)
@@ -117,7 +128,7 @@ class CsvFormat:
     def line_of(self, row: int) -> str:
         """Where a row of the table stands in the file, counting lines from 1."""
         with opened(self.path, self.encoding) as file:
-            for _ in range(self.n_comments):
+            for _ in range(self.n_skipped):
                 next(file)
             wanted = row + self.has_header
             if self.separator == SPACES:
@@ -129,7 +140,7 @@ class CsvFormat:
             for before, record in records:
                 if any(record) or len(record) > 1:
                     if not wanted:
-                        return f"line {self.n_comments + before + 1}"
+                        return f"line {self.n_skipped + before + 1}"
                     wanted -= 1
         return f"row {row}"
 
@@ -171,20 +182,28 @@ def detect(
             raise InputError(f"{name} is {given!r}; {'give . or ,' if allowed else 'give a sign'}")
     encoding = encoding or _encoding(path, what)
     lines = _first_lines(path, encoding, what)
-    n_comments = 0
-    while n_comments < len(lines) and lines[n_comments].startswith("#"):
-        n_comments += 1
-    comments, lines = lines[:n_comments], [line for line in lines[n_comments:] if line.strip()]
+    n_skipped = 0
+    while n_skipped < len(lines) and _is_note(lines[n_skipped]):
+        n_skipped += 1
+    notes, lines = lines[:n_skipped], [line for line in lines[n_skipped:] if line.strip()]
     if not lines:
         raise InputError(f"{what} is empty: it needs a header line and rows of numbers")
+    for note in notes:
+        if sep is None and (said := OF_EXCEL.fullmatch(note)):
+            sep = said[1]
     if sep is not None:
         separator = SPACES if sep == " " else sep.replace("\\t", "\t")
     else:
         separator = _separator(lines)
     rows = list(_fields(iter(lines), separator))
+    if separator != NONE:
+        _require_table(lines, rows, what)
+    empty_end = len(rows[0]) > 1 and all(row[-1:] in ([""], []) for row in rows)
+    if empty_end:
+        rows = [row[:-1] for row in rows]
     first = [name.strip() for name in rows[0]]
     numeric = all(_is_number(cell) for cell in first)
-    in_comment = _names_in_comment(comments, separator, len(first)) if numeric else ()
+    in_comment = _names_in_comment(notes, separator, len(first)) if numeric else ()
     if in_comment:
         names, has_header, body = in_comment, False, rows
     elif header:
@@ -192,15 +211,36 @@ def detect(
         _require_header(first, body, what)
     else:
         names, has_header, body = tuple(f"x{j}" for j in range(len(first))), False, rows
-    mark, grouping = _marks(body, what) if decimal is None else (decimal, "")
-    if decimal is not None:
-        other = "," if decimal == "." else "."
-        cells = [cell.strip() for row in body for cell in row]
-        certain = [c for c in cells if GROUPED[other].fullmatch(c)]
-        grouping = other if certain else ""
+    mark, grouping = _marks(body, what, decimal)
     return CsvFormat(
-        path, encoding, separator, mark, grouping, n_comments, names, has_header, tuple(na)
+        path,
+        encoding,
+        separator,
+        mark,
+        grouping,
+        n_skipped,
+        names,
+        has_header,
+        tuple(na),
+        empty_end,
     )
+
+
+def _is_note(line: str) -> bool:
+    return line.startswith("#") or bool(OF_EXCEL.fullmatch(line))
+
+
+def _require_table(lines: list[str], rows: list[list[str]], what: str) -> None:
+    """Raise if the first line is no header, but a title above one."""
+    if len(rows) < 3 or len(rows[0]) > 1:
+        return
+    below = _separator(lines[1:])
+    width = len(next(_fields(iter(lines[1:]), below)))
+    if width > 1 and below != SPACES:
+        raise InputError(
+            f"{what} begins with a line that does not name its {width} columns "
+            f"({shorten(lines[0])}): delete that line, or put # before it"
+        )
 
 
 @contextmanager
@@ -285,33 +325,38 @@ def _separator(lines: list[str]) -> str:
     return found
 
 
-def _marks(rows: list[list[str]], what: str) -> tuple[str, str]:
-    """The decimal mark that most columns use, and what stands between thousands, if anything.
-
-    A group of three digits, as in 1,234, may be either; 1,234,567 and 1,234.5 are certain.
-    """
+def _marks(rows: list[list[str]], what: str, decimal: str | None) -> tuple[str, str]:
+    """The decimal mark that most columns use, and what stands between thousands, if anything."""
     votes: Counter[str] = Counter()  # columns, by decimal mark
     certain: Counter[str] = Counter()  # entries with thousands, by what stands between them
-    doubtful: dict[str, str] = {}
+    doubtful: dict[str, str] = {}  # an entry that may be either, by its mark
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
         own = Counter(_mark(cell.strip(), doubtful, certain) for cell in column)
         if own["."] or own[","]:
             votes["," if own[","] > own["."] else "."] += 1
-    if votes[","] > votes["."]:
-        return ",", "." if certain["."] else ""
-    if votes["."] or certain[","]:
-        return ".", "," if certain[","] or "," in doubtful else ""
-    if "," in doubtful and "." not in doubtful:
-        raise InputError(
-            f"{what} has entries such as {doubtful[',']}, which may have a decimal comma or "
-            "thousands: say --decimal , or --decimal . on the command line, or "
-            "bg.read(..., decimal=...) in Python"
-        )
-    return ".", ""
+    gap = next((mark for mark in GAPS if certain[mark]), "")
+    if decimal is None:
+        undecided = not (votes or certain[","] or gap or "." in doubtful)
+        if "," in doubtful and undecided:
+            raise InputError(
+                f"{what} has entries such as {doubtful[',']}, which may have a decimal comma or "
+                "thousands: say --decimal , or --decimal . on the command line, or "
+                "bg.read(..., decimal=...) in Python"
+            )
+        decimal = "," if votes[","] > votes["."] else "."
+    other = "," if decimal == "." else "."
+    # A comma between digits that is no decimal mark; points alone are not taken for thousands.
+    grouped = certain[other] or (other == "," and other in doubtful)
+    return decimal, gap or (other if grouped else "")
 
 
 def _mark(cell: str, doubtful: dict[str, str], certain: Counter[str]) -> str:
     """The decimal mark of a number, if it is certain; notes numbers with thousands."""
+    cell = cell.replace(MINUS, "-")
+    for gap in GAPS:
+        if gap in cell and GROUPED[gap].fullmatch(cell):
+            certain[gap] += 1
+            return "," if "," in cell else "." if "." in cell else ""
     for mark, pattern, other in ((".", POINT, ","), (",", COMMA, ".")):
         if mark not in cell:
             continue
@@ -355,7 +400,7 @@ def _require_header(names: list[str], rows: list[list[str]], what: str) -> None:
 
 
 def _is_number(text: str, marks: str = ".") -> bool:
-    cell = text.strip()
+    cell = text.strip().replace(MINUS, "-")
     return bool(
         POINT.fullmatch(cell)
         or ("," in marks and COMMA.fullmatch(cell))

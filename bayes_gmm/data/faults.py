@@ -68,6 +68,8 @@ class Faults:
         are kept as text are a fault.
     place : callable
         Says where a row is: "row 5", or "line 7" of a file.
+    by_command : bool
+        Whether the advice is for the command line, as it is of a file in any case.
     """
 
     def __init__(
@@ -75,10 +77,13 @@ class Faults:
         what: str,
         numbers: "Callable[[pd.Series], pd.Series] | None" = None,
         place: Callable[[int], str] = "row {}".format,
+        *,
+        by_command: bool = False,
     ) -> None:
         self.what = what
         self.n_rows = self.n_incomplete = 0
         self._numbers, self._place = numbers, place
+        self._of_file = numbers is not None or by_command
         self._columns: dict[str, ColumnFaults] = {}
 
     def look(self, frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -176,12 +181,15 @@ class Faults:
         numeric = [name for name, noted in self._columns.items() if not noted.is_text]
         if not numeric:
             return "there is no column of numbers to choose"
-        if self._numbers:
-            of_python = f"bg.read(..., columns={numeric!r})"
-        else:
-            of_python = f"X[{numeric!r}]"
+        if not self._of_file:
+            return f"choose columns, X[{numeric!r}]"
+        text = next(name for name, noted in self._columns.items() if noted.is_text)
         chosen = shlex.quote(",".join(f'"{name}"' if "," in name else name for name in numeric))
-        return f"choose columns by --columns {chosen} on the command line, or {of_python} in Python"
+        return (
+            f"choose columns by --columns {chosen} on the command line, or "
+            f"bg.read(..., columns={numeric!r}) in Python; one of text may label the rows, by "
+            f"--labels {shlex.quote(text)} or labels={text!r}"
+        )
 
     def _of_entries(self) -> list[str]:
         """Columns of numbers in which some entries are none, one sentence each."""
@@ -196,7 +204,7 @@ class Faults:
                 f"{'are not numbers' if noted.n_unreadable > 1 else 'is not a number'}, "
                 f"first {shorten(noted.first)} in {self._place(noted.first_row)}"
             )
-            if self._numbers and len(noted.marks) <= MOST_MARKS:
+            if self._of_file and len(noted.marks) <= MOST_MARKS:
                 marks = " ".join(f"--na {shlex.quote(mark)}" for mark in noted.marks)
                 advice = (
                     f"correct the file, or if that marks a missing value, say {marks} on the "
@@ -222,11 +230,14 @@ class Faults:
         gaps = {name: noted.n_missing for name, noted in self._columns.items() if noted.n_missing}
         first = min(n.first_missing for n in self._columns.values() if n.n_missing)
         counts = listing(f"{name}: {count}" for name, count in gaps.items())
-        of_python = "bg.read(..., drop_missing=True)" if self._numbers else "X.dropna()"
+        advice = "X.dropna()"
+        if self._of_file:
+            advice = (
+                "--drop-missing on the command line, or bg.read(..., drop_missing=True) in Python"
+            )
         return (
             f"missing values in {self.n_incomplete} of {self.n_rows} rows ({counts}), first in "
-            f"{self._place(first)}: leave these rows out by --drop-missing on the command line, "
-            f"or {of_python} in Python"
+            f"{self._place(first)}: leave these rows out by {advice}"
         )
 
     def require_a_complete_row(self) -> None:

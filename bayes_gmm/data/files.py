@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.data.columns import select, with_labels
-from bayes_gmm.data.csv_format import SPACES, CsvFormat, detect
+from bayes_gmm.data.csv_format import NONE, SPACES, CsvFormat, detect
 from bayes_gmm.data.faults import Faults
+from bayes_gmm.data.wording import require_known
 from bayes_gmm.errors import FileFormatWarning, InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def read(
     encoding: str | None = None,
     header: bool = True,
     na: str | Sequence[str] = (),
+    labels: str | None = None,
 ) -> "pd.DataFrame":
     r"""Read columns of measurements from a CSV or Parquet file.
 
@@ -55,6 +57,8 @@ def read(
         Whether the first line names the columns; without one they are x0, x1, ...
     na : str or sequence of str
         Further marks of a missing value, beside empty fields, NA, NaN and null.
+    labels : str, optional
+        A column that holds labels of the rows, such as the names of samples.
 
     Returns
     -------
@@ -82,11 +86,11 @@ def read(
     [138.5, 141.0]
     """
     file = open_table(path, sep=sep, decimal=decimal, encoding=encoding, header=header, na=na)
-    frame, n_dropped = select(
-        file.frame(), columns, drop_missing, what=file.what, faults=file.faults()
-    )
-    if not len(frame):
-        raise InputError(f"{file.what} has a header but no rows")
+    frame = file.rows()
+    if labels is not None:
+        require_known([labels], frame.columns, file.what)
+        frame = frame.set_index(labels)
+    frame, n_dropped = select(frame, columns, drop_missing, what=file.what, faults=file.faults())
     frame.attrs |= {"read_as": file.said, "n_dropped": n_dropped}
     file.warn()
     return frame
@@ -144,7 +148,14 @@ class TableFile:
             import pyarrow.parquet as pq
 
             return with_labels(pq.read_table(self.path).to_pandas())
-        return with_labels(self._csv(None))
+        return _tidy(self._csv(None))
+
+    def rows(self) -> "pd.DataFrame":
+        """Read all rows, of which there must be some."""
+        frame = self.frame()
+        if not len(frame):
+            raise InputError(f"{self.what} has a header but no rows")
+        return frame
 
     def frames(self) -> "Iterator[pd.DataFrame]":
         """Read the rows block by block."""
@@ -163,7 +174,7 @@ class TableFile:
                     yield with_labels(frame)
         else:
             with self._csv(CHUNK_ROWS) as chunks:
-                yield from map(with_labels, chunks)
+                yield from map(_tidy, chunks)
 
     def _csv(self, chunksize: int | None) -> Any:
         """Read with pandas: a DataFrame, or an iterator of them."""
@@ -179,8 +190,8 @@ class TableFile:
                 return pd.read_csv(
                     self.path,
                     header=0 if form.has_header else None,
-                    names=list(form.names),
-                    skiprows=form.n_comments,
+                    names=[*form.names, *[NONE] * form.empty_end],
+                    skiprows=form.n_skipped,
                     decimal=form.decimal,
                     encoding=form.encoding,
                     na_values=list(form.na),
@@ -199,7 +210,15 @@ class TableFile:
             raise InputError(f"{self.what} has a header but no rows") from None
         except pd.errors.ParserError as error:
             reason = str(error).strip().rpartition("C error: ")[2]
-            raise InputError(f"{self.what} is not a well-formed CSV file: {reason}") from None
+            raise InputError(
+                f"{self.what} is not a well-formed CSV file: {reason}; look at the separators and "
+                "quotes of that line"
+            ) from None
+
+
+def _tidy(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Without what stands behind the last separator of each line."""
+    return with_labels(frame.drop(columns=NONE, errors="ignore"))
 
 
 def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
@@ -222,6 +241,8 @@ def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
     InputError
         If there is no such file, or it is no table.
     """
+    if "://" in str(path):
+        raise InputError(f"{path} is an address: download the file, and give its path")
     path = Path(path)
     if not path.exists():
         if what:
@@ -240,6 +261,5 @@ def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
         form = detect(path, str(path), na=marks, **given)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    return TableFile(
-        path, form, form.said([name for name in given if given[name] not in (None, True)])
-    )
+    known = ["labels", *(name for name, value in given.items() if value not in (None, True))]
+    return TableFile(path, form, form.said(known))

@@ -95,7 +95,7 @@ def row_blocks(
     if isinstance(X, str | Path):
         file = open_table(X, what)
         file.warn()
-        frames = iter([file.frame()]) if whole and not file.is_large else file.frames()
+        frames = iter([file.rows()]) if whole and not file.is_large else file.frames()
         yield from _checked(frames, features, what, file.faults())
     elif table is not None:
         yield from _checked(table.blocks(), features, what, table.faults())

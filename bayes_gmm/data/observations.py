@@ -87,7 +87,7 @@ class Observations:
             if file.is_large:
                 table = Source(file.frames, file.faults)
             else:
-                return cls._of_frame(file.frame(), file.faults(), what, spread)
+                return cls._of_frame(file.rows(), file.faults(), what, spread)
         if table is not None:
             return cls._streamed(table, what, spread)
         frame = as_frame(X, what)
@@ -267,6 +267,8 @@ def _table(array: np.ndarray, names: list[str], what: str) -> tuple[np.ndarray, 
 
 def _two_dimensional(array: np.ndarray, what: str) -> np.ndarray:
     """Shape (N, D), with N and D at least 1."""
+    if array.ndim == 0 and hasattr(array.item(), "toarray"):
+        raise InputError(f"{what} is a sparse matrix: give {what}.toarray()")
     if array.ndim == 0:
         kind = type(array.item()).__name__
         raise InputError(
@@ -354,8 +356,8 @@ def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | Non
     if n_bad:
         number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"
         raise InputError(
-            f"{what} has {number} not finite, {message}: leave such rows out "
-            "(X.dropna() drops rows with nan from a DataFrame)"
+            f"{what} has {number} not finite, {message}: leave such rows out, "
+            "for example by X[np.isfinite(X).all(axis=1)]"
         )
     return None if first is None or moments is None else Scan(first, moments)
 

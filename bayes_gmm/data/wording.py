@@ -40,7 +40,8 @@ def require_known(wanted: Iterable[str], names: Iterable[Any], what: str) -> Non
     known = list(map(str, names))
     for name in wanted:
         if name not in known:
-            close = get_close_matches(str(name), known, n=1)
+            longer = [one for one in known if one.casefold().startswith(str(name).casefold())]
+            close = longer if len(longer) == 1 else get_close_matches(str(name), known, n=1)
             meant = f"did you mean {close[0]!r}?" if close else f"it has {listing(known)}"
             raise InputError(f"{what} has no column {name!r}: {meant}")
 

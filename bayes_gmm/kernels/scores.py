@@ -75,7 +75,8 @@ def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray |
 def _responsibilities(whitened: np.ndarray, chart: Chart) -> np.ndarray:
     """p(z = k | x) from whitened residuals, (K, n)."""
     log_volume = np.linalg.slogdet(chart.root)[1]
-    log_joint = np.log(chart.parameters.weights) - log_volume
+    with np.errstate(divide="ignore"):  # a component may be empty, its weight zero
+        log_joint = np.log(chart.parameters.weights) - log_volume
     log_joint = log_joint[:, None] - 0.5 * (whitened**2).sum(axis=2)
     shares = np.exp(log_joint - log_joint.max(axis=0))
     return shares / shares.sum(axis=0)

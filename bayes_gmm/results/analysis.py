@@ -130,8 +130,8 @@ def too_long_for_loo(posterior: xr.DataTree) -> str:
     if n_rows * n_draws <= MOST_POINTWISE:
         return ""
     return (
-        f"Left out, because {n_rows:,} rows x {n_draws:,} draws take long; bg.loo(posterior) does "
-        "it in bounded memory."
+        f"Left out, because {n_rows:,} rows x {n_draws:,} draws take long; in Python "
+        "bg.loo(posterior) does it in bounded memory."
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
+from bayes_gmm.results.tables import as_html, as_text, counted, number, some, wrapped
 
 LEVEL = 0.05
 
@@ -69,7 +69,8 @@ class Check:
         observed, lower, upper = (
             number(worst[name], worst["sd"]) for name in ("observed", "lower", "upper")
         )
-        more = f"; so {'are' if len(others) > 1 else 'is'} {', '.join(others)}" if others else ""
+        named = some(others, "marked in the table")
+        more = f"; so {'are' if len(others) > 1 else 'is'} {named}" if others else ""
         return (
             f"The model does not make data like these (joint p = {self.p_value:.2g}): {first} is "
             f"{observed} where {self.tree.attrs['band']:.0%} of replicates have {lower} to "

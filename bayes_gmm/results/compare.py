@@ -16,6 +16,8 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.comparison import Comparison
+from bayes_gmm.results.comparison_words import NOT_RUN
+from bayes_gmm.results.constraint import constraint
 from bayes_gmm.results.convergence import Convergence, convergence
 from bayes_gmm.results.deciding_rows import by_component, rows_that_decide, stated
 from bayes_gmm.results.draws import (
@@ -48,38 +50,22 @@ def compare(
     *,
     ci_prob: float = 0.95,
 ) -> Comparison:
-    """Compare point estimates with a posterior, parameter by parameter.
+    """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`.
 
     Parameters
     ----------
     point : DataTree, Parameters, or a sequence or mapping of them
-        Results of `fit`; several are named by their estimator (MLE, MAP) or by the mapping. Their
-        components are matched to those of the posterior. If that takes no more than a second, they
-        get their standard errors from the observed information, to hold against the posterior sd.
     posterior : DataTree
-        A result of `sample` for the same data.
     ci_prob : float
-        Probability of the credible intervals, equal-tailed.
 
     Returns
     -------
     Comparison
-        Prints as a table.
 
     Raises
     ------
     InputError
         If the results do not belong together.
-
-    Examples
-    --------
-    >>> import bayes_gmm as bg
-    >>> faithful = bg.datasets.load("faithful")
-    >>> mle = bg.fit(faithful, 2, seed=1)
-    >>> posterior = bg.sample(faithful, 2, seed=1, progressbar=False)
-    >>> table = bg.compare(mle, posterior).table
-    >>> bool((table["z MLE"].abs() < 2).all())
-    True
     """
     lower, upper = tails(ci_prob)
     draws = Draws.of(posterior)
@@ -87,7 +73,7 @@ def compare(
     pivot = point_parameters(posterior)
     scalars = catalogue(pivot.n_components, features)
     points, errors, heights, deciding = {}, [], [], []
-    for name, result in _named(point).items():
+    for name, result in named(point).items():
         theta = _checked(name, result, posterior)
         order = _matching(theta, pivot)
         points[name] = theta.reorder(order)
@@ -119,10 +105,14 @@ def compare(
             ),
             "log_likelihood": ("estimator", heights),
             "rows_decide": ("estimator", deciding),
+            "n_starts": ("estimator", [_n_starts(one) for one in named(point).values()]),
+            "em_from_draw": ("estimator", [NOT_RUN for _ in points]),
+            "em_from_draw_log_likelihood": ("estimator", np.full(len(points), np.nan)),
         },
         coords={
             "estimator": list(points),
             "maximizes_likelihood": ("estimator", _are_maxima(point)),
+            "constraint": ("estimator", [constraint(one) for one in named(point).values()]),
             "parameter": [scalar.name for scalar in scalars],
             **{
                 name: ("parameter", [getattr(scalar, name) for scalar in scalars])
@@ -148,21 +138,35 @@ def compare(
     )
 
 
-def _named(point: Any) -> dict[str, Point]:
-    """Give each point estimate its name."""
+def named(point: Any) -> dict[str, Point]:
+    """Give each point estimate its name.
+
+    Parameters
+    ----------
+    point : DataTree, Parameters, or a sequence or mapping of them
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    InputError
+        If there is none, or two have the same name.
+    """
     if isinstance(point, Mapping) and not isinstance(point, xr.DataTree):
-        named = {str(name): result for name, result in point.items()}
+        by_name = {str(name): result for name, result in point.items()}
     else:
         several = list(point) if isinstance(point, list | tuple) else [point]
-        named = {_estimator(result): result for result in several}
-        if len(named) < len(several):
+        by_name = {_estimator(result): result for result in several}
+        if len(by_name) < len(several):
             raise InputError(
                 "point holds two estimates of the same name: give a dict, such as "
                 "{'first': first, 'second': second}"
             )
-    if not named:
+    if not by_name:
         raise InputError("point is empty: give at least one result of bg.fit")
-    return named
+    return by_name
 
 
 def _estimator(result: Any) -> str:
@@ -171,7 +175,13 @@ def _estimator(result: Any) -> str:
 
 def _are_maxima(point: Any) -> list[bool]:
     """Whether each estimate claims to maximize the likelihood."""
-    return [_estimator(result) == "MLE" for result in _named(point).values()]
+    return [_estimator(result) == "MLE" for result in named(point).values()]
+
+
+def _n_starts(result: Any) -> int:
+    """From how many starts an estimate was searched; 0 if that is not known."""
+    known = is_point(result) and "optimizer_result" in result.children
+    return result["optimizer_result"].sizes.get("start", 0) if known else 0
 
 
 def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:

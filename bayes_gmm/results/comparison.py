@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_gmm.results.comparison_words import sentences, surpassed
 from bayes_gmm.results.convergence import worst
 from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
 
@@ -23,8 +24,10 @@ class Comparison:
         By ``parameter`` and ``estimator``: estimate, standard_error, mean, sd, lower, upper, z,
         quantile, covered, and why_not, why the component has no identity, empty if it has one;
         log_likelihood, its quantile among the draws and its excess over their mean; rows_decide,
-        which rows decide a component alone, in words; rhat, ess_bulk and ess_tail before and after
-        relabelling, and of the label-free quantities.
+        which rows decide a component alone, in words; constraint, what an estimate holds fixed that
+        the draws leave free; em_from_draw, what EM came to from a draw with a higher likelihood
+        than a maximum, and em_from_draw_log_likelihood; rhat, ess_bulk and ess_tail before and
+        after relabelling, and of the label-free quantities.
     """
 
     dataset: xr.Dataset
@@ -90,52 +93,31 @@ class Comparison:
     @property
     def sentences(self) -> list[str]:
         """What stands out, in words."""
-        data, attrs = self.dataset, self.dataset.attrs
-        lower, upper = data["draws_log_likelihood_lower"], data["draws_log_likelihood_upper"]
-        every = "every" if self._identified.all() else "every identified"
-        rows = dict(zip(self.estimators, map(str, data["rows_decide"].to_numpy()), strict=True))
-        said = [f"{name}: {text}" for name, text in rows.items() if text]
-        said += [
-            f"Log-likelihood of the draws: mean {float(data['draws_log_likelihood_mean']):.2f}, "
-            f"sd {float(data['draws_log_likelihood_sd']):.2f}, {attrs['ci_prob']:.0%} interval "
-            f"{float(lower):.2f} to {float(upper):.2f}, "
-            f"largest {float(data['draws_log_likelihood_max']):.2f}. With many rows a "
-            f"maximum lies {attrs['n_parameters'] / 2:g} above the mean, half its "
-            f"{attrs['n_parameters']} parameters."
-        ]
-        for name in self.estimators:
-            one = data.sel(estimator=name)
-            if one["maximizes_likelihood"] and one["log_likelihood_quantile"] < 1:
-                best = float(data["draws_log_likelihood_max"])
-                advice = (
-                    "settle the row that decides a component first."
-                    if rows[name]
-                    else "EM has missed the highest peak; give it more starts."
-                )
-                said.append(f"A draw reaches {best:.2f}, above the {name}: {advice}")
-            if one["standard_error"].isnull().any() and one["standard_error"].notnull().any():
-                said.append(
-                    f"Some parameters of the {name} have no standard error; bg.standard_errors "
-                    "says why."
-                )
-            # A variance lies outside its interval where the sd does, and need not be named too.
-            variance = (one["kind"] == "covariance") & (one["feature"] == one["feature_bis"])
-            named = ~(one["covered"] | variance).to_numpy() & self._identified
-            outside = [str(parameter) for parameter in one["parameter"].to_numpy()[named]]
-            if outside:
-                said.append(f"{name} outside the interval: {', '.join(outside)}.")
-            else:
-                said.append(
-                    f"{name}: {every} parameter lies inside its {attrs['ci_prob']:.0%} interval."
-                )
-        unknown = sorted(set(data["cluster"].to_numpy()[~self._identified].tolist()))
-        for k in unknown:
-            why = str(data["why_not"].to_numpy()[data["cluster"].to_numpy() == k][0])
-            said.append(
-                f"Component {k} has no identity of its own ({why}), so that its rows are left "
-                "blank: trust what does not depend on names, densities and predictions."
-            )
-        return said
+        return sentences(self.dataset)
+
+    @property
+    def surpassed(self) -> list[str]:
+        """Maxima of the likelihood, by name, than which a draw has a higher one."""
+        data = self.dataset
+        return [name for name in self.estimators if surpassed(data.sel(estimator=name))]
+
+    def with_em_from_draw(self, name: str, meaning: str, log_likelihood: float) -> "Comparison":
+        """Add what EM came to from a draw that surpasses an estimate.
+
+        Parameters
+        ----------
+        name : str
+            Of the estimate.
+        meaning : str
+            "unconverged", "collapsed", "set aside" or "missed".
+        log_likelihood : float
+            Where EM ended; not a number if a component collapsed.
+        """
+        data = self.dataset
+        others = data["estimator"] != name
+        heights = data["em_from_draw_log_likelihood"].where(others, log_likelihood)
+        meanings = data["em_from_draw"].where(others, meaning)
+        return Comparison(data.assign(em_from_draw=meanings, em_from_draw_log_likelihood=heights))
 
     @property
     def _identified(self) -> np.ndarray:
@@ -195,12 +177,12 @@ class Comparison:
     def __str__(self) -> str:
         parameters = self._parameters()
         shown = parameters[self.dataset["kind"].to_numpy() != "covariance"]
-        note = "Covariances are in .table; * lies outside the interval"
+        note = "Covariances are in the report and in .table; * lies outside the interval"
         errors = any(name.startswith("se ") for name in shown)
         note += "; se is by the observed information." if errors else "."
         parts = [
             self._title,
-            f"{as_text(shown)}\n{note}",
+            f"{as_text(shown)}\n{wrapped(note)}",
             as_text(self._likelihoods()),
             "\n".join(map(wrapped, self.sentences)),
             as_text(worst(self.diagnostics)),

@@ -10,6 +10,7 @@ from bayes_gmm.results.deciding_rows import FAR, by_component, stated
 from bayes_gmm.results.diagnosis import Finding, Kind
 from bayes_gmm.results.evidence import Evidence, Mode
 from bayes_gmm.results.rhat_error import too_large
+from bayes_gmm.results.tables import some
 
 RHAT = 1.01
 ESS_PER_CHAIN = 100
@@ -124,12 +125,12 @@ def _advice(modes: list[Mode], n_chains: int) -> str:
         kept = [chain for chain in range(n_chains) if chain not in lost]
         return (
             f"Longer chains won't bring {listed('chain', lost)} back: sample again with another "
-            f"seed, or leave {'them' if len(lost) > 1 else 'it'} out, as in "
+            f"seed, or leave {'them' if len(lost) > 1 else 'it'} out, in Python by "
             f"posterior.isel(chain={kept})."
         )
     return (
-        "Longer chains won't join them. Start all chains at the best fit of many EM starts, "
-        "try another number of components, or report the modes one by one."
+        "Longer chains won't join them. Try another number of components, or report the modes one "
+        "by one."
     )
 
 
@@ -145,7 +146,7 @@ def divergences(evidence: Evidence) -> list[Finding]:
             f"{evidence.diverging.sum()} draws diverged, {share:.1%}: a region was not explored.",
             float(share),
             DIVERGENT,
-            "If the prior is conjugate use engine='gibbs', which has none; else use a prior that "
+            "If the prior is conjugate use the engine gibbs, which has none; else use a prior that "
             "keeps components from shrinking.",
         )
     ]
@@ -214,7 +215,7 @@ def few_divergences(evidence: Evidence) -> list[Finding]:
             f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
             float(share),
             DIVERGENT,
-            "So few are mostly harmless; engine='gibbs' has none, if the prior is conjugate.",
+            "So few are mostly harmless; the engine gibbs has none, if the prior is conjugate.",
         )
     ]
 
@@ -242,4 +243,5 @@ def exceeds(values: np.ndarray, threshold: float) -> bool:
 
 def listed(word: str, numbers: list[int] | np.ndarray) -> str:
     """Write numbers after their word, in the plural where there are several."""
-    return f"{word}{'s' * (len(numbers) > 1)} {', '.join(str(n) for n in numbers)}"
+    of_all = f"see the table by {word.lower()}"
+    return f"{word}{'s' * (len(numbers) > 1)} {some(numbers, of_all)}"

@@ -45,7 +45,6 @@ IDENTITY: tuple[Rule, ...] = (
 )
 NOTES: tuple[Rule, ...] = (
     convergence.few_divergences,
-    identification.label_switching,
     convergence.one_chain,
 )
 
@@ -130,5 +129,4 @@ def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
             f"Converged as a mixture ({agreement}), but not component by component. "
             f"{grave[0].statement}"
         )
-    switched = any(finding.name == "label_switching" for finding in reasons)
-    return f"Converged ({agreement}){', although labels switched' * switched}."
+    return f"Converged ({agreement})."

@@ -6,12 +6,12 @@ The mixture as a whole is then known, and so are densities and predictions; stat
 
 import numpy as np
 
-from bayes_gmm.results import chains
 from bayes_gmm.results.convergence_rules import listed, shortage
 from bayes_gmm.results.diagnosis import Finding
 from bayes_gmm.results.evidence import SAVING, Evidence
 from bayes_gmm.results.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
 from bayes_gmm.results.scalars import flatten
+from bayes_gmm.results.tables import some
 
 
 def labels_disagree(evidence: Evidence) -> list[Finding]:
@@ -41,35 +41,47 @@ def labels_disagree(evidence: Evidence) -> list[Finding]:
 def not_told_apart(evidence: Evidence) -> list[Finding]:
     """Pairs of components that differ in nothing."""
     distances = evidence.identification.distances
-    pairs = zip(*np.nonzero(np.triu(distances, 1) * (distances < TOLD_APART)), strict=True)
+    pairs = np.argwhere(np.triu(distances, 1) * (distances < TOLD_APART)).tolist()
+    if not pairs:
+        return []
+    pairs.sort(key=lambda pair: distances[*pair])
+    closest = float(distances[*pairs[0]])
+    named = [f"{one} and {other}" for one, other in pairs]
+    names = some(named, "see nearest in the table of components", most=3)
+    limit = f"{closest:.1f} posterior sd" if len(pairs) == 1 else f"{TOLD_APART} posterior sds"
     return [
         Finding(
             "not_told_apart",
             "identification",
-            f"Components {one} and {other} differ in nothing by more than "
-            f"{distances[one, other]:.1f} posterior sd.",
-            float(distances[one, other]),
+            f"Components {names} differ in nothing by more than {limit}.",
+            closest,
             TOLD_APART,
             "Read them together, or fit fewer components.",
         )
-        for one, other in pairs
     ]
 
 
 def nearly_empty(evidence: Evidence) -> list[Finding]:
     """Components that hold hardly a row."""
     needed = evidence.draws.means.shape[3] + 1
+    shares = evidence.identification.empty
+    which = np.flatnonzero(shares > EMPTY)
+    if not which.size:
+        return []
+    largest = float(shares[which].max())
+    verb, most = ("hold", "up to ") if which.size > 1 else ("holds", "")
     return [
         Finding(
             "nearly_empty",
             "identification",
-            f"Component {k} holds fewer than {needed} rows in {share:.0%} of the draws.",
-            float(share),
+            f"{listed('Component', which)} {verb} fewer than {needed} rows in {most}{largest:.0%} "
+            "of the draws.",
+            largest,
             EMPTY,
-            "There its parameters come from the prior: fit fewer components.",
+            "There its parameters come from the prior: fit fewer components."
+            if which.size == 1
+            else "There their parameters come from the prior: fit fewer components.",
         )
-        for k, share in enumerate(evidence.identification.empty)
-        if share > EMPTY
     ]
 
 
@@ -105,7 +117,7 @@ def dispensable_component(evidence: Evidence) -> list[Finding]:
             f"in their place BIC is lower by {found.saving:.1f}.",
             found.saving,
             SAVING,
-            "Fit fewer components; bg.select compares numbers of them.",
+            "Fit fewer components; bg.select, or bayes-gmm select, compares numbers of them.",
         )
     ]
 
@@ -119,27 +131,3 @@ def slow_components(evidence: Evidence) -> list[Finding]:
         flatten(*evidence.draws),
         evidence.parameters,
     )
-
-
-def label_switching(evidence: Evidence) -> list[Finding]:
-    """How often the sampler numbered the components otherwise."""
-    share = chains.other_labels(evidence.permutation).mean()
-    if share == 0:
-        return []
-    within, between = chains.switches(evidence.permutation)
-    where = [
-        *(["between chains"] if between else []),
-        *([f"within {listed('chain', np.flatnonzero(within))}"] if within.any() else []),
-    ]
-    place = f", {' and '.join(where)}" if where else ", in all chains alike"
-    return [
-        Finding(
-            "label_switching",
-            "note",
-            f"The sampler's labels were not those of the point estimate in {share:.1%} of the "
-            f"draws{place}.",
-            float(share),
-            0,
-            "The draws were renumbered to match it; sample_stats keeps the permutation.",
-        )
-    ]

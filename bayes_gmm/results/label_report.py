@@ -53,11 +53,11 @@ class LabelReport:
         within = self.switches.mean()
         between = "differ" if self.chains_differ else "do not differ"
         said = [
-            f"Labels: {self.renamed:.1%} of the draws were renamed; {within:.1%} switched within "
-            f"their chain, and the chains {between} in their usual order. Largest R-hat with the "
-            f"sampler's labels {self.rhat_raw:.3f}, relabelled {self.rhat_relabelled:.3f}, "
-            f"label-free {self.rhat_label_free:.3f}. {self.ambiguous:.1%} of the draws are "
-            "ambiguous."
+            "Labels, which a sampler is free to switch: relabelling changed those of "
+            f"{self.renamed:.1%} of the draws; {within:.1%} switched within their chain, and the "
+            f"chains {between} in their usual order. Largest R-hat with the sampler's labels "
+            f"{self.rhat_raw:.3f}, relabelled {self.rhat_relabelled:.3f}, label-free "
+            f"{self.rhat_label_free:.3f}. {self.ambiguous:.1%} of the draws are ambiguous."
         ]
         if len(self.occupied):
             counts = ", ".join(f"{count}: {share:.1%}" for count, share in self.occupied.items())

@@ -91,7 +91,7 @@ def told(found: Sequence[Pole], n_starts: int) -> list[Pole]:
 
 def place(pole: Pole) -> str:
     """Say which value repeats how often, or which row it is."""
-    entry = f"{pole.feature} = {pole.value:.10g}"
+    entry = f"{pole.feature} = {pole.value:z.10g}"
     if not pole.row:
         return f"{entry} in {pole.share:.0%} of the rows"
     return f"row {pole.row} ({entry})" if pole.feature else f"row {pole.row}"

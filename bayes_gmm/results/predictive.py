@@ -124,6 +124,10 @@ def predict(
     if out is None:
         rows, index = result_rows(result, X)
         return _predicted(ensemble, rows, index, probabilities).assign_attrs(described)
+    if isinstance(X, str | Path) and Path(X).exists() and Path(X).resolve() == Path(out).resolve():
+        raise InputError(
+            f"out is {str(out)!r}, the very file that X is read from: give another name"
+        )
     features = _features(result)
     blocks = (
         iter([(None, *result_rows(result, None))])

@@ -1,6 +1,6 @@
 """What `select` returns: every fit of a grid side by side, and the best of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.results import selection_words as words
 from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.pole_words import advice, place
 from bayes_gmm.results.poles import Pole
@@ -33,9 +34,6 @@ PER_FIT = (
     "optimum_spread",
     "best_starts",
     "collapsed_starts",
-)
-CONVENTION = (
-    "BIC = -2 log-likelihood + parameters x log rows: smaller is better (mclust's is -BIC)."
 )
 
 
@@ -103,34 +101,17 @@ class Selection:
     @property
     def sentences(self) -> list[str]:
         """Say in words what stands out."""
-        table, name = self.table, self.criterion
-        first = table.iloc[0]
-        said = [
-            f"Best by {name.upper()}: {first['covariance']} with "
-            f"{counted(int(first['n_components']), 'component')}, {name.upper()} "
-            f"{first[name]:.2f}."
+        table, n_components = self.table, int(self.best.attrs["n_components"])
+        search = self.best["optimizer_result"].to_dataset()
+        return [
+            *words.ranking(table, self.criterion),
+            *words.of_edge(self.dataset["n_components"].to_numpy().tolist(), n_components),
+            *words.of_search(search, n_components),
+            *self.remarks,
+            *words.of_failures(table),
+            *words.of_unfinished(table),
+            words.CONVENTION,
         ]
-        if len(table) > 1 and np.isfinite(table[name].iloc[1]):
-            second = table.iloc[1]
-            said.append(
-                f"Next: {second['covariance']} with {int(second['n_components'])}, "
-                f"{second[name] - first[name]:.2f} behind."
-            )
-        said.extend(self.remarks)
-        failed = table[table["status"] != "ok"]
-        if len(failed):
-            reasons = [
-                f"{_cells(zip(rows['covariance'], rows['n_components'], strict=True))} ({status})"
-                for status, rows in failed.groupby("status", sort=False)
-            ]
-            said.append(
-                f"{counted(len(failed), 'fit')} of {len(table)} could not be made: "
-                f"{'; '.join(reasons)}."
-            )
-        unfinished = table[(table["status"] == "ok") & ~table["converged"].astype(bool)]
-        if len(unfinished):
-            said.append(f"{counted(len(unfinished), 'fit')} had not converged; raise max_iter.")
-        return [*said, CONVENTION]
 
     def _grid(self) -> pd.DataFrame:
         values = self.dataset[self.criterion].transpose("n_components", "covariance").to_pandas()
@@ -238,18 +219,11 @@ def _at_poles(fits: Sequence[Fitted], n_features: int) -> list[str]:
             cells.append((fit.covariance, fit.n_components))
     return [
         f"The likelihood is unbounded on {there}. Many starts collapsed there in "
-        f"{counted(len(cells), 'fit')} of {len(fits)}: {_cells(cells)}. "
+        f"{counted(len(cells), 'fit')} of {len(fits)}: "
+        f"{words.cells(cells, len({fit.covariance for fit in fits}))}. "
         f"{advice([pole], n_features)}"
         for there, (pole, cells) in at.items()
     ]
-
-
-def _cells(cells: Iterable[tuple[str, int]]) -> str:
-    """Write fits of a grid, those of one structure together."""
-    sizes: dict[str, list[str]] = {}
-    for covariance, n_components in cells:
-        sizes.setdefault(covariance, []).append(str(n_components))
-    return "; ".join(f"{covariance} with {', '.join(of)}" for covariance, of in sizes.items())
 
 
 def _numbers(fit: Fitted, n_rows: float) -> dict[str, float]:

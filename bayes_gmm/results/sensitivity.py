@@ -1,4 +1,4 @@
-r"""How much the posterior would change if the prior, or the likelihood, counted a little more.
+r"""How much the posterior would change if the prior, or the likelihood, counted less or more.
 
     p_alpha(theta | x) ~ p(theta)^alpha p(x | theta)        or        p(theta) p(x | theta)^alpha
 
@@ -6,6 +6,23 @@ Draws are reweighted to alpha = 0.99 and 1.01, with Pareto smoothing, so that no
 again. The sensitivity of a quantity is how fast its distribution then moves, as the cumulative
 Jensen-Shannon distance per doubling of alpha (Kallioinen et al., 2024). ArviZ computes it; the
 log prior and the log-likelihood of each draw are kept with the posterior.
+
+A sensitivity of 0.05 is a mean that moves by a quarter of its sd when alpha doubles. With as many
+quantities as a mixture has, some nearly always do, and nobody would notice: every proper prior
+moves something. So the verdict speaks of effects. The prior matters where it is sensitive and
+
+* an end of the 95% interval of what is reported would move by a posterior sd if the prior counted
+  half as much: then its choice weighs as much as all uncertainty that is reported. To first order,
+  with covariances taken over the draws and z the normal scores of the quantity, which make it
+  normal whatever its tails are, the interval -2 < z < 2 moves by -cov(z, log p(theta)) / 2, and
+  each of its ends by -cov(z^2, log p(theta)) / 2 more.
+* or the prior contradicts the data: the draws of a weight or a mean lie where the prior has less
+  than 1% of its probability. What is sensitive is then pulled to the wrong place, if by less.
+* or the quantity is not sensitive to the likelihood, and its interval would grow by an eighth, as
+  it does under a prior that knows as much as the data.
+
+What is reported are weights, means, standard deviations and correlations of components that are
+identified, the mean and the density of the whole mixture, and how many components hold rows.
 """
 
 from dataclasses import dataclass
@@ -13,23 +30,40 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz_stats import psense
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.results.convergence import FEWEST_DRAWS
-from bayes_gmm.results.draws import Draws, feature_names, invariants, require_posterior
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.results.convergence import FEWEST_DRAWS, convergence
+from bayes_gmm.results.draws import (
+    Draws,
+    feature_names,
+    invariants,
+    n_observed,
+    raw_draws,
+    require_posterior,
+)
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.scalars import catalogue, flatten
+from bayes_gmm.results.identification import identify
+from bayes_gmm.results.power_scaling import effects
+from bayes_gmm.results.prior_parameters import read_prior
+from bayes_gmm.results.prior_parts import Conflict, conflicts, log_prior_parts
+from bayes_gmm.results.scalars import Scalar, catalogue, flatten
+from bayes_gmm.results.sensitivity_words import verdict
 from bayes_gmm.results.tables import as_html, as_text, number, wrapped
+from bayes_gmm.results.tree import point_parameters
 
 THRESHOLD = 0.05
+NOTICED = 1.0  # posterior sds by which an end of an interval moves if the prior counts half
+AS_MUCH = 1 / 8  # growth of an interval if a prior counts half that knows as much as the data
+CONTRADICTED = 0.01  # probability, under the prior, of the tail in which the draws lie
 CONFLICT = "prior-data conflict"
 STRONG_PRIOR = "strong prior or weak likelihood"
 SCALED = ("log_likelihood", "log_posterior")
-# A covariance says what the sds and the correlation say, pairs of rows are watched for convergence
-# alone, and the two logs are what is scaled.
-LEFT_OUT = ("covariance", "co_clustering", *SCALED)
-ROUNDING = 1e-12
+# A covariance says what the sds and the correlation say; pairs of rows, the sum of the squared
+# weights and the log determinant of the covariance of all are there to judge convergence by, and
+# the two logs are what is scaled.
+OF_CONVERGENCE = ("co_clustering", "sum_squared_weights", "mixture_covariance_logdet")
+LEFT_OUT = ("covariance", *OF_CONVERGENCE, *SCALED)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,11 +76,15 @@ class Sensitivity:
         In a few sentences.
     table : pandas.DataFrame
         By group and quantity: its mean and sd in the user's units, its sensitivity to the prior and
-        to the likelihood, how far its mean would shift, and a diagnosis in words.
+        to the likelihood, how far its mean would shift, which part of the prior shifts it most, and
+        a diagnosis in words.
+    conflicts : tuple of Conflict
+        Weights and means that the prior expects elsewhere, the worst first.
     """
 
     verdict: str
     table: pd.DataFrame
+    conflicts: tuple[Conflict, ...] = ()
 
     def __str__(self) -> str:
         return f"{wrapped(self.verdict)}\n\n{as_text(self._written())}"
@@ -65,7 +103,9 @@ class Sensitivity:
                 "sd": [f"{s:.2g}" for s in self.table["sd"]],
                 "prior": [f"{s:.3f}" for s in self.table["prior"]],
                 "likelihood": [f"{s:.3f}" for s in self.table["likelihood"]],
-                "shift by prior": [f"{s:+.2g}" for s in self.table["prior_shift"]],
+                "shift by half prior": [f"{s:+.2g}" for s in self.table["prior_shift"]],
+                "interval's end, sds": [f"{s:.1f}" for s in self.table["prior_effect"]],
+                "part of prior": self.table["part"].to_list(),
                 "diagnosis": self.table["diagnosis"].to_list(),
             },
             index=pd.Index(self.table.index.get_level_values("quantity"), name="sensitivity"),
@@ -93,13 +133,18 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     -------
     Sensitivity
         Its `table` has the label-free quantities and the relabelled parameters, with columns mean,
-        sd, prior, likelihood, prior_shift, likelihood_shift and diagnosis. The shifts say how far
-        the mean would move, in the user's units, at the rate at which it begins to move, if alpha
-        doubled: log(2) times the covariance of the quantity with the log prior, or with the
-        log-likelihood. The diagnosis is "prior-data conflict" where both matter, so that prior and
-        data may pull in different directions; "strong prior or weak likelihood" where the prior
-        matters and the data do not; and "-" where the prior does not matter. Both are possible
-        explanations and no proof.
+        sd, prior, likelihood, prior_shift, likelihood_shift, prior_effect, part and diagnosis.
+        The shifts say how far the mean would move, in the user's units and to first order, if the
+        prior or the likelihood counted half as much: minus half the covariance of the quantity with
+        its logarithm. The effect is how far an end of the 95% interval would move then, in
+        posterior sds. The part is that of the prior which shifts the mean most: weights, means or
+        covariances; empty if the result does not hold the prior. The diagnosis is "-" where the
+        prior does not matter: where the sensitivity is below the threshold, the component is not
+        identified, or an end of the 95% interval would move by less than a posterior sd and the
+        prior contradicts neither weights nor means. Else it is "prior-data conflict" where the
+        likelihood matters too, so that both may pull in different directions, and "strong prior or
+        weak likelihood" where the prior matters and the data do not. Both are possible explanations
+        and no proof.
 
     Raises
     ------
@@ -108,12 +153,17 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
 
     Notes
     -----
-    The prior is scaled as a density of weights, means and covariances, all of it at once. Rows of
-    single components mean as much as their names do: see `diagnose`.
+    The prior is scaled as a density of weights, means and covariances, all of it at once for the
+    sensitivity. Shifts are additive over its parts.
+
+    In a simulation of 100 data sets, from mixtures three or more sds apart with 50 rows or more per
+    component, the verdict was for all of them that the default prior hardly matters; and it spoke
+    of all 100 priors whose means lay five prior sds off (tests/results/test_sensitivity_rates.py).
 
     References
     ----------
-    Kallioinen, Paananen, Bürkner & Vehtari (2024), Statistics and Computing 34, 57, sec. 2.
+    Kallioinen, Paananen, Bürkner & Vehtari (2024), Statistics and Computing 34, 57, sec. 2; Evans &
+    Moshonov (2006), Bayesian Analysis 1, on priors that contradict the data.
 
     Examples
     --------
@@ -139,7 +189,16 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
     draws = Draws.of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
-    table = _table(
+    parameters, log_prior = flatten(*draws), log_posterior - log_likelihood
+    parts, found = _of_prior(posterior, scalars)
+    why_not = identify(
+        draws,
+        scalars,
+        convergence(parameters, ["rhat"]).rhat,
+        n_observed(posterior),
+        point_parameters(posterior),
+    ).reasons
+    table = effects(
         pd.MultiIndex.from_tuples(
             [
                 *((LABEL_FREE, name) for name in names),
@@ -147,66 +206,43 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
             ],
             names=["group", "quantity"],
         ),
-        np.concatenate([label_free, flatten(*draws)], axis=2),
-        log_posterior - log_likelihood,
+        np.concatenate([label_free, parameters], axis=2),
+        log_prior,
         log_likelihood,
+        parts,
     )
     kinds = [name.partition("[")[0] for name in table.index.get_level_values("quantity")]
     table = table[[kind not in LEFT_OUT for kind in kinds]]
+    unknown = {scalar.name for scalar in scalars if why_not[scalar.cluster]}
+    contradicted = bool(found) and found[0].p_value < CONTRADICTED
     table["diagnosis"] = [
-        _diagnosis(prior, likelihood, threshold)
-        for prior, likelihood in zip(table["prior"], table["likelihood"], strict=True)
+        "-" if name in unknown else _diagnosis(row, threshold, contradicted=contradicted)
+        for (_, name), row in table.iterrows()
     ]
-    return Sensitivity(_verdict(table, threshold), table)
+    wrong = tuple(one for one in found if one.p_value < CONTRADICTED)
+    table = table.drop(columns="widening")
+    return Sensitivity(verdict(table, wrong, unknown), table, wrong)
 
 
-def _table(
-    index: pd.MultiIndex, values: np.ndarray, log_prior: np.ndarray, log_likelihood: np.ndarray
-) -> pd.DataFrame:
-    """Compute the sensitivities of quantities (chain, draw, Q) that vary."""
-    mean, sd = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
-    # The spread of what is constant, such as the weight of a single component, is rounding.
-    varies = np.isfinite(sd) & (sd > ROUNDING * np.abs(values).max(axis=(0, 1)))
-    # The distance has no unit, and standardized values keep it from underflow.
-    standardized = (values[..., varies] - mean[varies]) / sd[varies]
-    sample = ("chain", "draw")
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": xr.Dataset({"value": ((*sample, "quantity"), standardized)}),
-            "/log_prior": xr.Dataset({"theta": (sample, log_prior)}),
-            "/log_likelihood": xr.Dataset({"x": (sample, log_likelihood)}),
-        }
-    )
-    columns = {
-        group: psense(tree, group=group)["value"].to_numpy() for group in ("prior", "likelihood")
-    }
-    for group, scaled in (("prior", log_prior), ("likelihood", log_likelihood)):
-        covariance = np.einsum("cdq,cd->q", standardized, scaled - scaled.mean()) / scaled.size
-        columns[f"{group}_shift"] = np.log(2) * covariance * sd[varies]
-    return pd.DataFrame({"mean": mean[varies], "sd": sd[varies], **columns}, index=index[varies])
+def _of_prior(
+    posterior: xr.DataTree, scalars: list[Scalar]
+) -> tuple[dict[str, np.ndarray], list[Conflict]]:
+    """Split the log prior, and hold it against the draws; nothing if the prior is not known."""
+    prior = read_prior(posterior)
+    if prior is None:
+        return {}, []
+    if not isinstance(prior, Prior):
+        return log_prior_parts(prior, Draws.of(posterior)), []
+    # A prior that tells components apart does so by the sampler's labels.
+    draws = Draws.of(posterior) if prior.is_exchangeable else raw_draws(posterior)
+    return log_prior_parts(prior, draws), conflicts(prior, draws, scalars)
 
 
-def _diagnosis(prior: float, likelihood: float, threshold: float) -> str:
-    if prior < threshold:
+def _diagnosis(row: pd.Series, threshold: float, *, contradicted: bool) -> str:
+    """Say in what way the prior matters to a quantity, if it does."""
+    weak = row["likelihood"] < threshold
+    decides = weak and row["widening"] >= AS_MUCH
+    noticed = row["prior_effect"] >= NOTICED or contradicted or decides
+    if row["prior"] < threshold or not noticed:
         return "-"
-    return CONFLICT if likelihood >= threshold else STRONG_PRIOR
-
-
-def _verdict(table: pd.DataFrame, threshold: float) -> str:
-    sensitive = table[table["prior"] >= threshold]
-    most = table["prior"].idxmax()
-    largest = f"{most[1]} ({table['prior'].max():.3f}, threshold {threshold:g})"
-    if sensitive.empty:
-        return f"The prior hardly matters. It matters most to {largest}."
-    parts = [
-        f"The prior matters to {len(sensitive)} of {len(table)} quantities, most to {largest}."
-    ]
-    for kind, advice in (
-        (CONFLICT, "there prior and data may pull in different directions: look at the prior"),
-        (STRONG_PRIOR, "there the data say little, and the prior decides: justify it"),
-    ):
-        names = sensitive.index.get_level_values("quantity")[sensitive["diagnosis"] == kind]
-        if len(names):
-            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            parts.append(f"Potential {kind} in {shown}: {advice}.")
-    return " ".join(parts)
+    return STRONG_PRIOR if weak else CONFLICT

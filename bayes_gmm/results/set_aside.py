@@ -8,7 +8,27 @@ components may hold more of the posterior.
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.results.tables import counted, some
+
 MATTERS = 0.05  # nats; less is how closely optima are approached
+
+
+def how_found(search: xr.Dataset) -> str:
+    """Say how many starts led to the optimum.
+
+    Parameters
+    ----------
+    search : Dataset
+        The group optimizer_result.
+
+    Returns
+    -------
+    str
+    """
+    starts, reached = counted(search.sizes["start"], "start"), int(search["optimum_starts"][0])
+    if reached:
+        return f"{reached} of {starts} followed to the optimum"
+    return f"optimum found by moving components of another one, which {starts} led to"
 
 
 def remarks(search: xr.Dataset) -> list[str]:
@@ -41,7 +61,7 @@ def remarks(search: xr.Dataset) -> list[str]:
         )
     few = np.flatnonzero(search["component_spurious"].to_numpy())
     if few.size:
-        which = ", ".join(map(str, few))
+        which = some(few, "component_spurious in the result")
         plural = "s" if few.size > 1 else ""
         said.append(
             f"Component{plural} {which} rest{'' if plural else 's'} on too few rows for a "

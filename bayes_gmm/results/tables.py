@@ -1,5 +1,6 @@
 """Numbers as a person writes them down: rounded to what the uncertainty leaves of them."""
 
+from collections.abc import Iterable
 from html import escape
 from textwrap import fill
 
@@ -57,6 +58,31 @@ def as_text(frame: pd.DataFrame) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def some(items: Iterable[object], where: str, most: int = 5) -> str:
+    """Write a few items in a row; of many the first ones, how many more, and where they are.
+
+    Parameters
+    ----------
+    items : iterable
+    where : str
+        Such as "marked in the table".
+    most : int
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> some(range(9), "see the table"), some("ab", "see the table")
+    ('0, 1, 2, 3, 4 and 4 more (see the table)', 'a, b')
+    """
+    texts = [str(item) for item in items]
+    if len(texts) <= most + 1:  # "and 1 more" is longer than the name
+        return ", ".join(texts)
+    return f"{', '.join(texts[:most])} and {len(texts) - most} more ({where})"
 
 
 def counted(count: int, noun: str) -> str:

@@ -98,3 +98,12 @@ def test_blocks_of_rows_and_streams_give_the_same_sums(monkeypatch):
     streamed = Observations.of(lambda: iter([x[:150], x[150:]]))
     assert isinstance(streamed.values, Stream)
     assert_same_sums(score_products(streamed, chart), whole)
+
+
+def test_an_empty_component_has_no_share_of_any_row():
+    x, unit = rows(40, 1), [[[1.0]], [[1.0]]]
+    structure = Structure.of("V", 1)
+    sums = score_products(
+        Observations.of(x), Chart.at(Parameters([1.0, 0.0], [[0.0], [3.0]], unit), structure)
+    )
+    np.testing.assert_allclose(sums.counts, [40, 0])

@@ -11,7 +11,7 @@ from scipy import stats
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results import checks
+from bayes_gmm.results import check_result, checks
 from bayes_gmm.results.checks import STATISTICS, check
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.envelope import adjusted_p_values, p_values
@@ -121,6 +121,18 @@ def test_one_normal_for_two_clusters_is_found_out(seed):
     assert {"kurtosis[x0]", "distance[x0]"} & set(checked.surprising)
     assert checked.verdict.startswith("The model does not make data like these (joint p = 0.0")
     assert "*" in str(checked)
+
+
+def test_of_many_surprises_some_are_named_and_the_rest_counted(pair):
+    tree = pair[2].tree.copy(deep=True)
+    for group in ("statistics", "correlations"):
+        tree[group]["adjusted_p_value"][:] = 0.01
+    several = check_result.Check(tree)
+    n_others = len(several.table) - 1
+    assert (
+        f"{several.surprising[5]} and {n_others - 5} more (marked in the table)" in several.verdict
+    )
+    assert several.surprising[6] not in several.verdict
 
 
 def test_heavy_tails_are_found_out():

@@ -132,7 +132,7 @@ def test_few_draws_are_short_chains(clean):
     assert "short_chains" in str(tiny)
 
 
-def test_label_switching_alone_is_no_fault_and_is_reported(clean):
+def test_label_switching_is_no_fault_and_is_reported_beside_the_verdict(clean):
     x, _, draws, _ = clean
     rng = np.random.default_rng(3)
     order = np.tile([0, 1], (4, draws.n_draws, 1))
@@ -143,11 +143,10 @@ def test_label_switching_alone_is_no_fault_and_is_reported(clean):
     diagnosis = diagnose(result)
 
     assert diagnosis.ok
-    assert names(diagnosis) == ["label_switching"]
-    assert diagnosis.verdict.endswith("although labels switched.")
-    note = diagnosis.reasons[0]
-    assert note.value == pytest.approx((1 + flipped.mean()) / 4)
-    assert "between chains and within chain 2" in note.statement
+    assert diagnosis.reasons == ()
+    assert "switch" not in diagnosis.verdict
+    assert diagnosis.labels.renamed == pytest.approx((1 + flipped.mean()) / 4)
+    assert "Labels, which a sampler is free to switch" in " ".join(str(diagnosis).split())
     np.testing.assert_allclose(diagnosis.chains["other labels"], [0, 1, flipped.mean(), 0])
     np.testing.assert_allclose(diagnosis.chains["switches"], [0, 0, flipped.mean(), 0])
     raw = Draws.of(result).reorder(np.argsort(order, axis=-1))
@@ -172,6 +171,33 @@ def test_two_components_of_the_same_cluster_are_not_told_apart():
     assert diagnosis.converged
     assert names(diagnosis) == ["not_told_apart", "ambiguous_labels", "dispensable_component"]
     assert diagnosis.reasons[0].value < 2
+
+
+def test_many_findings_of_a_kind_are_one_with_a_number():
+    rng = np.random.default_rng(0)
+    x, k = rng.normal(size=(240, 2)), 6
+    exact = conjugate_posterior(x, rng.integers(0, k, len(x)), k)
+    result = rebuild(x, exact_draws(exact, 4, 250, rng), k)
+    found = {one.name: one for one in diagnose(result).reasons}
+    distances = [separation(Draws.of(result), one, two) for two in range(k) for one in range(two)]
+    n_alike = sum(distance < 2 for distance in distances)
+    assert n_alike > 6
+    said = found["not_told_apart"].statement
+    assert said.startswith("Components ")
+    assert said.count(" and ") == 4  # three pairs, and
+    assert f"and {n_alike - 3} more (see nearest in the table of components)" in said
+    assert found["not_told_apart"].value == pytest.approx(min(distances))
+
+
+def test_several_components_without_rows_are_one_finding():
+    rng = np.random.default_rng(0)
+    x = np.vstack([rng.normal(size=(98, 1)), [[30.0]], [[60.0]]])
+    z = np.array([0] * 98 + [1, 2])
+    diagnosis = diagnose(rebuild(x, exact_draws(conjugate_posterior(x, z, 3), 4, 500, rng), 3))
+    (empty,) = [one for one in diagnosis.reasons if one.name == "nearly_empty"]
+    assert empty.statement.startswith("Components 1, 2 hold fewer than 2 rows in up to ")
+    shares = diagnosis.labels.table["nearly_empty"]
+    assert empty.value == pytest.approx(shares[1:].max())
 
 
 def test_separation_is_that_of_the_parameter_that_tells_best(clean):
@@ -398,7 +424,8 @@ def test_tables_refuse_to_pretend_that_a_component_without_identity_has_one(clea
     assert not comparison._identified.any()
     rows = [line for line in str(comparison).splitlines() if line.startswith("mean[0")]
     assert rows and all(set(line.split()[2:]) == {"-"} for line in rows)
-    assert "Component 0 has no identity of its own (differs between chains)" in str(comparison)
+    said = " ".join(str(comparison).split())
+    assert "Components 0, 1 are not identified (differs between chains)" in said
     assert "every parameter lies inside" not in str(comparison)
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayes_gmm.data import Observations
@@ -94,7 +95,7 @@ def test_names_and_coordinates_are_the_users(problem):
     named = Observations(
         observations.values,
         ("width", "height"),
-        np.array([f"row {n}" for n in range(60)]),
+        pd.Index([f"row {n}" for n in range(60)]),
         observations.origin,
         observations.scale,
     )

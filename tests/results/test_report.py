@@ -22,6 +22,7 @@ from bayes_gmm.results.loo import loo
 from bayes_gmm.results.prior_parameters import prior_dataset
 from bayes_gmm.results.relabel.verb import METHODS, relabel
 from bayes_gmm.results.report import draws, page, write_report
+from bayes_gmm.results.report.sections import summary
 from bayes_gmm.results.report.words import (
     engine_sentence,
     prior_sentences,
@@ -161,6 +162,16 @@ def test_verdicts_and_numbers_are_on_the_page(results, written):
 def test_sections_without_results_are_left_out(results, tmp_path, names, sections):
     path = write_report({name: results[name] for name in names}, tmp_path / "part.html")
     assert Page(path.read_text("utf-8")).sections == sections
+
+
+def test_estimates_under_a_constraint_are_told_apart_from_the_posterior(results):
+    x = results["mle"]["observed_data"]["x"]
+    equal = bg.fit(x.to_pandas(), 2, covariance="EEE", n_starts=3, seed=0)
+    both = {**results, "mle": equal}
+    (said,) = [one for one in summary(Analysis.of(both)) if one.topic == "Two models"]
+    assert said.text.startswith("MLE: covariances held to the structure EEE. The posterior has un")
+    for part in (results, {"mle": equal, "map": results["map"]}):
+        assert "Two models" not in [one.topic for one in summary(Analysis.of(part))]
 
 
 def test_a_fit_that_kept_no_rows_is_reported(results, tmp_path):

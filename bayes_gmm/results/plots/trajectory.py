@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from bayes_gmm.errors import InputError
 from bayes_gmm.results.draws import is_point
 from bayes_gmm.results.plots import style
+from bayes_gmm.results.set_aside import how_found
 
 CLIMB = style.PALETTE[0]
 LOST = style.PALETTE[1]
@@ -147,9 +148,7 @@ def _optima(axes: Axes, search: xr.Dataset) -> None:
 
 def _verdict(search: xr.Dataset) -> str:
     """Say how many starts agree."""
-    n_starts = search.sizes["start"]
-    plural = "s" * (n_starts != 1)
-    said = f"{int(search['optimum_starts'][0])} of {n_starts} start{plural} followed to the optimum"
+    said = how_found(search)
     spurious = int(search["optimum_spurious"].sum())
     others = search.sizes["optimum"] - 1 - spurious
     said += f", {others} lower optim{'um' if others == 1 else 'a'}" if others else ""

@@ -18,6 +18,7 @@ from bayes_gmm.results.report.blocks import (
     table,
 )
 from bayes_gmm.results.report.words import engine_sentence, relabelling_sentence
+from bayes_gmm.results.tables import some
 
 MOST_ROWS = 500  # of the co-clustering matrix
 
@@ -79,7 +80,8 @@ def labels(analysis: Analysis) -> Section | None:
         named = [f"{k} ({report.table['why_not'][k]})" for k in report.unidentified]
         text = (
             f"Without an identity of its own: component{'s' * (len(named) > 1)} "
-            f"{', '.join(named)}. Rows of tables, and clusters, by such a name mean little."
+            f"{some(named, 'in the table')}. Rows of tables, and clusters, by such a name mean "
+            "little."
         )
         blocks.append(Paragraph(text, "bad"))
     blocks.append(table(_components(report), ~report.table["identified"].to_numpy()))

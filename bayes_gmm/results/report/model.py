@@ -105,7 +105,10 @@ def prior(analysis: Analysis) -> Section | None:
     if analysis.sensitivity is not None:
         reading += (
             " A quantity is sensitive if its posterior would move were the prior to count a little "
-            "more or less."
+            "more or less. It is marked where a reader would notice that: where an end of its 95% "
+            "interval would move by a posterior sd if the prior counted half as much, or where the "
+            "prior expects weights or means elsewhere. The part is that of the prior which moves "
+            "it most."
         )
     return Section("prior", "The prior, and what depends on it", reading, blocks)
 
@@ -120,7 +123,9 @@ def _sensitivities(found: Sensitivity) -> pd.DataFrame:
             "sd": [f"{sd:.2g}" for sd in rows["sd"]],
             "to the prior": [f"{value:.3f}" for value in rows["prior"]],
             "to the likelihood": [f"{value:.3f}" for value in rows["likelihood"]],
-            "shift if the prior doubled": [f"{value:+.2g}" for value in rows["prior_shift"]],
+            "shift if the prior counted half": [f"{value:+.2g}" for value in rows["prior_shift"]],
+            "of an interval's end, sds": [f"{value:.1f}" for value in rows["prior_effect"]],
+            "part": rows["part"].to_list(),
             "diagnosis": rows["diagnosis"].to_list(),
         },
         index=pd.Index(quantities, name="quantity"),

@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
+from bayes_gmm.results.constraint import constraint
 from bayes_gmm.results.draws import n_observed, n_seen, row_weights
 from bayes_gmm.results.report.blocks import (
     Block,
@@ -25,7 +26,7 @@ from bayes_gmm.results.report.model import fit, prediction, prior
 from bayes_gmm.results.report.words import after_interrupt, provenance, versions
 from bayes_gmm.results.search_warnings import search_warnings
 from bayes_gmm.results.set_aside import remarks
-from bayes_gmm.results.tables import number
+from bayes_gmm.results.tables import counted, number, some
 
 BuildSection = Callable[[Analysis], Section | None]
 
@@ -40,6 +41,7 @@ def summary(analysis: Analysis) -> list[Paragraph]:
         for name, tree in analysis.points.items()
         for text in _warnings(tree)
     ]
+    said += _two_models(analysis)
     if analysis.posterior is not None and analysis.posterior.attrs.get("partial", 0):
         said.append(Paragraph(after_interrupt(analysis.posterior), "bad", "Interrupted"))
     if analysis.diagnosis is not None:
@@ -75,13 +77,26 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 def _data(tree: xr.DataTree) -> str:
     names = [str(name) for name in tree["point_estimate"]["feature"].to_numpy()]
     n_components = int(tree.attrs["n_components"])
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     weights = row_weights(tree)
     seen = "" if weights is None else f" with weights that sum to {weights.sum():,.10g}"
     return (
-        f"{n_observed(tree):,} rows{seen}, {len(names)} feature{'s' * (len(names) != 1)} "
-        f"({listed}), {n_components} component{'s' * (n_components != 1)}."
+        f"{n_observed(tree):,} rows{seen}, {counted(len(names), 'feature')} "
+        f"({some(names, 'in the tables', most=12)}), {counted(n_components, 'component')}."
     )
+
+
+def _two_models(analysis: Analysis) -> list[Paragraph]:
+    """Say so where the estimates have a constraint that the posterior does not have."""
+    held = {name: constraint(tree) for name, tree in analysis.points.items()}
+    constrained = [name for name, what in held.items() if what]
+    if analysis.posterior is None or not constrained:
+        return []
+    text = (
+        f"{' and '.join(constrained)}: {held[constrained[0]]}. The posterior has unconstrained "
+        "covariances and weights, so it is of another model, and with it all that rests on its "
+        "draws: clusters, checks, sensitivity, leave-one-out."
+    )
+    return [Paragraph(text, "note", "Two models")]
 
 
 def _warnings(point: xr.DataTree) -> list[str]:

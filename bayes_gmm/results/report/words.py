@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import counted, number
+from bayes_gmm.results.tables import counted, number, some
 
 ENGINES = {
     "gibbs": "Gibbs sampling (rows draw their components given the parameters, then the parameters "
@@ -75,7 +75,7 @@ def _pairs(features: list[str], values: np.ndarray, sds: np.ndarray) -> str:
         f"{feature} {number(value, sd)}"
         for feature, value, sd in zip(features, values, sds, strict=True)
     ]
-    return ", ".join(written)
+    return some(written, "in the group prior_parameters of the result", most=12)
 
 
 def _short(values: np.ndarray) -> str:
