@@ -182,7 +182,7 @@ def of_fit(tree) -> dict[str, Any]:
     search = tree["optimizer_result"].to_dataset()
     return {
         "estimate": variables(tree["point_estimate"], "weights", "means", "covariances"),
-        "rows": variables(tree["observed_data"], "x"),
+        "rows": variables(tree["observed_data"], "x", "row_weights"),
         "prior": "prior_parameters" in tree.children,
         "starts": search.sizes["start"],
         "where they began": np.asarray(search["start_objective"])[1:],
@@ -204,7 +204,7 @@ def of_posterior(tree) -> dict[str, Any]:
         "first draws": raw[:2, :30].sum(axis=2) if raw.shape[2] == 1 else raw[:2, :30],
         "draws": drawn.sizes["draw"],
         "chains": drawn.sizes["chain"],
-        "rows": variables(tree["observed_data"], "x"),
+        "rows": variables(tree["observed_data"], "x", "row_weights"),
         "prior": variables(tree["prior_parameters"], "mean", "scale"),
         "map": np.round(tree["point_estimate"]["means"].to_numpy(), 3),
         "groups": list(tree.children),
@@ -325,6 +325,7 @@ def of_model(model) -> dict[str, Any]:
         "components": len(model.coords["cluster"]),
         "prior": np.asarray(prior_mean.eval()),
         "likelihood": likelihood,
+        "row weights": weights.eval() if (weights := model.named_vars.get("row_weights")) else None,
     }
 
 
@@ -418,6 +419,7 @@ SHIFTED = Prior(
     PRIOR.scale,
 )
 MEMORY = Row(0.7, refused=TINY)
+TIMES = np.tile([1, 2, 0], 20)
 THIRD = [1, 5, 40, 41, 59]
 
 VERBS = {
@@ -431,6 +433,7 @@ VERBS = {
             "covariance": Row("EEI", {*ALL_OF_FIT, "covariance", "parameters"}),
             "prior": Row("default", {*ALL_OF_FIT, "prior", "estimator"}),
             "equal_weights": Row(True, {*ALL_OF_FIT, "equal_weights", "parameters"}),
+            "row_weights": Row(TIMES, {"estimate", "rows", "where they began"}, SEARCH),
             "n_starts": Row(7, {"starts", "where they began"}, ALL_OF_FIT),
             "max_iter": Row(2, {"iterations"}, ALL_OF_FIT),
             "tol": Row(0.01, {"iterations"}, ALL_OF_FIT),
@@ -462,6 +465,7 @@ VERBS = {
                 {"starts", "iterations"},
                 {"X": DOUBTFUL, "n_components": [1, 2, 3], "covariance": ["EEE", "VVI"]},
             ),
+            "row_weights": Row(TIMES, {"fits"}, {"order", "best", "iterations"}),
             "n_starts": Row(7, {"starts"}, {"fits", "iterations"}),
             "max_iter": Row(2, {"converged", "iterations"}, {"fits", "order", "best"}),
             "tol": Row(5.0, {"iterations"}, {"fits"}),
@@ -488,6 +492,9 @@ VERBS = {
             "seed": Row(1, {"all draws", "first draws", "seed"}),
             "progressbar": Row(True),
             "groups": Row("log_prior", {"groups"}),
+            "row_weights": Row(
+                TIMES, {"all draws", "first draws", "rows", "map", "prior"}, {"thin"}
+            ),
         },
     ),
     "standard_errors": Verb(
@@ -802,6 +809,7 @@ VERBS = {
                 bg.Parameters([0.6, 0.4], [[3.6, 30.0], [0.0, 0.0]], [np.diag([1.0, 400.0])] * 2),
                 {"all draws", "first draws", "map"},
             ),
+            "row_weights": Row(TIMES, {"rows", "map"}, {"all draws", "first draws"}),
             "seed": Row(1, {"seed"}, refused=-1),
         },
     ),
@@ -839,6 +847,7 @@ VERBS = {
             "n_components": Row(3, {"components", "prior"}),
             "prior": Row(SHIFTED, {"prior"}),
             "likelihood": Row("mixture", {"likelihood"}),
+            "row_weights": Row(TIMES, {"row weights", "prior"}),
         },
     ),
     "plots.checks": Verb(

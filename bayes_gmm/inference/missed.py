@@ -59,7 +59,7 @@ def reached(observations: Observations, start: Parameters) -> Reached | None:
         return None
     covariance = existence.covariance_of(expectation(view), start.n_features)
     flat = Prior.flat(start.n_components, start.n_features)
-    score = ranking.predicted(flat, UNCONSTRAINED, covariance, observations.total_weight)
+    score = ranking.predicted(flat, UNCONSTRAINED, covariance, observations.n_seen)
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
 
 
