@@ -317,7 +317,7 @@ def of_groups(tree) -> dict[str, Any]:
 
 
 def of_model(model) -> dict[str, Any]:
-    x = model["x"]
+    x, times = model["x"], model.named_vars.get("row_weights")
     likelihood = type(x.owner.op).__name__
     prior_mean = model["means"].owner.op.dist_params(model["means"].owner)[0]
     return {
@@ -325,7 +325,7 @@ def of_model(model) -> dict[str, Any]:
         "components": len(model.coords["cluster"]),
         "prior": np.asarray(prior_mean.eval()),
         "likelihood": likelihood,
-        "row weights": weights.eval() if (weights := model.named_vars.get("row_weights")) else None,
+        "row weights": None if times is None else np.asarray(times.eval()),
     }
 
 
