@@ -243,9 +243,12 @@ def select_model(
     last line is the command that analyzes the best.
     """
     import bayes_gmm as bg
+    from bayes_gmm.data.writing import require_place
 
     if most < 1:
         raise InputError(f"--most is {most}; the largest number of components must be at least 1")
+    if out is not None:
+        require_place(out)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
     frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     typer.echo(_read_as(frame))

@@ -17,6 +17,7 @@ from bayes_gmm.results.analysis import too_long_for_loo
 from bayes_gmm.results.clusters import with_clusters
 from bayes_gmm.results.constraint import constraint
 from bayes_gmm.results.draws import keeps_rows
+from bayes_gmm.results.predictive import tails
 from bayes_gmm.results.relabel.ordering import read_key
 from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
 from bayes_gmm.results.set_aside import how_found, remarks
@@ -95,6 +96,7 @@ class Pipeline:
             )
         Structure.of(self.covariance, self.X.shape[1])
         require_whole("n_starts", self.n_starts, 1)
+        tails(self.ci_prob)
         if self._family and self.engine in ("gibbs", "nuts"):
             raise InputError(
                 f"engine is {self.engine}, which needs a conjugate prior, and the prior "

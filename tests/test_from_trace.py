@@ -388,7 +388,7 @@ CASES = {
     "weights per group": (
         lambda two: broken(two, w=(("group", "k"), np.stack([two.raw.weights] * 3, axis=2))),
         {},
-        ["weights have the dims group (3), k (2)", "one mixture per draw", "rows of that place"],
+        ["weights have the dims group (3), k (2)", "one mixture per draw", "['w'].isel(group=0)"],
     ),
     "means per row": (
         lambda two: broken(two, means=(("row", "k", "d"), np.stack([two.raw.means] * 5, axis=2))),

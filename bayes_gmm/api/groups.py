@@ -131,8 +131,8 @@ def add_groups(
     unknown = known is None and not {*OF_PRIOR}.isdisjoint(names)
     if unknown and prior is None:
         raise InputError(
-            "prior is needed, because the result does not hold it: give what bg.sample was given "
-            "as prior"
+            "prior is needed, because the result does not hold it: give what bg.sample or "
+            "bg.from_trace was given as prior"
         )
     rows, index = np.empty(0), pd.RangeIndex(0)
     if unknown or not {*OF_ROWS}.isdisjoint(names):

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -182,19 +182,12 @@ def detect(
             raise InputError(f"{name} is {given!r}; {'give . or ,' if allowed else 'give a sign'}")
     encoding = encoding or _encoding(path, what)
     lines = _first_lines(path, encoding, what)
-    n_skipped = 0
-    while n_skipped < len(lines) and _is_note(lines[n_skipped]):
-        n_skipped += 1
-    notes, lines = lines[:n_skipped], [line for line in lines[n_skipped:] if line.strip()]
+    notes = list(takewhile(_is_note, lines))
+    lines = [line for line in lines[len(notes) :] if line.strip()]
     if not lines:
         raise InputError(f"{what} is empty: it needs a header line and rows of numbers")
-    for note in notes:
-        if sep is None and (said := OF_EXCEL.fullmatch(note)):
-            sep = said[1]
-    if sep is not None:
-        separator = SPACES if sep == " " else sep.replace("\\t", "\t")
-    else:
-        separator = _separator(lines)
+    noted = [said[1] for said in map(OF_EXCEL.fullmatch, notes) if said]
+    separator = _as_separator(sep or next(iter(noted), "")) or _separator(lines)
     rows = list(_fields(iter(lines), separator))
     if separator != NONE:
         _require_table(lines, rows, what)
@@ -218,12 +211,17 @@ def detect(
         separator,
         mark,
         grouping,
-        n_skipped,
+        len(notes),
         names,
         has_header,
         tuple(na),
         empty_end,
     )
+
+
+def _as_separator(sign: str) -> str:
+    """A separator as it is named on a command line."""
+    return {" ": SPACES, "\\t": "\t"}.get(sign, sign)
 
 
 def _is_note(line: str) -> bool:

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 TABLES = (".csv", ".csv.gz", ".parquet")
 
 
+def require_place(path: str | Path) -> Path:
+    """Check that a file can be made there."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file")
+    return path
+
+
 def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
     """Write to a new file in the same folder, then put it in the place of the old one.
 
@@ -27,11 +37,7 @@ def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
     -------
     Path
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the name of a file")
+    path = require_place(path)
     part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         write(part)

@@ -140,10 +140,11 @@ def gather(posterior: xr.DataTree) -> Evidence:
 def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[Merger | None, bool]:
     """Find two components that BIC takes for one, and whether the draws bear out all the same.
 
-    There are none if the rows are so many that the result does not keep them. Draws can say
-    something only under a conjugate prior that treats all components alike.
+    There are none if the rows are so many that the result does not keep them, and of a model of
+    the user's, in which components may rest on other rows as well. Draws can say something only
+    under a conjugate prior that treats all components alike.
     """
-    if not keeps_rows(posterior):
+    if not keeps_rows(posterior) or posterior.attrs.get("engine") == "trace":
         return None, False
     rows, prior = kept_observations(posterior), read_conjugate_prior(posterior)
     found = best_merger(point_parameters(posterior), draws, height, rows)

@@ -184,7 +184,7 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     if missing:
         raise InputError(
             f"posterior's invariants lack {missing[0]!r}: use a result of bg.sample under a prior "
-            "with a log_density, which a function as prior is not"
+            "with a log_density, which a function as prior is not, or of bg.from_trace(..., prior=)"
         )
     log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
     draws = Draws.of(posterior)

@@ -139,9 +139,11 @@ def posterior_of(trace: Any) -> xr.Dataset:
     if isinstance(trace, xr.DataTree):
         if "invariants" in trace.children:
             raise InputError("trace is a result already: use it as it is, or see bg.relabel")
+        if not trace.children and set(SAMPLE) <= set(trace.dims):
+            return trace.to_dataset()
         if "posterior" not in trace.children:
             raise InputError(
-                f"trace has no group posterior, but {listing(trace.children) or 'no groups'}: "
+                f"trace has no group posterior (its groups: {listing(trace.children) or 'none'}): "
                 "give what pm.sample returns"
             )
         posterior = trace["posterior"].to_dataset()

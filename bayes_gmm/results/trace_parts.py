@@ -17,6 +17,7 @@ from bayes_gmm.results.labels import is_unnamed
 
 SAMPLE = ("chain", "draw")
 # Relative errors that single precision may make.
+NAME_OTHERS = "leave these draws out, or name other variables"
 SUM = 1e-4
 SYMMETRY = 1e-4
 FEATURE_AXES = {"means": 1, "covariances": 2, "choleskys": 2, "sds": 1}
@@ -82,7 +83,9 @@ def weights_part(posterior: xr.Dataset, what: Any) -> Part:
     array = _variable(posterior, what, "weights")
     own = array.dims[2:]
     if len(own) != 1:
-        raise InputError(f"weights have {_axes(array)}, and must have one: {_one_mixture(own)}")
+        raise InputError(
+            f"weights have {_axes(array)}, and must have one: {_one_mixture(array, own)}"
+        )
     values = array.to_numpy()
     total = values.sum(axis=2)
     _require_none((values < 0).any(axis=2), "weights are negative")
@@ -116,7 +119,7 @@ def placed(
         raise InputError(
             f"{part} have {_axes(array)}, and must have {wanted}: the components, which are the "
             f"dim {component!r} of the weights, and the {n_features} columns of X. "
-            + (_one_mixture([dim for dim in own if dim != found]) if more else "")
+            + (_one_mixture(array, [dim for dim in own if dim != found]) if more else "")
         )
     features = tuple(dim for dim in own if dim != found)
     if values.ndim - 3 < rank and n_features > 1:
@@ -166,11 +169,13 @@ def _unpacked(packed: np.ndarray, n_features: int) -> np.ndarray:
     return factors
 
 
-def _one_mixture(dims: Any) -> str:
+def _one_mixture(array: xr.DataArray, dims: Any) -> str:
+    """What a result is, and how one mixture is chosen of several."""
+    place = f"trace['posterior'][{str(array.name)!r}]"
     return (
         "A result holds one mixture per draw, the same for all rows of X. If it varies from row to "
-        f"row, or from group to group (here {listing(dims) or 'no dims'}), choose one place, as in "
-        "trace['posterior']['weights'].sel(group='a'), and give the rows of that place as X."
+        f"row, or from group to group (its dims are {listing(dims) or 'none'}), choose one place, "
+        f"as in {place}.isel({dims[0] if len(dims) else 'group'}=0), and give its rows as X."
     )
 
 
@@ -190,7 +195,9 @@ def covariances_of(values: np.ndarray, form: str) -> np.ndarray:
         values = values @ values.swapaxes(-1, -2)
     size = np.abs(values).max(axis=(-1, -2), keepdims=True)
     skew = np.abs(values - values.swapaxes(-1, -2)) > SYMMETRY * size
-    _require_none(skew.any(axis=(2, 3, 4)), "covariances are not symmetric")
+    triangular = (np.triu(values, 1) == 0).all()
+    advice = "give Cholesky factors as choleskys=" if triangular else NAME_OTHERS
+    _require_none(skew.any(axis=(2, 3, 4)), "covariances are not symmetric", advice)
     values = (values + values.swapaxes(-1, -2)) / 2
     try:
         np.linalg.cholesky(values)
@@ -200,11 +207,11 @@ def covariances_of(values: np.ndarray, form: str) -> np.ndarray:
     return values
 
 
-def _require_none(bad: np.ndarray, statement: str) -> None:
+def _require_none(bad: np.ndarray, statement: str, advice: str = NAME_OTHERS) -> None:
     """Check that no draw is bad (chain, draw)."""
     if bad.any():
         chain, draw = np.argwhere(bad)[0]
         raise InputError(
             f"{statement} in {bad.sum()} of {bad.size} draws, the first in chain {chain}, draw "
-            f"{draw}: leave these draws out, or name other variables"
+            f"{draw}: {advice}"
         )

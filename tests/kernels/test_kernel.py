@@ -256,8 +256,7 @@ def assert_no_process_sees_another(programs, n_features, folder):
     assert set(of_index.values()) == {2}, of_index  # an index, and one compiled version
 
 
-def test_processes_on_one_empty_cache_compute_what_each_computes_alone(tmp_path, monkeypatch):
-    monkeypatch.setenv("NUMBA_OPT", "1")  # compiled sooner, and two copies would differ as well
+def test_processes_on_one_empty_cache_compute_what_each_computes_alone(tmp_path):
     assert_no_process_sees_another(PASSES, 2, tmp_path)
 
 

@@ -151,7 +151,7 @@ def test_verdicts_and_numbers_are_on_the_page(results, written):
     [
         (["mle"], ["mixture", "em", "reproduction"]),
         (["map"], ["mixture", "em", "prior", "reproduction"]),
-        (["posterior"], ["mixture", "sampling", "clusters", "reproduction"]),
+        (["posterior"], ["mixture", "sampling", "labels", "clusters", "reproduction"]),
         (["comparison"], ["comparison"]),
         (["diagnosis"], ["sampling", "labels"]),
         (["checks"], ["fit"]),

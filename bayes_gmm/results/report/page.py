@@ -1,5 +1,6 @@
 """The page: sections put into the template, written in one go."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bayes_gmm.data.writing import replace
 from bayes_gmm.results.analysis import Analysis
+from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.report.sections import sections, summary
 
 TITLE = "Gaussian mixture analysis"
@@ -20,7 +22,7 @@ def write_report(results: Any, path: str | Path, *, title: str = TITLE) -> Path:
     results : mapping or object
         With any of mle, map (from `fit`), posterior (from `sample`), comparison, diagnosis,
         checks, sensitivity and loo; or one result of `fit` or `sample`. Sections without results
-        are left out.
+        are left out, but a posterior is diagnosed in any case.
     path : str or Path
         File to write; it is replaced only when the new one is complete.
     title : str
@@ -35,6 +37,9 @@ def write_report(results: Any, path: str | Path, *, title: str = TITLE) -> Path:
         If results holds nothing to show, or the folder doesn't exist.
     """
     analysis = Analysis.of(results)
+    posterior = analysis.posterior
+    if posterior is not None and analysis.diagnosis is None:
+        analysis = dataclasses.replace(analysis, diagnosis=diagnose(posterior))
     environment = Environment(
         loader=PackageLoader("bayes_gmm.results.report", "."),
         autoescape=True,
