@@ -106,7 +106,6 @@ def _at_quantiles(
     order = np.argsort(values, kind="stable")
     if times is None:
         return order[np.unique(np.rint(np.multiply(quantiles, len(order) - 1)).astype(int))]
-    order = order[times[order] > 0]
     reached = np.cumsum(times[order])
     wanted = np.rint(np.multiply(quantiles, max(reached[-1] - 1, 0)))
     return order[np.unique(np.searchsorted(reached, wanted, side="right"))]
