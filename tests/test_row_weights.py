@@ -1,5 +1,6 @@
 """Row weights are repeated rows: for every structure, every engine, and everything said later."""
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ from bayes_gmm.results.evidence import gather
 from bayes_gmm.results.merging import best_merger
 from bayes_gmm.results.observed import kept_observations
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*Pareto k")  # of few draws
+pytestmark = pytest.mark.filterwarnings("ignore:.*Pareto")  # of few draws
 PROBLEMS = {problem.name: problem for problem in problems()}
 QUIET = {"progressbar": False}
 
@@ -150,7 +151,7 @@ def by_gibbs(observations, prior, theta):
 def by_step(observations, prior, theta):
     model = pymc_model(observations, prior)
     step, point, kept = GibbsStep(model=model, rng=4), model.initial_point(), []
-    for _ in range(4000):
+    for _ in range(2500):
         point, _ = step.step(point)
         kept.append(step.parameters(point))
     return [np.array(part)[None] for part in zip(*kept, strict=True)]
@@ -167,9 +168,12 @@ def test_the_step_in_pymc_gives_each_copy_a_label():
     assert score < 5, what
 
 
-def test_the_density_that_nuts_climbs_is_that_of_repeated_rows():
+@pytest.mark.parametrize(
+    ("rows", "times"), [(X, TIMES), (np.vstack([X, X]), np.tile(TIMES / 2, 2))]
+)
+def test_the_density_that_nuts_climbs_is_that_of_repeated_rows(rows, times):
     prior = Prior.default(Observations.of(REPEATED), 2)
-    observations = [Observations.of(X).weighted(TIMES), Observations.of(REPEATED)]
+    observations = [Observations.of(rows).weighted(times), Observations.of(REPEATED)]
     free = 0.3 * np.random.default_rng(0).normal(size=11)
     found = []
     for one in observations:
@@ -179,28 +183,21 @@ def test_the_density_that_nuts_climbs_is_that_of_repeated_rows():
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-10, atol=1e-8)
 
 
+@pytest.fixture(scope="module")
+def density_of_repeated_rows():
+    model = bg.pymc_model(REPEATED, 2)
+    point = model.logp_dlogp_function(ravel_inputs=True)
+    at = 0.1 * np.random.default_rng(0).normal(size=11)
+    return at, point(at)
+
+
 @pytest.mark.parametrize("likelihood", ["fused", "mixture"])
-def test_the_model_in_pymc_has_the_density_of_repeated_rows(likelihood):
-    weighted = bg.pymc_model(X, 2, row_weights=TIMES, likelihood=likelihood)
-    repeated = bg.pymc_model(REPEATED, 2, likelihood=likelihood)
-    rng = np.random.default_rng(0)
-    point = {
-        name: value + 0.1 * rng.normal(size=value.shape)
-        for name, value in repeated.initial_point().items()
-    }
-    heights = [model.compile_logp()(point) for model in (weighted, repeated)]
-    assert heights[0] == pytest.approx(heights[1], rel=1e-10)
-    slopes = [model.compile_dlogp()(point) for model in (weighted, repeated)]
-    np.testing.assert_allclose(*slopes, rtol=1e-10, atol=1e-8)
-
-
-def test_half_of_a_weight_for_each_of_two_copies_is_the_same_density():
-    prior = Prior.default(Observations.of(X), 2)
-    whole = bg.pymc_model(X, 2, prior=prior, row_weights=TIMES)
-    halves = bg.pymc_model(np.vstack([X, X]), 2, prior=prior, row_weights=np.tile(TIMES / 2, 2))
-    point = whole.initial_point()
-    heights = [model.compile_logp()(point) for model in (whole, halves)]
-    assert heights[0] == pytest.approx(heights[1], rel=1e-10)
+def test_the_model_in_pymc_has_the_density_of_repeated_rows(likelihood, density_of_repeated_rows):
+    at, (height, slope) = density_of_repeated_rows
+    model = bg.pymc_model(X, 2, row_weights=TIMES, likelihood=likelihood)
+    found = model.logp_dlogp_function(ravel_inputs=True)(at)
+    assert found[0] == pytest.approx(height, rel=1e-10)
+    np.testing.assert_allclose(found[1], slope, rtol=1e-10, atol=1e-8)
 
 
 def test_auto_is_an_engine_that_takes_the_weights():
@@ -264,9 +261,8 @@ def test_loo_leaves_out_one_copy(posteriors):
 
 def test_loo_leaves_out_a_whole_row_that_is_less_than_one_copy(posteriors):
     tree = posteriors[2].copy()
-    tree["observed_data"] = (
-        tree["observed_data"].to_dataset().assign(row_weights=("obs_id", np.full(len(X), 0.25)))
-    )
+    rows = tree["observed_data"].to_dataset()
+    tree["observed_data"] = rows.assign_coords(row_weights=("obs_id", np.full(len(X), 0.25)))
     found = bg.loo(tree)
     mixtures = Draws.of(tree).thinned(400)
     heights = np.array([mixture.marginal_log_density(X, theta) for theta in mixtures])
@@ -291,7 +287,7 @@ def test_merging_takes_the_number_of_copies():
 
 def test_the_result_keeps_the_weights_and_other_verbs_do_not_ask(posteriors, tmp_path):
     posterior = posteriors[2]
-    np.testing.assert_array_equal(posterior["observed_data"]["row_weights"], TIMES)
+    np.testing.assert_array_equal(weights_of(posterior), TIMES)
     loaded = bg.load(bg.save(posterior, tmp_path / "one.nc"))
     assert bg.loo(posterior).elpd == pytest.approx(bg.loo(loaded).elpd, rel=1e-12)
     # As of more rows than a result keeps: it has the weights all the same.
@@ -301,7 +297,28 @@ def test_the_result_keeps_the_weights_and_other_verbs_do_not_ask(posteriors, tmp
     with refuses("X is needed"):
         bg.loo(rowless)
     more = bg.add_groups(rowless, "log_likelihood", X)
-    assert set(more["observed_data"].data_vars) == {"x", "row_weights"}
+    assert more["observed_data"]["x"].coords["row_weights"].equals(weights_of(posterior))
+
+
+def weights_of(tree):
+    return tree["observed_data"]["row_weights"]
+
+
+def test_functions_of_arviz_find_no_variable_that_they_take_for_data():
+    posterior = bg.sample(
+        X,
+        2,
+        row_weights=TIMES,
+        draws=100,
+        tune=50,
+        chains=2,
+        seed=1,
+        groups=["log_likelihood", "posterior_predictive"],
+        **QUIET,
+    )
+    one = az.loo_pit(bg.one_feature(posterior, "x0"))
+    assert list(one.data_vars) == ["x"]
+    assert az.loo(posterior).n_data_points == len(X)
 
 
 def test_a_point_is_compared_with_a_posterior_of_the_same_weights(posteriors):

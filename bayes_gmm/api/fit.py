@@ -54,9 +54,10 @@ def fit(
     row_weights : array_like (N,), optional
         How often each observation was seen, :math:`w_n \ge 0`: the log-likelihood is
         :math:`\sum_n w_n \log p(x_n)`, and a whole number is the row written so often. Their sum
-        is the number of observations that BIC, standard errors and priors know of; the maximum of
-        the likelihood does not depend on it. Rows of weight 0 count for nothing. The result keeps
-        the weights in `observed_data`. They need X in memory.
+        is the number of observations for BIC, standard errors and priors; where the likelihood is
+        highest does not depend on it. Rows of weight 0 count for nothing. The result keeps the
+        weights, as the coordinate `row_weights` of `observed_data`, and later verbs use them. X
+        has to be in memory.
     n_starts : int
         How many starting points are compared, fewer where a step of EM is expensive; the first two
         are k-means. With more than 30 the search also goes on longer from the best of them.

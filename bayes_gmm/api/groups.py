@@ -87,6 +87,9 @@ def add_groups(
     The parts of the log prior are densities of the parameters themselves: of the weights, of each
     mean given its covariance, and of the covariances. Their sum is what `sensitivity` scales.
 
+    Row weights play no part in these groups: log_likelihood is that of one copy of a row, and a
+    replicate has one row for each.
+
     Draws of the prior keep the components in the order in which they are drawn, because a prior
     that is the same for every component gives no order a meaning. "Cluster 0" of the posterior is
     a component that was found in the data; cluster 0 of the prior is what was believed of any of
@@ -118,6 +121,7 @@ def add_groups(
     from bayes_gmm.results.labels import labelled
     from bayes_gmm.results.predictive import fitted_rows
     from bayes_gmm.results.prior_parameters import read_prior
+    from bayes_gmm.results.tree import with_weights
 
     names = require_groups(groups, require_posterior(posterior).children)
     sizes = posterior["posterior"].sizes
@@ -150,10 +154,7 @@ def add_groups(
     result = added(posterior, names, (rows, index), chosen, observations, draws=draws, seed=seed)
     if len(rows) and not keeps_rows(posterior):
         kept = labelled({"x": rows}, feature_names=features).assign_coords(stored(index))
-        weights = row_weights(posterior)
-        if weights is not None:
-            kept["row_weights"] = ("obs_id", weights)
-        result["observed_data"] = xr.DataTree(kept)
+        result["observed_data"] = xr.DataTree(with_weights(kept, row_weights(posterior)))
     return result
 
 

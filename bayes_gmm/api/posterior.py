@@ -131,9 +131,9 @@ def sample(
         "log_likelihood" for ``az.loo``.
     row_weights : array_like (N,), optional
         How often each observation was seen, :math:`w_n \ge 0`: its density counts to the power of
-        its weight, and a whole number is the row written so often. The result keeps them in
-        `observed_data`, so that other verbs know of them. Gibbs takes whole numbers, NUTS and PyMC
-        any; "auto" chooses accordingly. They need X in memory.
+        its weight, and a whole number is the row written so often. The result keeps them, as the
+        coordinate `row_weights` of `observed_data`, and later verbs use them. Gibbs takes whole
+        numbers, NUTS and PyMC any; "auto" chooses accordingly. X has to be in memory.
 
     Returns
     -------

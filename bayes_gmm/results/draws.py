@@ -148,7 +148,7 @@ def n_observed(tree: xr.DataTree) -> int:
 
 def row_weights(tree: xr.DataTree) -> np.ndarray | None:
     """Read how often each row counts, (N,); None is once."""
-    if "observed_data" not in tree.children or "row_weights" not in tree["observed_data"]:
+    if "observed_data" not in tree.children or "row_weights" not in tree["observed_data"].coords:
         return None
     return tree["observed_data"]["row_weights"].to_numpy()
 

@@ -56,17 +56,18 @@ def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
     dict of str to xarray.Dataset
         The group of a result that holds them, or nothing.
     """
-    kept = {}
-    if observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream):
-        kept["x"] = observations.values
-    if observations.weights is not None:
-        kept["row_weights"] = observations.weights
-    if not kept:
+    few = observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream)
+    if not few and observations.weights is None:
         return {}
-    rows = labelled(
-        kept, feature_names=observations.feature_names, dims={"row_weights": ("obs_id",)}
-    )
-    return {"/observed_data": rows.assign_coords(stored(observations.index))}
+    kept = {"x": observations.values} if few else {}
+    rows = labelled(kept, feature_names=observations.feature_names)
+    rows = rows.assign_coords(stored(observations.index))
+    return {"/observed_data": with_weights(rows, observations.weights)}
+
+
+def with_weights(rows: xr.Dataset, weights: np.ndarray | None) -> xr.Dataset:
+    """Put beside rows how often each counts, as a coordinate: for ArviZ all variables are data."""
+    return rows if weights is None else rows.assign_coords(row_weights=("obs_id", weights))
 
 
 def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:
