@@ -105,7 +105,7 @@ def test_select_ranks_as_of_repeated_rows():
 
 def test_rows_of_weight_zero_count_for_nothing():
     centers = bg.parameters(bg.fit(X, 2, prior="default", seed=1)).means
-    far = np.vstack([X, centers, [[1e4, -1e6]]])
+    far = np.vstack([X, centers, [[1e30, -1e6]]])
     times = np.append(np.ones(len(X)), [0.0, 0.0, 0.0])
     for prior in (None, "default"):
         with_it = bg.fit(far, 2, row_weights=times, prior=prior, seed=1)
@@ -269,6 +269,14 @@ def test_loo_leaves_out_a_whole_row_that_is_less_than_one_copy(posteriors):
     elpd = logsumexp(0.75 * heights, axis=0) - logsumexp(-0.25 * heights, axis=0)
     np.testing.assert_allclose(found.elpd_i, elpd, atol=0.02)
     assert found.elpd == pytest.approx(0.25 * float(found.elpd_i.sum()))
+
+
+def test_a_check_takes_two_observations(posteriors):
+    tree = posteriors[2].copy()
+    rows = tree["observed_data"].to_dataset()
+    tree["observed_data"] = rows.assign_coords(row_weights=("obs_id", np.full(len(X), 0.01)))
+    with refuses("row_weights sum to 0.6", "two"):
+        bg.check(tree)
 
 
 def test_merging_takes_the_number_of_copies():

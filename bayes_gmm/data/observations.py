@@ -189,33 +189,29 @@ class Observations:
             raise InputError(f"{what} is positive for one row only: two at least must count")
         share = times / times.max()
         share /= share.sum()
+        # Differences from a row that counts: what does not count may be as far away as it likes.
+        first = self.values[np.argmax(counted)].astype(np.float64)
+        on_disk = isinstance(self.values, np.memmap)
+        size = max(1, BLOCK // self.n_features) if on_disk else self.n_rows
 
-        def residuals() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        def differences() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             start = 0
-            for block in blocks(self.values, max(1, BLOCK // self.n_features)):
+            for block in blocks(self.values, size):
                 of_block = slice(start, start + len(block))
                 start += len(block)
-                rows = block[counted[of_block]]
-                if len(rows):
-                    yield (rows - self.origin) / self.scale, share[of_block][counted[of_block]]
+                if counted[of_block].any():
+                    yield block[counted[of_block]] - first, share[of_block][counted[of_block]]
 
-        mean = sum(own @ rows for rows, own in residuals())
-        variance = sum(own @ (rows - mean) ** 2 for rows, own in residuals())
-        low = np.min([rows.min(axis=0) for rows, _ in residuals()], axis=0)
-        high = np.max([rows.max(axis=0) for rows, _ in residuals()], axis=0)
-        scale, constant = np.sqrt(variance), low == high
+        held = None if on_disk else list(differences())
+        mean = sum(own @ rows for rows, own in held or differences())
+        scale = np.sqrt(sum(own @ (rows - mean) ** 2 for rows, own in held or differences()))
+        constant = scale <= ROUNDING * np.finfo(self.values.dtype).eps * np.abs(first)
         if constant.any() and spread is None:
             name = self.feature_names[int(np.argmax(constant))]
             raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
         if spread is not None:
-            scale = np.where(constant, spread / self.scale, scale)
-        mean = np.where(constant, low, mean)
-        return replace(
-            self,
-            origin=self.origin + self.scale * mean,
-            scale=self.scale * scale,
-            weights=times,
-        )
+            scale = np.where(constant, spread, scale)
+        return replace(self, origin=first + mean, scale=scale, weights=times)
 
     @property
     def total_weight(self) -> float:

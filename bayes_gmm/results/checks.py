@@ -184,7 +184,13 @@ def _copied(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Write each row as often as it was seen, as replicates would have it."""
     if weights is None:
         return rows
-    return np.repeat(rows, copies(weights), axis=0)
+    times = copies(weights)
+    if times.sum() < 2:
+        raise InputError(
+            f"row_weights sum to {weights.sum():g}, which is the number of observations: check "
+            "compares how columns vary, and takes two at least"
+        )
+    return np.repeat(rows, times, axis=0)
 
 
 def _part(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:

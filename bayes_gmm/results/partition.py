@@ -46,7 +46,8 @@ def partition(
 
     The search goes over cuts of trees grown on the co-clustering matrix (average and complete
     linkage) and over the partitions of draws; the best of them are improved by moving single rows.
-    On 8 rows and fewer it finds what trying all partitions finds.
+    On 8 rows and fewer it finds what trying all partitions finds. Each row is one, whatever its
+    row weight.
 
     Parameters
     ----------
