@@ -56,6 +56,13 @@ def assert_same_fit(one, other, scale=1.0):
     assert numbers(one)[0] == pytest.approx(scale * numbers(other)[0], rel=1e-10)
 
 
+@pytest.mark.parametrize("far", [0.0, 1e8])
+def test_coordinates_are_those_of_repeated_rows(far):
+    one, other = Observations.of(X + far).weighted(TIMES), Observations.of(REPEATED + far)
+    np.testing.assert_allclose(one.origin, other.origin, rtol=1e-14)
+    np.testing.assert_allclose(one.scale, other.scale, rtol=1e-12)
+
+
 @pytest.mark.parametrize("structure", CODES)
 def test_a_fit_is_that_of_repeated_rows(structure):
     options = {"covariance": structure, "seed": 1, "n_starts": 6}

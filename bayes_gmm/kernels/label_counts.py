@@ -32,7 +32,7 @@ from bayes_gmm.kernels.log_rho import (
 from bayes_gmm.kernels.signatures import BITS, OUT_MATRIX, REAL, VECTOR, WHOLE
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
 
-MOST = 2.0**31  # copies of a row, up to which the binomials are exact to some 1e-5 of a probability
+MOST = 2.0**31  # copies of a row: of more, factorials would cost ratios their fifth digit
 EXPECTED = 10.0  # successes, from which a binomial is drawn by rejection
 STEP = 2.0**-52
 STREAM = types.Array(BITS, 1, "C")
