@@ -1,6 +1,7 @@
 """The hand-made NUTS engine: PyMC's density, exact posteriors, the same however it is run."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -325,8 +326,10 @@ print(tree.attrs["partial"], tree["posterior"]["means"].shape[:2])
     os.kill(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert out.startswith("1 (2, ")
-    assert 1 <= int(out.split(", ")[1].rstrip(")\n")) < 10**6
+    partial, n_chains, n_draws = map(int, re.findall(r"\d+", out))
+    assert partial == 1
+    assert n_chains in (1, 2)  # on a busy machine the other chain has drawn nothing yet
+    assert 1 <= n_draws < 10**6
 
 
 @pytest.mark.parametrize(
