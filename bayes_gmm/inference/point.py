@@ -21,6 +21,7 @@ from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
+from bayes_gmm.model.structured_prior import within
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 MOST_COMPARED = 20
@@ -66,7 +67,12 @@ class PointEstimate(NamedTuple):
 
 
 def mode(
-    observations: Observations, n_components: int, prior: Prior, *, seed: int | None
+    observations: Observations,
+    n_components: int,
+    prior: Prior,
+    structure: Structure = UNCONSTRAINED,
+    *,
+    seed: int | None,
 ) -> PointEstimate:
     """Find the modes of a posterior, from which chains start and by which draws are labelled.
 
@@ -76,6 +82,7 @@ def mode(
     n_components : int
     prior : Prior
         Concentrations below one, under which there may be no mode, count as one.
+    structure : Structure
     seed : int or None
 
     Returns
@@ -83,7 +90,7 @@ def mode(
     PointEstimate
     """
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
-    return estimate(observations, n_components, least, UNCONSTRAINED, seed=seed)
+    return estimate(observations, n_components, least, structure, seed=seed)
 
 
 @ONE_BLAS_THREAD
@@ -193,7 +200,7 @@ def estimate(
     best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
     optima = [optimum.run.state for optimum in found.optima]
     parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
-    log_prior = 0.0 if prior is None else prior.log_density(parameters)
+    log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
     if starts is None and (prior is None or prior.is_exchangeable):
         order = parameters.order_of_means
         parameters, rows = parameters.reorder(order), rows[order]
@@ -202,9 +209,8 @@ def estimate(
         "optimum_log_mass": to_units
         + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
-        "n_parameters": (0 if equal_weights else n_components - 1)
-        + n_components * n_features
-        + structure.n_parameters(n_components, n_features),
+        "n_parameters": structure.n_free(n_components, n_features)
+        - (n_components - 1 if equal_weights else 0),
     }
     collapses = _collapses(found.runs, view)
     return PointEstimate(parameters, optimizer, optima, origin, scale, collapses)

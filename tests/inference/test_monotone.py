@@ -25,6 +25,7 @@ from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import within
 
 CASES = 32
 MOST_STEPS = 30
@@ -169,7 +170,8 @@ def climb(code: str, with_prior: bool, case: Nastiness) -> None:
     tolerance = np.maximum(TOLERANCE, [rounding(p.covariances) for p in found])
     assume(tolerance[1] == TOLERANCE)
     log_densities = np.array([mixture.marginal_log_density(y, p) for p in found])
-    log_priors = np.array([prior.log_density(p) for p in found])
+    own = within(prior, structure)
+    log_priors = np.array([own.log_density(p) for p in found])
     measured = log_densities.sum(axis=1) + log_priors
     size = np.abs(log_densities).sum(axis=1) + np.abs(log_priors)
     fallen = (measured[:-1] - measured[1:]) / size[1:]
