@@ -81,6 +81,7 @@ def sample(
     X: Any,
     n_components: int,
     *,
+    covariance: str = "VVV",
     prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
     engine: str = "auto",
     draws: int = 1000,
@@ -102,6 +103,10 @@ def sample(
         is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
     n_components : int
         K.
+    covariance : str
+        What the components share: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in
+        `fit`. Other than VVV they need the conjugate `Prior`, from which each has its own: see
+        "Structures" on the page "From posterior to answers".
     prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
         As for `pymc_model`.
     engine : str
@@ -160,6 +165,9 @@ def sample(
     """
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
+    from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
@@ -170,7 +178,8 @@ def sample(
     require_settings(draws, tune, chains, cores, seed)
     observations = as_observations(X, prior)
     chosen = prior_of_posterior(prior, observations, n_components)
-    engines.check(engine, chosen)
+    structure = Structure.named(covariance, observations.n_features)
+    engines.check(engine, chosen, structure)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     names = require_groups(groups)
@@ -180,13 +189,14 @@ def sample(
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
-    found = point.mode(observations, n_components, conjugate, seed=seed)
-    choice = engines.choose(engine, observations, found.parameters, chosen)
+    found = point.mode(observations, n_components, conjugate, structure, seed=seed)
+    choice = engines.choose(engine, observations, found.parameters, chosen, structure)
     runs = engines.run(
         choice,
         observations,
         chosen,
-        dispersed.starts(found, conjugate, chains, seed),
+        dispersed.starts(found, conjugate, chains, seed, structure),
+        structure,
         draws=draws,
         tune=tune,
         cores=cores,
@@ -203,11 +213,13 @@ def sample(
             pivot,
             observations,
             chosen,
+            structure,
             engine=choice.engine,
             sampler=engines.SAMPLERS[choice.engine],
             thin=sampled.attrs.get("thin", 1),
             seed=seed,
             tune=tune,
+            covariance=structure.label(observations.n_features),
         )
 
     result = label(next(runs))
@@ -225,5 +237,8 @@ def sample(
             ConvergenceWarning,
             stacklevel=2,
         )
+    if not names:
+        return result
     rows = observations.values, observations.index
-    return added(result, names, rows, chosen, observations, seed=seed) if names else result
+    own = within(chosen, structure) if isinstance(chosen, Prior) else chosen
+    return added(result, names, rows, own, observations, seed=seed)

@@ -86,6 +86,12 @@ class Structure(NamedTuple):
             )
         return cls(code[0], "I", "I") if n_features == 1 else cls(*code)
 
+    @classmethod
+    def named(cls, name: str, n_features: int) -> "Structure":
+        """Look a structure up, of one feature as a matrix where no component shares it: VVV."""
+        found = cls.of(name, n_features)
+        return UNCONSTRAINED if found.is_unconstrained(n_features) else found
+
     @property
     def code(self) -> str:
         """Three letters."""

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.convergence import Convergence, convergence
@@ -29,6 +30,7 @@ from bayes_gmm.results.draws import (
     observed_rows,
     raw_draws,
     require_posterior,
+    structure_of,
 )
 from bayes_gmm.results.error_bars import quick_errors
 from bayes_gmm.results.identification import identify
@@ -82,7 +84,7 @@ def compare(
     lower, upper = tails(ci_prob)
     draws = Draws.of(posterior)
     features = feature_names(posterior)
-    pivot = point_parameters(posterior)
+    pivot, structure = point_parameters(posterior), structure_of(posterior)
     scalars = catalogue(pivot.n_components, features)
     points, errors, heights, deciding = {}, [], [], []
     for name, result in _named(point).items():
@@ -120,7 +122,7 @@ def compare(
         },
         coords={
             "estimator": list(points),
-            "maximizes_likelihood": ("estimator", _are_maxima(point)),
+            "maximizes_likelihood": ("estimator", _are_maxima(point, structure)),
             "parameter": [scalar.name for scalar in scalars],
             **{
                 name: ("parameter", [getattr(scalar, name) for scalar in scalars])
@@ -134,13 +136,14 @@ def compare(
             "n_observations": n_observed(posterior),
             "n_features": pivot.n_features,
             "n_components": pivot.n_components,
-            "n_parameters": _free_parameters(pivot),
+            "n_parameters": structure.n_free(pivot.n_components, pivot.n_features),
         },
     )
     dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
     dataset = _with_convergence(dataset, posterior, values)
     rhat = dataset["rhat"].sel(labelling="relabelled").to_numpy()
-    why_not = identify(draws, scalars, rhat, n_observed(posterior), pivot).reasons
+    n_rows = n_observed(posterior)
+    why_not = identify(draws, scalars, rhat, n_rows, pivot, structure).reasons
     return Comparison(
         dataset.assign_coords(why_not=("parameter", [why_not[s.cluster] for s in scalars]))
     )
@@ -167,9 +170,12 @@ def _estimator(result: Any) -> str:
     return str(result.attrs.get("estimator", "point")) if is_point(result) else "point"
 
 
-def _are_maxima(point: Any) -> list[bool]:
-    """Whether each estimate claims to maximize the likelihood."""
-    return [_estimator(result) == "MLE" for result in _named(point).values()]
+def _are_maxima(point: Any, structure: Structure) -> list[bool]:
+    """Whether each estimate claims to maximize the likelihood over all that the draws may be."""
+    return [
+        _estimator(result) == "MLE" and structure_of(result) == structure
+        for result in _named(point).values()
+    ]
 
 
 def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
@@ -231,12 +237,6 @@ def _quantile(estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Share of the draws below each estimate; a draw that equals it counts by half."""
     below = (values[None] < estimates[:, None, None]).mean(axis=(1, 2))
     return below + 0.5 * (values[None] == estimates[:, None, None]).mean(axis=(1, 2))
-
-
-def _free_parameters(theta: Parameters) -> int:
-    n_components, n_features = theta.means.shape
-    per_component = n_features + n_features * (n_features + 1) // 2
-    return n_components - 1 + n_components * per_component
 
 
 def _with_likelihood_of_draws(
