@@ -4,8 +4,8 @@ As in `exact_enumeration`, a sum over all K^N labellings. Given the labels means
 what is left are rows about m_k with scatter R_k = sum d d' - (sum d)(sum d)' / kappa_k'; then
 covariances do, by the constants of the inverse-Wishart and of inverse-gamma densities.
 
-    VVV, EEE    IW(nu, Psi), Psi + R, nu + n                         for each k, or of all together
-    VVI, EEI    IG(a, b_j), b_j + R_jj / 2, a + n / 2                a = (nu - D + 1) / 2, b = Psi / 2
+    VVV, EEE    IW(nu, Psi), Psi + R, nu + n               for each k, or of all together
+    VVI, EEI    IG(a, b_j), b_j + R_jj / 2, a + n / 2      a = (nu - D + 1) / 2, b = Psi / 2
     VII, EII    IG(a, mean of b), b + tr R / 2, a + n D / 2
 
 Nothing here is shared with the package but the container of the prior.

@@ -19,7 +19,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError, require_whole
-from bayes_gmm.inference import cost, point
+from bayes_gmm.inference import cost
 from bayes_gmm.inference.gibbs_chain import Chain, Rows, run
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
@@ -125,7 +125,7 @@ def longer_runs(
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features
-    observations = point.standardized(observations, structure)
+    observations = structure.standardized(observations)
     inside = Conjugate.of(standardized(prior, observations), structure)
     rows = Rows(observations)
     records = Record.empty((len(starts), draws), n_components, n_features)

@@ -122,8 +122,8 @@ def estimate(
         In nats.
     seed : int, list of int or None
     starts : callable, optional
-        Gives the starts that each are climbed from, in the coordinates of `standardized`; there is
-        then no search, and the components keep their order.
+        Gives the starts that each are climbed from, in the coordinates of
+        `structure.standardized`; there is then no search, and the components keep their order.
     blur : float
         Variance of the cloud that each row stands for, in the user's units.
     equal_weights : bool
@@ -141,7 +141,7 @@ def estimate(
         If every start lost a component.
     """
     n_rows, n_features = observations.total_weight, observations.n_features
-    view = standardized(observations, structure)
+    view = structure.standardized(observations)
     origin, scale = view.origin, view.scale
     data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
     sample = data.observations(view)
@@ -259,22 +259,3 @@ def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> floa
     if structure.orientation == "I":
         return n_components * n_rows * (2 * n_features + 10)
     return n_components * (n_rows * (n_features**2 + 10) + n_features**3)
-
-
-def standardized(observations: Observations, structure: Structure) -> Observations:
-    """Choose the coordinates of the search: each feature in its own sd, where the structure allows.
-
-    Parameters
-    ----------
-    observations : Observations
-    structure : Structure
-
-    Returns
-    -------
-    Observations
-        The same rows, with one scale for all features where other units would be another model.
-    """
-    if structure.is_equivariant:
-        return observations
-    common = np.exp(np.log(observations.scale).mean())
-    return replace(observations, scale=np.full(observations.n_features, common))

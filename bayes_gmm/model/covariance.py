@@ -12,13 +12,17 @@ over the structure. How, is told in `shared_parts`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import shared_parts
 from bayes_gmm.model.families import DIAGONALS, MATRICES, SPHERES, Family
+
+if TYPE_CHECKING:
+    from bayes_gmm.data import Observations
 
 CODES = (
     "EII",
@@ -195,6 +199,23 @@ class Structure(NamedTuple):
         if self.orientation == "E":
             return shared_parts.one_matrix if self.shape == "E" else shared_parts.along_common_axes
         return shared_parts.unconstrained if self.code == "VVV" else shared_parts.along_own_axes
+
+    def standardized(self, observations: "Observations") -> "Observations":
+        """Choose the coordinates of a pass: each feature in its own sd, where the structure allows.
+
+        Parameters
+        ----------
+        observations : Observations
+
+        Returns
+        -------
+        Observations
+            The same rows, with one scale for all features where other units would be another model.
+        """
+        if self.is_equivariant:
+            return observations
+        common = np.exp(np.log(observations.scale).mean())
+        return replace(observations, scale=np.full(observations.n_features, common))
 
     def covariances(
         self, scatter: np.ndarray, weight: np.ndarray, previous: np.ndarray

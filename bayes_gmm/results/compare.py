@@ -173,7 +173,9 @@ def _estimator(result: Any) -> str:
 def _are_maxima(point: Any, structure: Structure) -> list[bool]:
     """Whether each estimate claims to maximize the likelihood over all that the draws may be."""
     return [
-        _estimator(result) == "MLE" and structure_of(result) == structure
+        isinstance(result, xr.DataTree)
+        and _estimator(result) == "MLE"
+        and structure_of(result) == structure
         for result in _named(point).values()
     ]
 

@@ -2,11 +2,11 @@ r"""Whether a mixture with one component fewer would do: two components taken fo
 
 The one has their joint weight, mean and covariance, so that the moments of the whole mixture stay
 as they are; where components share parts of their covariances, all take what EM would give them,
-were the rows as the mixture says. It is fitted to nothing, and the best mixture of K - 1 components is better still; so
-if BIC is lower with two components merged than at this point, it is lower by as much or more with
-one fewer. None of
-this depends on whether chains have converged. But BIC knows no prior, and charges too much where
-there are many features and few rows: draws that say otherwise are believed (`emptiness`).
+were the rows as the mixture says. It is fitted to nothing, and the best mixture of K - 1 components
+is better still; so if BIC is lower with two components merged than at this point, it is lower by as
+much or more with one fewer. None of this depends on whether chains have converged. But BIC knows no
+prior, and charges too much where there are many features and few rows: draws that say otherwise are
+believed (`emptiness`).
 """
 
 from itertools import combinations
@@ -87,7 +87,7 @@ def best_merger(
     if point.n_components == 1:
         return None
     # Rows were checked when they were sampled; here their scale only sets the coordinates.
-    observations = Observations.of(x, spread=np.ones(x.shape[1]))
+    observations = structure.standardized(Observations.of(x, spread=np.ones(x.shape[1])))
     expect = expectation(observations)
     to_standard = -observations.origin / observations.scale, 1 / observations.scale
     log_unit = observations.n_rows * np.log(observations.scale).sum()

@@ -4,8 +4,8 @@ r"""How much of the posterior lies about a mode, by the Laplace-Metropolis estim
 
 with u* the best of the draws there, and C their covariance, in d unconstrained coordinates u: log
 ratios of weights, means, and the coordinates that the family of the covariances has, of matrices
-their Cholesky factors with the logarithm of the diagonals. p is the density in these coordinates, the Jacobian included. It is the volume of the
-normal density that has the draws' height and spread.
+their Cholesky factors with the logarithm of the diagonals. p is the density in these coordinates,
+the Jacobian included. It is the volume of the normal density that has the draws' height and spread.
 """
 
 import numpy as np

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import em, point
+from bayes_gmm.inference import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
@@ -148,7 +148,7 @@ def climb(code: str, with_prior: bool, case: Nastiness) -> None:
     x, z = make(case, rng)
     structure = Structure.of(code, case.n_features)
     try:
-        observations = point.standardized(Observations.of(x), structure)
+        observations = structure.standardized(Observations.of(x))
         y = (x - observations.origin) / observations.scale
         covariance = np.cov(y.T, ddof=0).reshape(2 * (case.n_features,))
         floor = np.diagonal(cholesky(covariance)) ** 2
