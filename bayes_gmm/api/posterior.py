@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
-from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
+from bayes_gmm.arguments import (
+    as_observations,
+    conjugate_to,
+    in_memory,
+    prior_of_posterior,
+    structure_of_posterior,
+)
 from bayes_gmm.errors import ConvergenceWarning, require_whole
 from bayes_gmm.seeds import as_seed
 
@@ -165,7 +171,6 @@ def sample(
     """
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
@@ -178,8 +183,8 @@ def sample(
     require_settings(draws, tune, chains, cores, seed)
     observations = as_observations(X, prior)
     chosen = prior_of_posterior(prior, observations, n_components)
-    structure = Structure.named(covariance, observations.n_features)
-    engines.check(engine, chosen, structure)
+    engines.check(engine, chosen)
+    structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     names = require_groups(groups)

@@ -64,7 +64,6 @@ def starts(
             modes[chain % len(modes)].statistics,
             own,
             np.random.default_rng(child),
-            any_order=prior.is_exchangeable,
         ).rescale(found.origin, found.scale)
         for chain, child in enumerate(sequences_of_starts(seed, n_chains))
     ]
@@ -98,11 +97,7 @@ def appreciable(
 
 
 def _start(
-    statistics: SufficientStatistics,
-    prior: StructuredPrior,
-    rng: np.random.Generator,
-    *,
-    any_order: bool,
+    statistics: SufficientStatistics, prior: StructuredPrior, rng: np.random.Generator
 ) -> Parameters:
     """Draw around a mode, as if there were fewer rows by the square of the dispersion."""
     share = OVERDISPERSED**-2
@@ -114,6 +109,6 @@ def _start(
         statistics.center,
     )
     draw = prior.posterior(fewer).sample(rng)
-    if not any_order:
+    if not prior.counted.is_exchangeable:
         return draw
     return draw.reorder(rng.permutation(draw.n_components))

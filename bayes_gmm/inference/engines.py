@@ -35,7 +35,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference import cost
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import DRAWN, UNCONSTRAINED, Structure
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -65,14 +65,13 @@ class Choice(NamedTuple):
         return self.engine == "gibbs"
 
 
-def check(engine: Any, prior: Any, structure: Structure = UNCONSTRAINED) -> None:
-    """Check that there is such an engine, and that it can sample under this prior and structure.
+def check(engine: Any, prior: Any) -> None:
+    """Check that there is such an engine, and that it can sample under this prior.
 
     Parameters
     ----------
     engine : str
     prior : object
-    structure : Structure
 
     Raises
     ------
@@ -85,25 +84,6 @@ def check(engine: Any, prior: Any, structure: Structure = UNCONSTRAINED) -> None
         raise InputError(
             f"engine is {engine!r}, which needs the conjugate prior, a bayes_gmm.Prior; "
             'for any other choose "pymc"'
-        )
-    code = structure.code
-    if code == "VVV":
-        return
-    if not structure.is_drawn:
-        wider = "VVI" if structure.orientation == "I" else "VVV"
-        raise InputError(
-            f"covariance is {code!r}, of which no engine draws: choose one of {', '.join(DRAWN)}, "
-            f"such as {wider}, which has all covariances that {code} has"
-        )
-    if engine in ("nuts", "pymc"):
-        raise InputError(
-            f"engine is {engine!r}, which draws unconstrained covariances only, VVV: for {code} "
-            'choose "gibbs" or "auto"'
-        )
-    if not isinstance(prior, Prior):
-        raise InputError(
-            f"covariance is {code!r}, which needs the conjugate prior, a bayes_gmm.Prior: "
-            "give one, or leave covariance out"
         )
 
 
