@@ -105,9 +105,6 @@ def analyze(
     encoding: Encoding = None,
     no_header: NoHeader = False,
     na: Na = None,
-    covariance: Annotated[
-        str, typer.Option(help="What components share: EII, VII, EEI, VVI, EEE or VVV.")
-    ] = "VVV",
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
     tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
@@ -157,7 +154,6 @@ def analyze(
         n_components=k,
         folder=out,
         title=title,
-        covariance=covariance,
         prior=prior,
         engine=engine,
         relabel=relabel,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayes_gmm as bg
-from bayes_gmm.arguments import structure_of_posterior
 from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.results.analysis import too_long_for_loo
@@ -45,7 +44,7 @@ class Pipeline:
         Where files go; made if it is missing.
     title : str
         Of the report.
-    covariance, prior, engine, seed, draws, tune, chains, cores, ci_prob
+    prior, engine, seed, draws, tune, chains, cores, ci_prob
         As in the verbs.
     relabel : str
         How the components are named: a method of `bg.relabel`; after "ordering" a colon and what
@@ -62,7 +61,6 @@ class Pipeline:
     n_components: int
     folder: Path
     title: str
-    covariance: str = "VVV"
     prior: str = "default"
     engine: str = "auto"
     relabel: str = "pivot"
@@ -77,7 +75,6 @@ class Pipeline:
     written: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        structure_of_posterior(self.covariance, self.X.shape[1], self.engine)
         self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))
         if self._method["method"] in BY_ROWS and len(self.X) > MOST_ROWS:
             raise InputError(
@@ -123,9 +120,7 @@ class Pipeline:
     def maximum_likelihood(self) -> str:
         """EM without a prior; a likelihood without a peak is reported, and is no obstacle."""
         try:
-            self.results["mle"] = bg.fit(
-                self.X, self.n_components, covariance=self.covariance, seed=self.seed
-            )
+            self.results["mle"] = bg.fit(self.X, self.n_components, seed=self.seed)
         except CollapseError as error:
             (self.folder / "pictures" / "em-mle.png").unlink(missing_ok=True)  # of an earlier run
             return f"left out: {error}"
@@ -135,13 +130,7 @@ class Pipeline:
 
     def maximum_a_posteriori(self) -> str:
         """EM with the prior."""
-        point = bg.fit(
-            self.X,
-            self.n_components,
-            covariance=self.covariance,
-            prior=self.prior,
-            seed=self.seed,
-        )
+        point = bg.fit(self.X, self.n_components, prior=self.prior, seed=self.seed)
         self.results["map"] = point
         self._save()
         self._draw("em-map", bg.plots.em_trajectory(point))
@@ -152,7 +141,6 @@ class Pipeline:
         posterior = bg.sample(
             self.X,
             self.n_components,
-            covariance=self.covariance,
             prior=self.prior,
             engine=self.engine,
             draws=self.draws,

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "results": {"border", "model", "kernels"},
     "arguments": {"border", "model", "inference"},
     "api": {"arguments", "border", "model", "kernels", "inference", "results"},
-    "root": {"arguments", "border", "model", "api", "results"},
+    "root": {"border", "model", "api", "results"},
     "sklearn": {"border", "model", "kernels", "inference", "arguments"},
     "cli": {"border", "root", "api"},
 }

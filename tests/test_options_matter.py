@@ -68,7 +68,6 @@ ANALYZE = {
     "out": Option(("--out", "elsewhere"), {"folder"}),
     "columns": Option(("--columns", "width,length"), {"columns", "rows"}),
     "drop_missing": Option((), {"refused", "rows", "title", "columns"}),
-    "covariance": Option(("--covariance", "EEE"), {"covariance"}),
     "seed": Option(("--seed", 5), {"seed"}),
     "draws": Option(("--draws", 7), {"draws"}),
     "tune": Option(("--tune", 8), {"tune"}),
@@ -307,8 +306,7 @@ def test_what_the_pipeline_is_told_reaches_every_verb(files, tmp_path, monkeypat
     )
     told = {
         "prior": Prior.default(x.to_numpy(), 2),
-        "covariance": "EEE",
-        "engine": "gibbs",
+        "engine": "nuts",
         "seed": 3,
         "draws": 30,
         "tune": 9,
@@ -328,8 +326,7 @@ def test_what_the_pipeline_is_told_reaches_every_verb(files, tmp_path, monkeypat
     for stage in made.stages:
         if stage.title not in ("prior sensitivity", "leave-one-out", "diagnosis"):
             stage.run()
-    of_fit = {"covariance": "EEE", "seed": 3}
-    assert asked["fit"] == [(2, of_fit), (2, {"prior": told["prior"], **of_fit})]
+    assert asked["fit"] == [(2, {"seed": 3}), (2, {"prior": told["prior"], "seed": 3})]
     assert asked["sample"] == [(2, told)]
     assert asked["relabel"] == [({"method": "ordering", "by": "weights"},)]
     interval = {"ci_prob": 0.7}
