@@ -244,12 +244,10 @@ class Prior:
         return True
 
     @property
-    def is_flat(self) -> bool:
-        """Whether it is constant in (phi, mu, Sigma), as `flat` makes it."""
+    def counts_no_rows(self) -> bool:
+        """Whether it counts no rows for means and covariances, as `flat`, whatever its scale."""
         return bool(
-            (self.concentration == 1).all()
-            and not self.mean_precision.any()
-            and not self.scale.any()
+            not self.mean_precision.any()
             and (self.degrees_of_freedom == -(self.n_features + 2)).all()
         )
 

@@ -39,7 +39,7 @@ class StructuredPrior(NamedTuple):
     Attributes
     ----------
     counted : Prior
-        See above; a flat prior stays flat.
+        See above; a prior that counts no rows, as the flat one, does so for every structure.
     structure : Structure
     is_proper : bool
     """
@@ -61,7 +61,7 @@ class StructuredPrior(NamedTuple):
         -------
         StructuredPrior
         """
-        if structure.is_unconstrained(prior.n_features) or prior.is_flat:
+        if structure.is_unconstrained(prior.n_features):
             return cls(prior, structure, prior.is_proper)
         n_components, n_features = prior.mean.shape
         family = structure.covariance_family
@@ -71,7 +71,9 @@ class StructuredPrior(NamedTuple):
             concentration=prior.concentration,
             mean=prior.mean,
             mean_precision=prior.mean_precision,
-            degrees_of_freedom=power - n_features - 1,
+            degrees_of_freedom=(
+                prior.degrees_of_freedom if prior.counts_no_rows else power - n_features - 1
+            ),
             scale=share * prior.scale,
         )
         return cls(counted, structure, prior.is_proper)

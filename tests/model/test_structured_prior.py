@@ -1,5 +1,7 @@
 """The prior of shared covariances: SciPy's densities, once, and the mode of a general optimizer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import covariances_from_free, random_covariances, random_prior
@@ -107,8 +109,14 @@ def test_one_covariance_has_its_prior_once_as_in_mclust():
 @pytest.mark.parametrize("code", CODES)
 def test_a_flat_prior_is_flat_over_any_structure(code):
     rng = np.random.default_rng(2)
-    own = StructuredPrior.of(Prior.flat(K, D), Structure.of(code, D))
+    structure, flat = Structure.of(code, D), Prior.flat(K, D)
+    own = StructuredPrior.of(flat, structure)
     assert own.log_density(mixture_of(code, rng)) == 0.0
+    ridge = StructuredPrior.of(replace(flat, scale=1e-9 * np.eye(D)), structure)
+    rows = rows_with_labels(rng)
+    np.testing.assert_allclose(
+        ridge.posterior(rows).mode().covariances, own.posterior(rows).mode().covariances, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("code", DRAWN)
