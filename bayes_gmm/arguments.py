@@ -11,6 +11,7 @@ from bayes_gmm.errors import InputError
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
+    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
 
@@ -119,6 +120,55 @@ def prior_of_posterior(
         raise InputError('prior is None, and a posterior needs one: give "default", or a Prior')
     chosen.require_proper()
     return chosen
+
+
+def structure_of_posterior(
+    covariance: str, n_features: int, engine: Any, prior: Any = "default"
+) -> Structure:
+    """Turn the argument `covariance` of a posterior into a structure that an engine draws.
+
+    Parameters
+    ----------
+    covariance : str
+    n_features : int
+    engine : str
+        Checked elsewhere.
+    prior : object
+        As the user gave it.
+
+    Returns
+    -------
+    Structure
+
+    Raises
+    ------
+    InputError
+        If there is no such structure, or no engine for it.
+    """
+    from bayes_gmm.model.covariance import DRAWN, Structure
+    from bayes_gmm.model.priors import Prior
+
+    structure = Structure.named(covariance, n_features)
+    name = structure.label(n_features)
+    if structure.is_unconstrained(n_features):
+        return structure
+    if not structure.is_drawn:
+        wider = "VVI" if structure.orientation == "I" else "VVV"
+        raise InputError(
+            f"covariance is {name!r}, of which no engine draws: choose one of {', '.join(DRAWN)}, "
+            f"such as {wider}, which has all covariances that {name} has"
+        )
+    if engine in ("nuts", "pymc"):
+        raise InputError(
+            f"engine is {engine!r}, which draws unconstrained covariances (VVV) only: for {name} "
+            'choose "gibbs" or "auto"'
+        )
+    if not isinstance(prior, Prior | str):
+        raise InputError(
+            f"covariance is {name!r}, which needs the conjugate prior, a bayes_gmm.Prior: give "
+            "one, or leave covariance out"
+        )
+    return structure
 
 
 def conjugate_to(prior: AnyPrior | None, observations: Observations, n_components: int) -> Prior:

@@ -25,6 +25,7 @@ FitPrior = Literal["none", "default"]
 STRUCTURES = (
     "EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV or VVV; E or V for one column"
 )
+DRAWN = "EII, VII, EEI, VVI, EEE, VVV"
 # Options of `select` that mean something else in `analyze`, or are set by what was found.
 OF_SELECT_ALONE = ("data", "covariance", "out", "prior")
 
@@ -121,7 +122,8 @@ def analyze(
         str,
         typer.Option(
             metavar="STRUCTURE",
-            help=f"Covariance structure of MLE and MAP: {STRUCTURES}. The posterior has VVV.",
+            help=f"Covariance structure: {STRUCTURES}. The posterior has it too if it is one of "
+            f"{DRAWN}, and else VVV.",
         ),
     ] = "VVV",
     starts: Annotated[int, typer.Option(help="Starting points of EM.")] = 30,

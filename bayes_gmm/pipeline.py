@@ -16,7 +16,7 @@ from bayes_gmm.model.covariance import Structure
 from bayes_gmm.results.analysis import too_long_for_loo
 from bayes_gmm.results.clusters import with_clusters
 from bayes_gmm.results.constraint import constraint
-from bayes_gmm.results.draws import keeps_rows
+from bayes_gmm.results.draws import keeps_rows, structure_of
 from bayes_gmm.results.predictive import tails
 from bayes_gmm.results.relabel.ordering import read_key
 from bayes_gmm.results.relabel.verb import BY_ROWS, METHODS
@@ -111,6 +111,12 @@ class Pipeline:
                 ) from None
 
     @property
+    def _draws_structure(self) -> bool:
+        """Whether the posterior can have the covariance structure of the estimates."""
+        structure = Structure.of(self.covariance, self.X.shape[1])
+        return structure.is_drawn and not self._family and self.engine in ("auto", "gibbs")
+
+    @property
     def stages(self) -> list[Stage]:
         """The stages in their order."""
         return [
@@ -167,6 +173,7 @@ class Pipeline:
             self.n_components,
             prior=self._family.default(self.X, self.n_components) if self._family else self.prior,
             engine=self.engine,
+            covariance=self.covariance if self._draws_structure else "VVV",
             draws=self.draws,
             tune=self.tune,
             chains=self.chains,
@@ -183,9 +190,10 @@ class Pipeline:
             return f"interrupted: {self.interrupted}; Ctrl-C again stops the analysis"
         engine = posterior.attrs.get("engine", "")
         said = f"{self.chains} chains of {self.draws} draws{f' by {engine}' * bool(engine)}"
-        held = [constraint(self.results.get(name)) for name in ("mle", "map")]
-        if any(held):
-            said += f", of unconstrained covariances: another model than EM's, with {max(held)}"
+        structure = structure_of(posterior)
+        other = [constraint(self.results.get(name), structure) for name in ("mle", "map")]
+        if any(other):
+            said += f"; EM's estimates are of another model, with {max(other)}"
         return said
 
     def diagnosis(self) -> str:

@@ -21,7 +21,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em, initialize, kmeans, point, ranking, runner
+from bayes_gmm.inference import em, initialize, kmeans, ranking, runner
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import ClimbAll
@@ -49,7 +49,7 @@ class Setting(NamedTuple):
         observations = Observations.of(problem.rows)
         n_features = observations.n_features
         structure = Structure.of(problem.covariance, n_features)
-        view = point.standardized(observations, structure)
+        view = structure.standardized(observations)
         data = initialize.sketch(view)
         sample = data.observations(view)
         covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0)

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.spatial.transform import Rotation
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -251,3 +252,23 @@ def assert_same_mixture(a: Parameters, b: Parameters, rtol: float) -> None:
     np.testing.assert_allclose((a.means - b.means) / sd, 0, atol=rtol)
     difference = (a.covariances - b.covariances) / (sd[:, :, None] * sd[:, None, :])
     np.testing.assert_allclose(difference, 0, atol=rtol)
+
+
+def covariances_from_free(
+    structure: Structure, free: np.ndarray, n_components: int, n_features: int
+) -> np.ndarray:
+    """Covariances lambda_k D_k A_k D_k' from as many free numbers as the structure has; D = 3."""
+    pool = iter(free)
+
+    def take(letter: str, size: int) -> np.ndarray:
+        """K blocks of free numbers: none, one block repeated, or one each."""
+        blocks = {"I": 0, "E": 1, "V": n_components}[letter]
+        values = np.array([[next(pool) for _ in range(size)] for _ in range(blocks)])
+        return np.broadcast_to(values if blocks else np.zeros((1, size)), (n_components, size))
+
+    volumes = np.exp(take(structure.volume, 1))
+    shapes = take(structure.shape, n_features - 1)
+    variances = volumes * np.exp(np.column_stack([shapes, -shapes.sum(axis=1)]))
+    axes = Rotation.from_rotvec(take(structure.orientation, 3)).as_matrix()
+    assert next(pool, None) is None, "the structure has fewer free numbers than it counts"
+    return (axes * variances[:, None, :]) @ axes.swapaxes(1, 2)

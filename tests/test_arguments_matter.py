@@ -208,7 +208,8 @@ def of_posterior(tree) -> dict[str, Any]:
         "prior": variables(tree["prior_parameters"], "mean", "scale"),
         "map": np.round(tree["point_estimate"]["means"].to_numpy(), 3),
         "groups": list(tree.children),
-        **attributes(tree, "engine", "seed", "tune", "thin", "relabelling", "n_components"),
+        **attributes(tree, "covariance", "engine", "seed", "tune", "thin", "relabelling"),
+        **attributes(tree, "n_components"),
     }
 
 
@@ -483,6 +484,7 @@ VERBS = {
             "n_components": Row(
                 3, {"all draws", "first draws", "map", "n_components", "prior"}, {"thin"}
             ),
+            "covariance": Row("EEI", {"all draws", "first draws", "covariance", "map"}, {"thin"}),
             "prior": Row(SHIFTED, {"all draws", "first draws", "prior", "map"}, {"thin"}),
             "engine": Row("nuts", {"all draws", "first draws", "engine", "thin"}),
             "draws": Row(90, {"all draws", "draws"}, {"first draws"}),
@@ -1088,7 +1090,7 @@ def test_the_seed_fixes_where_chains_start(monkeypatch):
     class Begun(Exception):
         """As soon as the starts are known."""
 
-    def begin(choice, observations, prior, starts, **settings):
+    def begin(choice, observations, prior, starts, structure, **settings):
         raise Begun(starts)
 
     def starts(seed):

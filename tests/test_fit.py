@@ -5,11 +5,15 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from curvature_truths import along, moved
 from helpers import assert_same_mixture, climb, from_labels, refuses
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
+from bayes_gmm.model.chart import Chart
+from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import StructuredPrior
 
 FAITHFUL = bg.datasets.load("faithful")
 IRIS = bg.datasets.load("iris", labels=True)
@@ -67,6 +71,28 @@ def test_the_map_fit_is_known(x, n_components, expected):
     assert outcome(result, "log_prior") == pytest.approx(log_prior, rel=1e-10)
     total = outcome(result) + log_prior
     assert outcome(result, "objective_final") == pytest.approx(total, rel=1e-12)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_map_fit_of_a_structure_is_where_its_objective_is_flat(code):
+    """By finite differences along the structure, of a log posterior that is computed apart."""
+    x, structure = FLOWERS.to_numpy(), Structure.of(code, 4)
+    result = bg.fit(x, 2, covariance=code, prior="default", n_starts=3, seed=1)
+    own = StructuredPrior.of(bg.Prior.default(x, 2), structure)
+    chart = Chart.at(bg.parameters(result), structure)
+
+    def objective(place: np.ndarray) -> float:
+        there = moved(chart, place)
+        return mixture.log_likelihood(x, there) + own.log_density(there)
+
+    top = objective(np.zeros(chart.n_coordinates))
+    assert outcome(result, "objective_final") == pytest.approx(top, rel=1e-10)
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        direction = rng.normal(size=chart.n_coordinates)
+        slope, bend = along(objective, direction / np.linalg.norm(direction), step=3e-3)
+        assert abs(slope) < 2e-4 * abs(bend)
+        assert bend < 0
 
 
 def test_the_map_fit_of_iris_is_no_worse_than_the_mode_beside_the_maximum_likelihood_estimate():

@@ -110,12 +110,15 @@ def add_groups(
     import xarray as xr
 
     from bayes_gmm.data.row_labels import stored
+    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.draws import (
         feature_names,
         keeps_rows,
         n_observed,
         require_posterior,
         row_weights,
+        structure_of,
     )
     from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
     from bayes_gmm.results.labels import labelled
@@ -130,6 +133,7 @@ def add_groups(
     if "prior" in posterior.children and "prior" not in names:
         draws = posterior["prior"].sizes["chain"] * posterior["prior"].sizes["draw"]
     known = read_prior(posterior)
+    structure = structure_of(posterior)
     if known is not None and prior is not None:
         raise InputError("prior is given, but the result holds its own: leave it out")
     unknown = known is None and not {*OF_PRIOR}.isdisjoint(names)
@@ -144,7 +148,7 @@ def add_groups(
     n_rows = len(rows) or n_observed(posterior)
     shape = n_rows, sizes["feature"], sizes["cluster"]
     require_room(names, sizes["chain"] * sizes["draw"], draws, shape, memory)
-    chosen: Any = known
+    chosen: Any = within(known, structure) if isinstance(known, Prior) else known
     observations = None
     features = feature_names(posterior)
     if unknown and prior is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from bayes_gmm.arguments import AnyPrior
     from bayes_gmm.data import Observations
+    from bayes_gmm.model.structured_prior import StructuredPrior
 
 PRIOR_DRAWS = 1000
 MEMORY = 1.0  # GiB
@@ -22,7 +23,7 @@ def added(
     posterior: xr.DataTree,
     names: tuple[str, ...],
     rows: tuple[Any, pd.Index],
-    prior: AnyPrior | None,
+    prior: AnyPrior | StructuredPrior | None,
     observations: Observations | None,
     *,
     draws: int = PRIOR_DRAWS,
@@ -37,7 +38,7 @@ def added(
         From `require_groups`.
     rows : tuple of ndarray and Index
         The data (N, D) and their labels (N,), where a group needs them.
-    prior : Prior, PriorFamily, callable or None
+    prior : Prior, StructuredPrior, PriorFamily, callable or None
         Where a group needs it.
     observations : Observations or None
         The data again, where the prior is a function.

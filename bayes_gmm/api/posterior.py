@@ -7,7 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
-from bayes_gmm.arguments import as_observations, conjugate_to, in_memory, prior_of_posterior
+from bayes_gmm.arguments import (
+    as_observations,
+    conjugate_to,
+    in_memory,
+    prior_of_posterior,
+    structure_of_posterior,
+)
 from bayes_gmm.errors import ConvergenceWarning, require_whole
 from bayes_gmm.seeds import as_seed
 
@@ -85,6 +91,7 @@ def sample(
     X: Any,
     n_components: int,
     *,
+    covariance: str = "VVV",
     prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
     engine: str = "auto",
     draws: int = 1000,
@@ -107,6 +114,10 @@ def sample(
         is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
     n_components : int
         K.
+    covariance : str
+        What the components share: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in
+        `fit`. Other than VVV they need the conjugate `Prior`, from which each has its own: see
+        "Structures" on the page "From posterior to answers".
     prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
         As for `pymc_model`.
     engine : str
@@ -171,6 +182,8 @@ def sample(
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
+    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
@@ -182,6 +195,7 @@ def sample(
     observations = as_observations(X, prior, row_weights)
     chosen = prior_of_posterior(prior, observations, n_components)
     engines.check(engine, chosen)
+    structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
     if engine == "gibbs":
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
@@ -193,13 +207,14 @@ def sample(
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
-    found = point.mode(observations, n_components, conjugate, seed=seed)
-    choice = engines.choose(engine, observations, found.parameters, chosen)
+    found = point.mode(observations, n_components, conjugate, structure, seed=seed)
+    choice = engines.choose(engine, observations, found.parameters, chosen, structure)
     runs = engines.run(
         choice,
         observations,
         chosen,
-        dispersed.starts(found, conjugate, chains, seed),
+        dispersed.starts(found, conjugate, chains, seed, structure),
+        structure,
         draws=draws,
         tune=tune,
         cores=cores,
@@ -216,11 +231,13 @@ def sample(
             pivot,
             observations,
             chosen,
+            structure,
             engine=choice.engine,
             sampler=engines.SAMPLERS[choice.engine],
             thin=sampled.attrs.get("thin", 1),
             seed=seed,
             tune=tune,
+            covariance=structure.label(observations.n_features),
         )
 
     result = label(next(runs))
@@ -238,5 +255,8 @@ def sample(
             ConvergenceWarning,
             stacklevel=2,
         )
+    if not names:
+        return result
     rows = observations.values, observations.index
-    return added(result, names, rows, chosen, observations, seed=seed) if names else result
+    own = within(chosen, structure) if isinstance(chosen, Prior) else chosen
+    return added(result, names, rows, own, observations, seed=seed)

@@ -22,7 +22,6 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em
-from bayes_gmm.inference.point import standardized
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule
@@ -194,7 +193,7 @@ def _refit(
     equal_weights: bool,
 ) -> Refit | None:
     """Climb from the estimate with these row weights; None if a component is lost."""
-    view = standardized(observations, structure)
+    view = structure.standardized(observations)
     origin, scale = view.origin, view.scale
     flat = Prior.flat(parameters.n_components, parameters.n_features)
     own = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)

@@ -21,16 +21,24 @@ from bayes_gmm.inference.em import EMState
 from bayes_gmm.inference.point import PointEstimate
 from bayes_gmm.inference.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import StructuredPrior
 
 OVERDISPERSED = 2.0  # standard deviations of a start, in those of the posterior
 NEGLIGIBLE = 1e-2
 
 
-def starts(found: PointEstimate, prior: Prior, n_chains: int, seed: int | None) -> list[Parameters]:
+def starts(
+    found: PointEstimate,
+    prior: Prior,
+    n_chains: int,
+    seed: int | None,
+    structure: Structure = UNCONSTRAINED,
+) -> list[Parameters]:
     """Choose a start for every chain.
 
     Parameters
@@ -41,6 +49,7 @@ def starts(found: PointEstimate, prior: Prior, n_chains: int, seed: int | None) 
         Proper, in the user's units.
     n_chains : int
     seed : int or None
+    structure : Structure
 
     Returns
     -------
@@ -48,16 +57,21 @@ def starts(found: PointEstimate, prior: Prior, n_chains: int, seed: int | None) 
         In the user's units.
     """
     standard = standardized(prior, found)
-    modes = appreciable(found.optima, standard)
+    modes = appreciable(found.optima, standard, structure)
+    own = StructuredPrior.of(standard, structure)
     return [
         _start(
-            modes[chain % len(modes)].statistics, standard, np.random.default_rng(child)
+            modes[chain % len(modes)].statistics,
+            own,
+            np.random.default_rng(child),
         ).rescale(found.origin, found.scale)
         for chain, child in enumerate(sequences_of_starts(seed, n_chains))
     ]
 
 
-def appreciable(optima: list[EMState], prior: Prior) -> list[EMState]:
+def appreciable(
+    optima: list[EMState], prior: Prior, structure: Structure = UNCONSTRAINED
+) -> list[EMState]:
     """Optima that hold an appreciable share of the posterior, the largest share first.
 
     Parameters
@@ -66,21 +80,25 @@ def appreciable(optima: list[EMState], prior: Prior) -> list[EMState]:
         The best one first.
     prior : Prior
         Proper, in their coordinates.
+    structure : Structure
 
     Returns
     -------
     list of EMState
         Of those that use as many components as the best one.
     """
-    full = [optimum for optimum in optima if n_used(optimum) >= n_used(optima[0])]
+    most = n_used(optima[0], structure)
+    full = [optimum for optimum in optima if n_used(optimum, structure) >= most]
     log_mass = np.array(
-        [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics) for o in full]
+        [cheeseman_stutz(prior, o.candidate.log_quadratic, o.statistics, structure) for o in full]
     )
     order = np.argsort(-log_mass, kind="stable")
     return [full[i] for i in order if log_mass[i] >= log_mass.max() + np.log(NEGLIGIBLE)]
 
 
-def _start(statistics: SufficientStatistics, prior: Prior, rng: np.random.Generator) -> Parameters:
+def _start(
+    statistics: SufficientStatistics, prior: StructuredPrior, rng: np.random.Generator
+) -> Parameters:
     """Draw around a mode, as if there were fewer rows by the square of the dispersion."""
     share = OVERDISPERSED**-2
     fewer = SufficientStatistics(
@@ -91,6 +109,6 @@ def _start(statistics: SufficientStatistics, prior: Prior, rng: np.random.Genera
         statistics.center,
     )
     draw = prior.posterior(fewer).sample(rng)
-    if not prior.is_exchangeable:
+    if not prior.counted.is_exchangeable:
         return draw
     return draw.reorder(rng.permutation(draw.n_components))

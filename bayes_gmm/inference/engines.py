@@ -37,10 +37,11 @@ from bayes_gmm.inference import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
 from bayes_gmm.model.uncertainty import Uncertainty
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
@@ -103,7 +104,13 @@ def reads_blocks(engine: str, prior: Any) -> bool:
     return engine in ("auto", "gibbs") and isinstance(prior, Prior)
 
 
-def choose(engine: str, observations: Observations, at: Parameters, prior: Prior | Any) -> Choice:
+def choose(
+    engine: str,
+    observations: Observations,
+    at: Parameters,
+    prior: Prior | Any,
+    structure: Structure = UNCONSTRAINED,
+) -> Choice:
     """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
 
     Parameters
@@ -115,6 +122,8 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
         The mode of the posterior, in the user's units.
     prior : Prior or another prior
         In the user's units.
+    structure : Structure
+        If not VVV, the engine is Gibbs.
 
     Returns
     -------
@@ -131,12 +140,12 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     n_rows, (n_components, n_features) = observations.n_rows, at.means.shape
     if n_components == 1:
         return Choice("gibbs")
-    n_parameters = at.means.size + UNCONSTRAINED.n_parameters(n_components, n_features)
+    n_parameters = at.means.size + structure.n_parameters(n_components, n_features)
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
-        sweeps = sweeps_per_draw(observations, at, prior)
-    in_memory = not isinstance(observations.values, Stream)
-    if engine == "auto" and sweeps > MOST_SWEEPS and in_memory:
+        sweeps = sweeps_per_draw(observations, at, prior, structure)
+    nuts_can = structure.code == "VVV" and not isinstance(observations.values, Stream)
+    if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
     of_few_rows = cost.of_a_sweep(min(n_rows, CHEAP_ROWS), n_components, n_features)
@@ -145,7 +154,12 @@ def choose(engine: str, observations: Observations, at: Parameters, prior: Prior
     return Choice("gibbs", max(int(needed), int(cheap), 1))
 
 
-def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) -> float:
+def sweeps_per_draw(
+    observations: Observations,
+    at: Parameters,
+    prior: Prior,
+    structure: Structure = UNCONSTRAINED,
+) -> float:
     r"""Estimate how many sweeps of Gibbs are worth an independent draw.
 
     .. math:: \tau = (2 - s) / s
@@ -156,15 +170,17 @@ def sweeps_per_draw(observations: Observations, at: Parameters, prior: Prior) ->
     at : Parameters
         The mode of the posterior.
     prior : Prior
+    structure : Structure
 
     Returns
     -------
     float
         Infinite where the posterior is flat at the mode.
     """
-    chart = Chart.at(at, UNCONSTRAINED)
+    chart = Chart.at(at, structure)
     some = _not_too_many(observations)
-    curvature = Curvature.of(chart, score_products(some, chart), prior)
+    counted = StructuredPrior.of(prior, structure).counted
+    curvature = Curvature.of(chart, score_products(some, chart), counted)
     share = Uncertainty.of(curvature).shares[0]
     return float((2 - share) / share) if share > 0 else np.inf
 
@@ -192,6 +208,7 @@ def run(
     observations: Observations,
     prior: Prior | Any,
     starts: Sequence[Parameters],
+    structure: Structure = UNCONSTRAINED,
     **settings: Any,
 ) -> Iterator[xr.DataTree]:
     """Draw from the posterior; then from longer chains, where the engine can go on with them.
@@ -203,6 +220,8 @@ def run(
     prior : Prior or another prior
     starts : sequence of Parameters
         One per chain.
+    structure : Structure
+        Of which only Gibbs takes others than VVV.
     **settings : object
         draws, tune, cores, seed, progressbar.
 
@@ -214,7 +233,8 @@ def run(
     if choice.engine == "gibbs":
         from bayes_gmm.inference import gibbs
 
-        yield from gibbs.longer_runs(observations, prior, starts, thin=choice.thin, **settings)
+        settings |= {"thin": choice.thin, "structure": structure}
+        yield from gibbs.longer_runs(observations, prior, starts, **settings)
     elif choice.engine == "nuts":
         from bayes_gmm.inference import nuts
 

@@ -26,6 +26,7 @@ from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress
@@ -39,6 +40,7 @@ def sample(
     prior: Prior,
     starts: Sequence[Parameters],
     *,
+    structure: Structure = UNCONSTRAINED,
     thin: int = 1,
     **settings: Any,
 ) -> xr.DataTree:
@@ -49,6 +51,7 @@ def sample(
     observations : Observations
     prior : Prior
     starts : sequence of Parameters
+    structure : Structure
     thin : int
     **settings : object
         draws, tune, cores, seed, progressbar.
@@ -57,7 +60,8 @@ def sample(
     -------
     xarray.DataTree
     """
-    return next(longer_runs(observations, prior, starts, thin=thin, **settings))
+    runs = longer_runs(observations, prior, starts, structure=structure, thin=thin, **settings)
+    return next(runs)
 
 
 def longer_runs(
@@ -71,6 +75,7 @@ def longer_runs(
     seed: int | None,
     progressbar: bool,
     thin: int,
+    structure: Structure = UNCONSTRAINED,
 ) -> Iterator[xr.DataTree]:
     """Draw from the posterior; then go on, each time to chains twice as long, until told to stop.
 
@@ -95,6 +100,8 @@ def longer_runs(
     progressbar : bool
     thin : int
         Sweeps per draw.
+    structure : Structure
+        Of those that `is_drawn` names.
 
     Yields
     ------
@@ -119,7 +126,8 @@ def longer_runs(
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features
-    inside = Conjugate.of(standardized(prior, observations))
+    observations = structure.standardized(observations)
+    inside = Conjugate.of(standardized(prior, observations), structure)
     rows = Rows(observations)
     records = Record.empty((len(starts), draws), n_components, n_features)
     chains = [

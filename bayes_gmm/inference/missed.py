@@ -42,7 +42,7 @@ def reached(observations: Observations, start: Parameters) -> Reached | None:
     Reached or None
         None if a component collapses on the way.
     """
-    view = point.standardized(observations, UNCONSTRAINED)
+    view = UNCONSTRAINED.standardized(observations)
     origin, scale = view.origin, view.scale
     at = start.rescale(-origin / scale, 1 / scale)
     try:

@@ -22,6 +22,7 @@ from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
+from bayes_gmm.model.structured_prior import within
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 MOST_COMPARED = 20
@@ -67,7 +68,12 @@ class PointEstimate(NamedTuple):
 
 
 def mode(
-    observations: Observations, n_components: int, prior: Prior, *, seed: int | None
+    observations: Observations,
+    n_components: int,
+    prior: Prior,
+    structure: Structure = UNCONSTRAINED,
+    *,
+    seed: int | None,
 ) -> PointEstimate:
     """Find the modes of a posterior, from which chains start and by which draws are labelled.
 
@@ -77,6 +83,7 @@ def mode(
     n_components : int
     prior : Prior
         Concentrations below one, under which there may be no mode, count as one.
+    structure : Structure
     seed : int or None
 
     Returns
@@ -84,7 +91,7 @@ def mode(
     PointEstimate
     """
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
-    return estimate(observations, n_components, least, UNCONSTRAINED, seed=seed)
+    return estimate(observations, n_components, least, structure, seed=seed)
 
 
 @ONE_BLAS_THREAD
@@ -117,8 +124,8 @@ def estimate(
         In nats.
     seed : int, list of int or None
     starts : callable, optional
-        Gives the starts that each are climbed from, in the coordinates of `standardized`; there is
-        then no search, and the components keep their order.
+        Gives the starts that each are climbed from, in the coordinates of
+        `structure.standardized`; there is then no search, and the components keep their order.
     blur : float
         Variance of the cloud that each row stands for, in the user's units.
     equal_weights : bool
@@ -137,7 +144,7 @@ def estimate(
     """
     observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
     n_rows, n_features = observations.total_weight, observations.n_features
-    view = standardized(observations, structure)
+    view = structure.standardized(observations)
     origin, scale = view.origin, view.scale
     data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
     sample = data.observations(view)
@@ -196,7 +203,7 @@ def estimate(
     best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
     optima = [optimum.run.state for optimum in found.optima]
     parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
-    log_prior = 0.0 if prior is None else prior.log_density(parameters)
+    log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
     if starts is None and (prior is None or prior.is_exchangeable):
         order = parameters.order_of_means
         parameters, rows = parameters.reorder(order), rows[order]
@@ -205,9 +212,8 @@ def estimate(
         "optimum_log_mass": to_units
         + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
-        "n_parameters": (0 if equal_weights else n_components - 1)
-        + n_components * n_features
-        + structure.n_parameters(n_components, n_features),
+        "n_parameters": structure.n_free(n_components, n_features)
+        - (n_components - 1 if equal_weights else 0),
     }
     return PointEstimate(
         parameters, optimizer, optima, origin, scale, _collapses(found.runs, view, unit)
@@ -265,22 +271,3 @@ def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> floa
     if structure.orientation == "I":
         return n_components * n_rows * (2 * n_features + 10)
     return n_components * (n_rows * (n_features**2 + 10) + n_features**3)
-
-
-def standardized(observations: Observations, structure: Structure) -> Observations:
-    """Choose the coordinates of the search: each feature in its own sd, where the structure allows.
-
-    Parameters
-    ----------
-    observations : Observations
-    structure : Structure
-
-    Returns
-    -------
-    Observations
-        The same rows, with one scale for all features where other units would be another model.
-    """
-    if structure.is_equivariant:
-        return observations
-    common = np.exp(np.log(observations.scale).mean())
-    return replace(observations, scale=np.full(observations.n_features, common))

@@ -44,6 +44,7 @@ from bayes_gmm.kernels.rule import family
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
 
 Score = Callable[[EMState], float]
 Order = Callable[[list[EMState]], list[int]]  # from the best one by score to numbers in order
@@ -73,8 +74,8 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
     Multivariate Anal. 100, 1367-1383, with a_n = 1/n, on the penalty.
     """
     n_features = prior.n_features
-    own = own_parameters(structure, n_features)
-    seen = prior.degrees_of_freedom + n_features + 2
+    own = structure.own_parameters(n_features)
+    seen = StructuredPrior.of(prior, structure).power + 1
     excess = (own / n_features + 0.5) / 2 * (own > 0)
     loss = penalty(covariance, n_rows)
 
@@ -177,24 +178,8 @@ def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) 
 def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
     """Count the components that hold as many rows as they have parameters of their own."""
     n_features = state.statistics.center.shape[1]
-    least = n_features + own_parameters(structure, n_features)
+    least = n_features + structure.own_parameters(n_features)
     return int((state.statistics.count >= least).sum())
-
-
-def own_parameters(structure: Structure, n_features: int) -> int:
-    """Count the covariance parameters that each component has for itself.
-
-    Parameters
-    ----------
-    structure : Structure
-    n_features : int
-
-    Returns
-    -------
-    int
-    """
-    sizes = 1, n_features - 1, n_features * (n_features - 1) // 2
-    return sum(size for letter, size in zip(structure, sizes, strict=True) if letter == "V")
 
 
 def rests_on_few(count: np.ndarray, structure: Structure, n_features: int) -> np.ndarray:
@@ -211,4 +196,4 @@ def rests_on_few(count: np.ndarray, structure: Structure, n_features: int) -> np
     -------
     ndarray of bool (K,)
     """
-    return count * n_features < FEWEST * own_parameters(structure, n_features)
+    return count * n_features < FEWEST * structure.own_parameters(n_features)

@@ -1,13 +1,15 @@
 r"""A Gibbs sweep compiled: the pass with sampled labels, then a draw of the conjugate posterior.
 
 Small problems spend their time in the draw, so it and the loop around it are compiled too. The
-specification of the draw is `prior.posterior(statistics).sample(rng)`; here the triangle of
-Bartlett's decomposition is turned so that the whitener that the next pass needs is a product,
+specification of the draw is `StructuredPrior.posterior(statistics).sample(rng)`. Here, for
+matrices, the triangle of Bartlett's decomposition is turned so that the whitener that the
+next pass needs is a product,
 
     Psi = L L'     W = S L^-1     Sigma = W^-1 W^-T     mu = m + W^-1 e / sqrt(kappa)
 
 with S lower triangular, S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 1) below: W'W is
-Wishart, and no precision or covariance matrix is ever factored.
+Wishart, and no precision or covariance matrix is ever factored. Diagonals and spheres are drawn as
+variances; a covariance that all components share is drawn once, of their scales together.
 """
 
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.kernels.signatures import (
     BITS,
+    FLAG,
     MATRIX,
     OUT_MATRIX,
     OUT_STACK,
@@ -30,24 +33,49 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.families import MATRICES, SPHERES
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
+
+OF_MATRICES, OF_SPHERES = MATRICES.code, SPHERES.code
 
 
 class Conjugate(NamedTuple):
-    """A `Prior` as numba takes it: arrays that are writable and in C order."""
+    """A `StructuredPrior` as numba takes it: arrays that are writable and in C order.
+
+    The arrays are those of `counted`; then the family of the covariances, and whether there is one
+    for all components.
+    """
 
     concentration: np.ndarray
     mean: np.ndarray
     mean_precision: np.ndarray
     degrees_of_freedom: np.ndarray
     scale: np.ndarray
+    family: int
+    is_common: bool
 
     @classmethod
-    def of(cls, prior: Prior) -> "Conjugate":
-        """Copy the fields of a prior."""
-        return cls(*(getattr(prior, name).copy() for name in cls._fields))
+    def of(cls, prior: Prior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
+        """Copy the fields of a prior, as they count for the structure."""
+        own = StructuredPrior.of(prior, structure).counted
+        family = (
+            MATRICES
+            if structure.is_unconstrained(prior.n_features)
+            else structure.covariance_family
+        )
+        return cls(
+            own.concentration.copy(),
+            own.mean.copy(),
+            own.mean_precision.copy(),
+            own.degrees_of_freedom.copy(),
+            own.scale.copy(),
+            family.code,
+            structure.is_common,
+        )
 
 
 class State(NamedTuple):
@@ -104,7 +132,7 @@ class Record(NamedTuple):
 
 
 FIELDS = {
-    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK),
+    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, WHOLE, FLAG),
     State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,
     Record: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_VECTOR, types.Array(WHOLE, 2, "C")),
@@ -242,8 +270,9 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     Parameters
     ----------
     rng : numpy.random.Generator
-        Gives K gammas of the weights; then for each component the triangle row by row, each with
-        its diagonal last, and D normals of the mean.
+        Gives K gammas of the weights; then for each component its covariance and D normals of the
+        mean. A matrix takes the triangle row by row, each with its diagonal last; diagonals and
+        spheres a gamma for each variance.
     prior : Conjugate
     state : State
         Its means are what the sums are about.
@@ -256,49 +285,45 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
         The component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
+    scale = np.zeros((n_features, n_features))
     factor = np.zeros((n_features, n_features))
     triangle = np.zeros((n_features, n_features))
     root = np.zeros((n_features, n_features))
     shift, distance = np.empty(n_features), np.empty(n_features)
-    total = 0.0
+    log_det, total = 0.0, 0.0
     for k in range(n_components):
         state.weights[k] = rng.standard_gamma(prior.concentration[k] + sums.counts[k])
         total += state.weights[k]
     for k in range(n_components):
+        if k == 0 or not prior.is_common:
+            degrees = prior.degrees_of_freedom[k] + sums.counts[k]
+            _gather(k, prior, state, sums, scale, shift, distance, False)
+            if prior.is_common:
+                for m in range(1, n_components):
+                    degrees += prior.degrees_of_freedom[m] + sums.counts[m] + n_features + 1
+                    _gather(m, prior, state, sums, scale, shift, distance, True)
+            if prior.family == OF_MATRICES:
+                log_det = _matrix(
+                    rng, degrees, scale, factor, triangle, root,
+                    state.whitener[k], state.covariances[k],
+                )  # fmt: skip
+            else:
+                log_det = _variances(
+                    rng, degrees, scale, root, prior.family == OF_SPHERES,
+                    state.whitener[k], state.covariances[k],
+                )  # fmt: skip
+            if np.isnan(log_det):
+                return k
+        else:
+            for i in range(n_features):
+                for j in range(n_features):
+                    state.whitener[k, i, j] = state.whitener[0, i, j]
+                    state.covariances[k, i, j] = state.covariances[0, i, j]
         n = sums.counts[k]
-        own = 1.0 / n if n > 0 else 0.0
         precision = prior.mean_precision[k] + n
-        degrees = prior.degrees_of_freedom[k] + n
-        pull = prior.mean_precision[k] * n / precision
+        own = 1.0 / n if n > 0 else 0.0
         for i in range(n_features):
-            shift[i] = sums.first[k, i] * own
-            distance[i] = state.means[k, i] + shift[i] - prior.mean[k, i]
-        # Cholesky factor of the posterior's scale, entry by entry.
-        for j in range(n_features):
-            for i in range(j, n_features):
-                entry = (
-                    prior.scale[k, i, j]
-                    + (sums.second[k, i, j] - n * shift[i] * shift[j])
-                    + pull * distance[i] * distance[j]
-                )
-                for m in range(j):
-                    entry -= factor[i, m] * factor[j, m]
-                if i > j:
-                    factor[i, j] = entry / factor[j, j]
-                elif entry > 0:
-                    factor[j, j] = np.sqrt(entry)
-                else:
-                    return k
-        log_det = 0.0
-        for i in range(n_features):
-            for j in range(i):
-                triangle[i, j] = rng.standard_normal()
-            half = 0.5 * (degrees - n_features + 1 + i)
-            triangle[i, i] = np.sqrt(2.0 * rng.standard_gamma(half))
-            log_det += np.log(triangle[i, i] / factor[i, i])
-        _right_divide(triangle, factor, state.whitener[k])
-        _right_divide(factor, triangle, root)
-        for i in range(n_features):
+            distance[i] = state.means[k, i] + sums.first[k, i] * own - prior.mean[k, i]
             distance[i] *= n / precision
         noise = shift
         for i in range(n_features):
@@ -307,15 +332,94 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
             moved = prior.mean[k, i] + distance[i]
             for j in range(i + 1):
                 moved += root[i, j] * noise[j]
-                entry = 0.0
-                for m in range(j + 1):
-                    entry += root[i, m] * root[j, m]
-                state.covariances[k, i, j] = entry
-                state.covariances[k, j, i] = entry
             state.means[k, i] = moved
         state.weights[k] /= total
         state.offset[k] = np.log(state.weights[k]) + log_det - 0.5 * n_features * LOG_2PI
     return -1
+
+
+@inlined
+def _gather(k, prior, state, sums, scale, shift, distance, onto):  # pragma: no cover - compiled
+    """Write the posterior's scale of a component, or add it onto that of those before it."""
+    n_features = len(shift)
+    n = sums.counts[k]
+    own = 1.0 / n if n > 0 else 0.0
+    pull = prior.mean_precision[k] * n / (prior.mean_precision[k] + n)
+    for i in range(n_features):
+        shift[i] = sums.first[k, i] * own
+        distance[i] = state.means[k, i] + shift[i] - prior.mean[k, i]
+    for i in range(n_features):
+        for j in range(i + 1):
+            entry = (
+                prior.scale[k, i, j]
+                + (sums.second[k, i, j] - n * shift[i] * shift[j])
+                + pull * distance[i] * distance[j]
+            )
+            scale[i, j] = scale[i, j] + entry if onto else entry
+
+
+@inlined
+def _matrix(
+    rng, degrees, scale, factor, triangle, root, whitener, covariance
+):  # pragma: no cover - compiled
+    """Draw a matrix, its root and its whitener; return the whitener's log-determinant or nan."""
+    n_features = len(scale)
+    # Cholesky factor of the posterior's scale, entry by entry.
+    for j in range(n_features):
+        for i in range(j, n_features):
+            entry = scale[i, j]
+            for m in range(j):
+                entry -= factor[i, m] * factor[j, m]
+            if i > j:
+                factor[i, j] = entry / factor[j, j]
+            elif entry > 0:
+                factor[j, j] = np.sqrt(entry)
+            else:
+                return np.nan
+    log_det = 0.0
+    for i in range(n_features):
+        for j in range(i):
+            triangle[i, j] = rng.standard_normal()
+        half = 0.5 * (degrees - n_features + 1 + i)
+        triangle[i, i] = np.sqrt(2.0 * rng.standard_gamma(half))
+        log_det += np.log(triangle[i, i] / factor[i, i])
+    _right_divide(triangle, factor, whitener)
+    _right_divide(factor, triangle, root)
+    for i in range(n_features):
+        for j in range(i + 1):
+            entry = 0.0
+            for m in range(j + 1):
+                entry += root[i, m] * root[j, m]
+            covariance[i, j] = entry
+            covariance[j, i] = entry
+    return log_det
+
+
+@inlined
+def _variances(
+    rng, degrees, scale, root, sphere, whitener, covariance
+):  # pragma: no cover - compiled
+    """Draw variances; otherwise as `_matrix`."""
+    n_features = len(scale)
+    power, trace = degrees + n_features + 1, 0.0
+    for j in range(n_features):
+        trace += scale[j, j]
+    variance, log_det = 0.0, 0.0
+    for i in range(n_features):
+        if sphere and i == 0:
+            variance = 0.5 * trace / rng.standard_gamma(0.5 * n_features * power - 1.0)
+        elif not sphere:
+            variance = 0.5 * scale[i, i] / rng.standard_gamma(0.5 * power - 1.0)
+        if not variance > 0:
+            return np.nan
+        for j in range(n_features):
+            covariance[i, j] = 0.0
+            whitener[i, j] = 0.0
+        covariance[i, i] = variance
+        root[i, i] = np.sqrt(variance)
+        whitener[i, i] = 1.0 / root[i, i]
+        log_det += np.log(whitener[i, i])
+    return log_det
 
 
 @inlined

@@ -32,6 +32,7 @@ from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.shared_parts import SINGULAR
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import StructuredPrior
 
 # A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
 VARIANCE_FLOOR = 1e-12
@@ -120,14 +121,15 @@ class Rule:
         self.factor = factored_diagonal if self.diagonal else factored
         self._equal = structure.volume == "E", structure.shape == "E"
         (self._floor,) = c_order(VARIANCE_FLOOR * data_variances)
+        own = StructuredPrior.of(prior, structure)
         self._prior = c_order(
-            prior.concentration,
-            prior.mean,
-            prior.mean_precision,
-            prior.degrees_of_freedom,
-            prior.scale,
+            own.counted.concentration,
+            own.counted.mean,
+            own.counted.mean_precision,
+            own.counted.degrees_of_freedom,
+            own.counted.scale,
         )
-        self.log_normalizer = prior.log_normalizer
+        self.log_normalizer = own.log_normalizer
         self._equal_weights = equal_weights
 
     @property
@@ -141,7 +143,7 @@ class Rule:
         return (*self._equal, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
-        """M-step, the twin of `prior.posterior(statistics).mode(structure, previous)`.
+        """M-step, the twin of `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
 
         Parameters
         ----------

@@ -12,12 +12,17 @@ over the structure. How, is told in `shared_parts`.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import shared_parts
+from bayes_gmm.model.families import DIAGONALS, MATRICES, SPHERES, Family
+
+if TYPE_CHECKING:
+    from bayes_gmm.data import Observations
 
 CODES = (
     "EII",
@@ -38,6 +43,7 @@ CODES = (
 ALIASES = {"spherical": "VII", "diag": "VVI", "tied": "EEE", "full": "VVV"}
 
 MATRIX_CODES = ("EEE", "VEE", "EVV", "VVV")  # conditions on whole matrices, not on their axes
+DRAWN = ("EII", "VII", "EEI", "VVI", "EEE", "VVV")  # all or nothing is shared: conjugate
 
 
 class Structure(NamedTuple):
@@ -84,6 +90,12 @@ class Structure(NamedTuple):
             )
         return cls(code[0], "I", "I") if n_features == 1 else cls(*code)
 
+    @classmethod
+    def named(cls, name: str, n_features: int) -> "Structure":
+        """Look a structure up, of one feature as a matrix where no component shares it: VVV."""
+        found = cls.of(name, n_features)
+        return UNCONSTRAINED if found.is_unconstrained(n_features) else found
+
     @property
     def code(self) -> str:
         """Three letters."""
@@ -100,6 +112,55 @@ class Structure(NamedTuple):
         Spheres and rotated axes that are shared, or shapes that are, mix the features' units.
         """
         return (self.orientation == "I" and self.shape != "I") or self.code in MATRIX_CODES
+
+    def is_unconstrained(self, n_features: int) -> bool:
+        """Whether every component has a covariance of its own, of any form."""
+        return self.code == "VVV" or (n_features == 1 and self.volume == "V")
+
+    @property
+    def is_common(self) -> bool:
+        """Whether all components have one and the same covariance."""
+        return "V" not in self
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the conjugate prior stays conjugate, so that covariances are drawn directly."""
+        return self.code in DRAWN
+
+    @property
+    def covariance_family(self) -> Family:
+        """What a single covariance may be."""
+        if self.orientation != "I":
+            return MATRICES
+        return SPHERES if self.shape == "I" else DIAGONALS
+
+    def own_parameters(self, n_features: int) -> int:
+        """Count the covariance parameters that each component has for itself.
+
+        Parameters
+        ----------
+        n_features : int
+
+        Returns
+        -------
+        int
+        """
+        sizes = 1, n_features - 1, n_features * (n_features - 1) // 2
+        return sum(size for letter, size in zip(self, sizes, strict=True) if letter == "V")
+
+    def n_free(self, n_components: int, n_features: int) -> int:
+        """Count the free parameters of a mixture: of weights, means and covariances.
+
+        Parameters
+        ----------
+        n_components, n_features : int
+
+        Returns
+        -------
+        int
+        """
+        of_covariances = self.n_parameters(n_components, n_features)
+        return n_components - 1 + n_components * n_features + of_covariances
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Count the free parameters of all covariances together.
@@ -138,6 +199,23 @@ class Structure(NamedTuple):
         if self.orientation == "E":
             return shared_parts.one_matrix if self.shape == "E" else shared_parts.along_common_axes
         return shared_parts.unconstrained if self.code == "VVV" else shared_parts.along_own_axes
+
+    def standardized(self, observations: "Observations") -> "Observations":
+        """Choose the coordinates of a pass: each feature in its own sd, where the structure allows.
+
+        Parameters
+        ----------
+        observations : Observations
+
+        Returns
+        -------
+        Observations
+            The same rows, with one scale for all features where other units would be another model.
+        """
+        if self.is_equivariant:
+            return observations
+        common = np.exp(np.log(observations.scale).mean())
+        return replace(observations, scale=np.full(observations.n_features, common))
 
     def covariances(
         self, scatter: np.ndarray, weight: np.ndarray, previous: np.ndarray

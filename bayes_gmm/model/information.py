@@ -86,7 +86,7 @@ class Curvature(NamedTuple):
         chart : Chart
         products : ScoreProducts
         prior : Prior, optional
-            In the units of the chart's parameters.
+            In the units of the chart's parameters, and as `counted` for their structure.
 
         Returns
         -------

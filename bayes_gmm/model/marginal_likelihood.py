@@ -20,6 +20,7 @@ from bayes_gmm.model.normal import LOG_2PI, cholesky
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
+from bayes_gmm.model.structured_prior import StructuredPrior
 
 Project = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -64,9 +65,10 @@ def complete_data(
     """
     prior.require_proper()
     project = project or structure.covariances
+    own = StructuredPrior.of(prior, structure)
     before, after = (
-        log_volume(one, structure, equal_weights=equal_weights, project=project)
-        for one in (prior, prior.posterior(statistics))
+        log_volume(one, equal_weights=equal_weights, project=project)
+        for one in (own, own.posterior(statistics))
     )
     n_rows, n_features = statistics.count.sum(), statistics.center.shape[1]
     constant = 0.5 * n_features * LOG_2PI + (np.log(len(statistics.count)) if equal_weights else 0)
@@ -74,8 +76,7 @@ def complete_data(
 
 
 def log_volume(
-    prior: Prior,
-    structure: Structure = UNCONSTRAINED,
+    own: StructuredPrior,
     *,
     equal_weights: bool = False,
     project: Project | None = None,
@@ -87,10 +88,10 @@ def log_volume(
         + \sum_k \frac D2 \log \frac{2 \pi}{\kappa_k}
         - \tfrac12 \sum_k \nu_k \{\log |\hat\Sigma_k| + D\} + \sum g(\nu)
 
-    with :math:`\hat\Sigma` the covariances of the structure at which the density of their
-    logarithms is highest. What lies about that peak, g, is a sum over volume, shape and orientation
-    of the covariances, each of them once for all components together if they share it. For volume,
-    volume and shape, and all three it is
+    with nu the `degrees_in_logs` of the prior and :math:`\hat\Sigma` the covariances of the
+    structure at which the density of their logarithms is highest. What lies about that peak, g, is
+    a sum over volume, shape and orientation of the covariances, each of them once for all
+    components together if they share it. For volume, volume and shape, and all three it is
 
     .. math:: g(\nu) = \log \Gamma(\nu D / 2) - h, \quad D \log \Gamma(\nu / 2) - h,
         \quad \log \Gamma_D(\nu / 2) - h', \qquad h = \tfrac{\nu D}{2} (\log \nu^* - 1)
@@ -99,9 +100,8 @@ def log_volume(
 
     Parameters
     ----------
-    prior : Prior
+    own : StructuredPrior
         Proper.
-    structure : Structure
     equal_weights : bool
     project : callable, optional
         A compiled twin of `structure.covariances`.
@@ -110,7 +110,8 @@ def log_volume(
     -------
     float
     """
-    n_features, degrees = prior.n_features, prior.degrees_of_freedom
+    prior, structure, degrees = own.counted, own.structure, own.degrees_in_logs
+    n_features = prior.n_features
     covariances = (project or structure.covariances)(prior.scale, degrees, prior.scale)
     try:
         factors = cholesky(covariances, "covariances")

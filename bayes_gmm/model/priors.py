@@ -18,7 +18,6 @@ from scipy.special import gammaln, multigammaln
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.default_moments import DefaultMoments
 from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
@@ -245,6 +244,14 @@ class Prior:
         return True
 
     @property
+    def counts_no_rows(self) -> bool:
+        """Whether it counts no rows for means and covariances, as `flat`, whatever its scale."""
+        return bool(
+            not self.mean_precision.any()
+            and (self.degrees_of_freedom == -(self.n_features + 2)).all()
+        )
+
+    @property
     def spread(self) -> np.ndarray | None:
         """Standard deviations (D,) that a proper prior expects of the rows of a component."""
         if not self.is_proper:
@@ -310,20 +317,11 @@ class Prior:
             + pull * distance[:, :, None] * distance[:, None, :],
         )
 
-    def mode(
-        self, structure: Structure = UNCONSTRAINED, previous: np.ndarray | None = None
-    ) -> Parameters:
+    def mode(self) -> Parameters:
         r"""Return the joint mode of (phi, mu, Sigma).
 
         .. math:: \phi_k = \frac{\alpha_k - 1}{\sum_j (\alpha_j - 1)}, \qquad \mu_k = m_k, \qquad
             \Sigma_k = \frac{\Psi_k}{\nu_k + D + 2}
-
-        Parameters
-        ----------
-        structure : Structure
-            What the covariances share; the formula above is that of VVV, where they share nothing.
-        previous : ndarray (K, D, D), optional
-            Covariances from which a structure without a closed form sets out.
 
         Returns
         -------
@@ -333,17 +331,14 @@ class Prior:
         ------
         InputError
             If the density has no mode inside the parameter space.
+
+        See Also
+        --------
+        bayes_gmm.model.structured_prior.StructuredPrior.mode : Of covariances that share parts.
         """
-        excess = self.concentration - 1
         spread = self.degrees_of_freedom + self.n_features + 2
-        if not (excess >= 0).all() or excess.sum() <= 0 or not (spread > 0).all():
-            raise InputError(
-                "this prior has no joint mode: it needs concentration >= 1, not all 1, and "
-                "degrees_of_freedom > -(D + 2)"
-            )
-        start = self.scale if previous is None else previous
-        covariances = structure.covariances(self.scale, spread, start)
-        return Parameters.trusted(excess / excess.sum(), self.mean, covariances)
+        weights = weights_at_the_mode(self.concentration, spread)
+        return Parameters.trusted(weights, self.mean, self.scale / spread[:, None, None])
 
     def log_density(self, parameters: Parameters) -> float:
         r"""Log prior density of (phi, mu, Sigma).
@@ -407,6 +402,11 @@ class Prior:
         -------
         LogPrior
         """
+        parts, constant = self.log_kernels(weights, means, factors), self.log_normalizers
+        return LogPrior(*(a + b for a, b in zip(parts, constant, strict=True)))
+
+    def log_kernels(self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray) -> LogPrior:
+        """What of `log_density_by_part` depends on the parameters."""
         n_features = self.n_features
         flat = factors.reshape(-1, n_features, n_features)
         whitener = inverse_factors(flat).reshape(factors.shape)
@@ -419,12 +419,10 @@ class Prior:
         excess = self.concentration - 1
         with np.errstate(divide="ignore"):
             log_weights = np.where(excess == 0, 0.0, np.log(weights))
-        constant = self.log_normalizers
         return LogPrior(
-            (excess * log_weights).sum(axis=-1) + constant.weights,
-            constant.means - 0.5 * (log_det + self.mean_precision * squared),
-            constant.covariances
-            - 0.5 * ((self.degrees_of_freedom + n_features + 1) * log_det + trace),
+            (excess * log_weights).sum(axis=-1),
+            -0.5 * (log_det + self.mean_precision * squared),
+            -0.5 * ((self.degrees_of_freedom + n_features + 1) * log_det + trace),
         )
 
     @property
@@ -437,15 +435,14 @@ class Prior:
         """Logs of the constants of each part; 0 if the prior is improper."""
         if not self.is_proper:
             return LogPrior(0.0, np.zeros(self.n_components), np.zeros(self.n_components))
-        n_features, alpha, nu = self.n_features, self.concentration, self.degrees_of_freedom
-        log_dirichlet = gammaln(alpha.sum()) - gammaln(alpha).sum()
+        n_features, nu = self.n_features, self.degrees_of_freedom
         log_wishart = (
             nu * np.log(np.einsum("kii->ki", self._scale_factors())).sum(axis=1)
             - 0.5 * nu * n_features * np.log(2)
             - np.array([multigammaln(half, n_features) for half in 0.5 * nu])
         )
-        log_normal = 0.5 * n_features * (np.log(self.mean_precision) - LOG_2PI)
-        return LogPrior(log_dirichlet, log_normal, log_wishart)
+        of_means = log_normals(self.mean_precision, n_features)
+        return LogPrior(log_dirichlet(self.concentration), of_means, log_wishart)
 
     def sample(self, rng: np.random.Generator) -> Parameters:
         r"""Return one draw of (phi, mu, Sigma).
@@ -506,3 +503,30 @@ class Prior:
             self.degrees_of_freedom,
             self.scale * np.outer(scale, scale),
         )
+
+
+def weights_at_the_mode(concentration: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return the weights (K,) at a joint mode, of which the covariances have divisors `spread`.
+
+    Raises
+    ------
+    InputError
+        If there is none inside the parameter space.
+    """
+    excess = concentration - 1
+    if not (excess >= 0).all() or excess.sum() <= 0 or not (spread > 0).all():
+        raise InputError(
+            "this prior has no joint mode: it needs concentration >= 1, not all 1, and "
+            "degrees_of_freedom > -(D + 2)"
+        )
+    return excess / excess.sum()
+
+
+def log_dirichlet(concentration: np.ndarray) -> float:
+    """Log of the constant of a Dirichlet density."""
+    return float(gammaln(concentration.sum()) - gammaln(concentration).sum())
+
+
+def log_normals(mean_precision: np.ndarray, n_features: int) -> np.ndarray:
+    """Logs of the constants of the densities of means, (K,), the covariances left out."""
+    return 0.5 * n_features * (np.log(mean_precision) - LOG_2PI)

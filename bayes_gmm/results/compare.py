@@ -32,6 +32,7 @@ from bayes_gmm.results.draws import (
     raw_draws,
     require_posterior,
     row_weights,
+    structure_of,
     total_weight,
 )
 from bayes_gmm.results.error_bars import quick_errors
@@ -70,7 +71,7 @@ def compare(
     lower, upper = tails(ci_prob)
     draws = Draws.of(posterior)
     features = feature_names(posterior)
-    pivot = point_parameters(posterior)
+    pivot, structure = point_parameters(posterior), structure_of(posterior)
     scalars = catalogue(pivot.n_components, features)
     points, errors, heights, deciding = {}, [], [], []
     for name, result in named(point).items():
@@ -112,7 +113,10 @@ def compare(
         coords={
             "estimator": list(points),
             "maximizes_likelihood": ("estimator", _are_maxima(point)),
-            "constraint": ("estimator", [constraint(one) for one in named(point).values()]),
+            "constraint": (
+                "estimator",
+                [constraint(one, structure) for one in named(point).values()],
+            ),
             "parameter": [scalar.name for scalar in scalars],
             **{
                 name: ("parameter", [getattr(scalar, name) for scalar in scalars])
@@ -126,13 +130,14 @@ def compare(
             "n_observations": n_observed(posterior),
             "n_features": pivot.n_features,
             "n_components": pivot.n_components,
-            "n_parameters": _free_parameters(pivot),
+            "n_parameters": structure.n_free(pivot.n_components, pivot.n_features),
         },
     )
     dataset = _with_likelihood_of_draws(dataset, posterior, (lower, upper))
     dataset = _with_convergence(dataset, posterior, values)
     rhat = dataset["rhat"].sel(labelling="relabelled").to_numpy()
-    why_not = identify(draws, scalars, rhat, total_weight(posterior), pivot).reasons
+    n_rows = total_weight(posterior)
+    why_not = identify(draws, scalars, rhat, n_rows, pivot, structure).reasons
     return Comparison(
         dataset.assign_coords(why_not=("parameter", [why_not[s.cluster] for s in scalars]))
     )
@@ -250,12 +255,6 @@ def _quantile(estimates: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Share of the draws below each estimate; a draw that equals it counts by half."""
     below = (values[None] < estimates[:, None, None]).mean(axis=(1, 2))
     return below + 0.5 * (values[None] == estimates[:, None, None]).mean(axis=(1, 2))
-
-
-def _free_parameters(theta: Parameters) -> int:
-    n_components, n_features = theta.means.shape
-    per_component = n_features + n_features * (n_features + 1) // 2
-    return n_components - 1 + n_components * per_component
 
 
 def _with_likelihood_of_draws(

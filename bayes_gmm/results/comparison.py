@@ -176,7 +176,8 @@ class Comparison:
 
     def __str__(self) -> str:
         parameters = self._parameters()
-        shown = parameters[self.dataset["kind"].to_numpy() != "covariance"]
+        varies = self.dataset["sd"].to_numpy() != 0  # unlike a correlation that the structure fixes
+        shown = parameters[varies & (self.dataset["kind"].to_numpy() != "covariance")]
         note = "Covariances are in the report and in .table; * lies outside the interval"
         errors = any(name.startswith("se ") for name in shown)
         note += "; se is by the observed information." if errors else "."

@@ -42,16 +42,15 @@ def _of_rows(one: xr.Dataset) -> str:
 
 
 def _of_constraints(data: xr.Dataset) -> list[str]:
-    """Say which estimates hold something fixed that the draws leave free, and what follows."""
+    """Say which estimates are of another model than the draws, and what follows."""
     held: dict[str, list[str]] = {}
     for name, what in zip(
         *(data[of].to_numpy() for of in ("estimator", "constraint")), strict=True
     ):
         held.setdefault(str(what), []).append(str(name))
     return [
-        f"{' and '.join(names)}: {what}, which the draws leave free. These are two models: a draw "
-        "may have a higher log-likelihood, and where an estimate lies outside an interval, the "
-        "constraint may be why."
+        f"{' and '.join(names)}: {what}. These are two models: a draw may have a higher "
+        "log-likelihood, and where an estimate lies outside an interval, that may be why."
         for what, names in held.items()
         if what
     ]

@@ -1,27 +1,32 @@
-"""What a point estimate holds fixed that the draws of a posterior leave free."""
+"""In what a point estimate is of another model than the draws of a posterior."""
 
 from typing import Any
 
-from bayes_gmm.results.draws import is_point
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.results.draws import feature_names, is_point, structure_of
 
-UNCONSTRAINED = ("VVV", "V")  # what the structure of the draws is called; V for one feature
 
-
-def constraint(result: Any) -> str:
-    """Say what an estimate holds fixed.
+def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:
+    """Say in what an estimate is of another model than the draws.
 
     Parameters
     ----------
     result : object
+    structure : Structure
+        That of the draws.
 
     Returns
     -------
     str
-        Nothing if it is as free as the draws, or if that is not known.
+        Nothing if it is of the same model as the draws, or if that is not known.
     """
     if not is_point(result):
         return ""
-    code = str(result.attrs.get("covariance", "VVV"))
-    held = [] if code in UNCONSTRAINED else [f"covariances held to the structure {code}"]
-    held += ["equal weights"] * bool(result.attrs.get("equal_weights", 0))
-    return " and ".join(held)
+    own, n_features = structure_of(result), len(feature_names(result))
+    other = []
+    if own != structure:
+        codes = own.label(n_features), structure.label(n_features)
+        other.append("covariances of the structure {}, where the draws have {}".format(*codes))
+    if result.attrs.get("equal_weights", 0):
+        other.append("equal weights, where those of the draws vary")
+    return ", and ".join(other)

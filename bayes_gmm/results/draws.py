@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.results.labels import DIMS
@@ -134,6 +135,11 @@ def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
 def feature_names(tree: xr.DataTree) -> tuple[str, ...]:
     """Read the names of the columns."""
     return tuple(str(name) for name in tree["point_estimate"]["feature"].to_numpy())
+
+
+def structure_of(tree: xr.DataTree) -> Structure:
+    """What the components of a result share; nothing, if it does not say."""
+    return Structure.named(str(tree.attrs.get("covariance", "VVV")), len(feature_names(tree)))
 
 
 def keeps_rows(tree: xr.DataTree) -> bool:

@@ -65,7 +65,7 @@ def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardEr
         )
     parameters = fitted.parameters
     chart = Chart.at(parameters, fitted.structure)
-    curvature = Curvature.of(chart, score_products(fitted.observations, chart), fitted.prior)
+    curvature = Curvature.of(chart, score_products(fitted.observations, chart), fitted.counted)
     uncertainty = Uncertainty.of(curvature)
     attrs = {
         "positive_definite": int(not uncertainty.flat.any()),
@@ -119,7 +119,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
     if fitted.equal_weights or size * chart.n_coordinates**2 > QUICK:
         return None
     products = score_products(fitted.observations, chart)
-    uncertainty = Uncertainty.of(Curvature.of(chart, products, fitted.prior))
+    uncertainty = Uncertainty.of(Curvature.of(chart, products, fitted.counted))
     return delta_method(chart, uncertainty, with_covariance=False)[0]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_gmm.model.covariance import Structure
 from bayes_gmm.results import chains
 from bayes_gmm.results.convergence import Convergence, convergence
 from bayes_gmm.results.deciding_rows import DecidingRow, rows_that_decide
@@ -16,6 +17,7 @@ from bayes_gmm.results.draws import (
     keeps_rows,
     permutation,
     require_posterior,
+    structure_of,
     total_weight,
 )
 from bayes_gmm.results.emptiness import borne_out
@@ -113,7 +115,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging = np.zeros(values.shape[:2], dtype=bool)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     parameters = convergence(flatten(*draws))
-    n_rows = total_weight(posterior)
+    n_rows, structure = total_weight(posterior), structure_of(posterior)
     settled = chains.modes(np.concatenate([finite, more], axis=2))
     modes = [group for group in settled if not set(group) <= set(still)]
     return Evidence(
@@ -130,8 +132,8 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging,
         n_rows,
         still,
-        _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True))),
-        identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior)),
+        _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True)), structure),
+        identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior), structure),
         *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
         rows_that_decide(posterior, point_parameters(posterior)),
     )
@@ -147,7 +149,8 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     if not keeps_rows(posterior) or posterior.attrs.get("engine") == "trace":
         return None, False
     rows, prior = kept_observations(posterior), read_conjugate_prior(posterior)
-    found = best_merger(point_parameters(posterior), draws, height, rows)
+    point, structure = point_parameters(posterior), structure_of(posterior)
+    found = best_merger(point, draws, height, rows, structure)
     if found is None or not found.saving > SAVING:
         return None, False
     if prior is None or not prior.is_exchangeable:
@@ -157,7 +160,10 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
 
 
 def _weighed(
-    groups: list[list[int]], draws: Draws, label_free: dict[str, np.ndarray]
+    groups: list[list[int]],
+    draws: Draws,
+    label_free: dict[str, np.ndarray],
+    structure: Structure,
 ) -> list[Mode]:
     """Estimate the share of each mode, if there are several and the prior has a density."""
     known = "log_posterior" in label_free
@@ -166,7 +172,10 @@ def _weighed(
         shares = np.full(len(groups), 1.0 if len(groups) == 1 else np.nan)
     else:
         masses = np.array(
-            [log_mass(Draws(*(array[group] for array in draws)), height[group]) for group in groups]
+            [
+                log_mass(Draws(*(array[group] for array in draws)), height[group], structure)
+                for group in groups
+            ]
         )
         shares = np.exp(masses - np.logaddexp.reduce(masses))
     return [

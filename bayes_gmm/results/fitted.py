@@ -11,6 +11,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
 from bayes_gmm.results.draws import is_point, keeps_rows, row_weights
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
@@ -40,6 +41,13 @@ class Fitted(NamedTuple):
     estimator: str
     features: tuple[str, ...]
     equal_weights: bool = False
+
+    @property
+    def counted(self) -> Prior | None:
+        """The prior as it counts for this structure; see `model.structured_prior`."""
+        if self.prior is None:
+            return None
+        return StructuredPrior.of(self.prior, self.structure).counted
 
     @classmethod
     def of(cls, result: Any, X: Any = None) -> "Fitted":

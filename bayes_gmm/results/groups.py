@@ -25,11 +25,13 @@ from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
 from bayes_gmm.results.blocks import NUMBER, by_blocks, require_memory
 from bayes_gmm.results.draws import VARIABLES, Draws, permutation, raw_draws
 from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.relabel.verb import follow
 
+Drawable = Prior | StructuredPrior | PriorFamily
 LEADING = ("chain", "draw")
 NAMES = ("log_likelihood", "posterior_predictive", "prior", "prior_predictive", "log_prior")
 OF_ROWS = ("log_likelihood", "posterior_predictive", "prior_predictive")
@@ -186,13 +188,16 @@ def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> 
 
 
 def prior(
-    of: Prior | PriorFamily, n_draws: int, features: tuple[str, ...], rng: np.random.Generator
+    of: Drawable,
+    n_draws: int,
+    features: tuple[str, ...],
+    rng: np.random.Generator,
 ) -> xr.Dataset:
     """Draw from a prior.
 
     Parameters
     ----------
-    of : Prior, IndependentPrior or HierarchicalPrior
+    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
     n_draws : int
     features : tuple of str
     rng : numpy.random.Generator
@@ -208,13 +213,13 @@ def prior(
     return labelled(arrays, feature_names=features, leading=LEADING)
 
 
-def log_prior(posterior: xr.DataTree, of: Prior | PriorFamily) -> xr.Dataset:
+def log_prior(posterior: xr.DataTree, of: Drawable) -> xr.Dataset:
     """Evaluate the log density of the prior at each draw, part by part.
 
     Parameters
     ----------
     posterior : DataTree
-    of : Prior, IndependentPrior or HierarchicalPrior
+    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
 
     Returns
     -------

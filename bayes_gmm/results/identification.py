@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.relabel.pivot import match
@@ -68,7 +69,12 @@ class Identification(NamedTuple):
 
 
 def identify(
-    draws: Draws, scalars: list[Scalar], rhat: np.ndarray, n_rows: float, pivot: Parameters
+    draws: Draws,
+    scalars: list[Scalar],
+    rhat: np.ndarray,
+    n_rows: float,
+    pivot: Parameters,
+    structure: Structure = UNCONSTRAINED,
 ) -> Identification:
     r"""Measure what the identity of each component rests on.
 
@@ -89,6 +95,7 @@ def identify(
         Of the scalars.
     n_rows : float
     pivot : Parameters
+    structure : Structure
 
     Returns
     -------
@@ -101,7 +108,7 @@ def identify(
     for one, other in combinations(range(n_components), 2):
         distances[one, other] = distances[other, one] = separation(draws, one, other)
     matched = match(*draws, pivot)
-    free = n_components * (n_features + 1) * (n_features + 2) // 2 - 1
+    free = structure.n_free(n_components, n_features)
     typical = float(np.median(matched.distance))
     unsure = matched.gaps * chi2.median(free) / 2 < np.log(ODDS) * typical
     worst, limit = (

@@ -1,11 +1,12 @@
 r"""Whether a mixture with one component fewer would do: two components taken for one.
 
 The one has their joint weight, mean and covariance, so that the moments of the whole mixture stay
-as they are. It is fitted to nothing, and the best mixture of K - 1 components is better still; so
-if BIC is lower with two components merged than at this point, it is lower by as much or more with
-one fewer. None of
-this depends on whether chains have converged. But BIC knows no prior, and charges too much where
-there are many features and few rows: draws that say otherwise are believed (`emptiness`).
+as they are; where components share parts of their covariances, all take what EM would give them,
+were the rows as the mixture says. It is fitted to nothing, and the best mixture of K - 1 components
+is better still; so if BIC is lower with two components merged than at this point, it is lower by as
+much or more with one fewer. None of this depends on whether chains have converged. But BIC knows no
+prior, and charges too much where there are many features and few rows: draws that say otherwise are
+believed (`emptiness`).
 """
 
 from itertools import combinations
@@ -15,6 +16,7 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.invariants import mixture_moments
@@ -36,12 +38,16 @@ class Merger(NamedTuple):
 
 
 def best_merger(
-    point: Parameters, draws: Draws, log_likelihood: np.ndarray, x: np.ndarray | Observations
+    point: Parameters,
+    draws: Draws,
+    log_likelihood: np.ndarray,
+    x: np.ndarray | Observations,
+    structure: Structure = UNCONSTRAINED,
 ) -> Merger | None:
     r"""Find the two components whose merger lowers BIC the most, or raises it the least.
 
     .. math:: \mathrm{BIC}_K - \mathrm{BIC}_{K-1}
-        = \tfrac12 (D + 1)(D + 2) \log N - 2 \{L(\theta) - L(\theta_{\mathrm{merged}})\}
+        = (p_K - p_{K - 1}) \log N - 2 \{L(\theta) - L(\theta_{\mathrm{merged}})\}
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def best_merger(
     log_likelihood : ndarray (chain, draw)
     x : ndarray (N, D) or Observations
         N counts each row as often as it was seen.
+    structure : Structure
+        By which the free parameters p are counted.
 
     Returns
     -------
@@ -80,7 +88,7 @@ def best_merger(
     if point.n_components == 1:
         return None
     # Rows were checked when they were sampled; here their scale only sets the coordinates.
-    observations = Observations.of(x, spread=np.ones(point.n_features))
+    observations = structure.standardized(Observations.of(x, spread=np.ones(point.n_features)))
     expect = expectation(observations)
     to_standard = -observations.origin / observations.scale, 1 / observations.scale
     log_unit = observations.total_weight * np.log(observations.scale).sum()
@@ -95,13 +103,19 @@ def best_merger(
         theta = Parameters(*(array[best] for array in draws)).rescale(*to_standard)
         before = likelihood(theta)
     pairs = list(combinations(range(theta.n_components), 2))
-    after = [likelihood(merged(theta, *pair)) for pair in pairs]
-    price = (theta.n_features + 1) * (theta.n_features + 2) / 2 * np.log(observations.total_weight)
+    after = [likelihood(merged(theta, *pair, structure)) for pair in pairs]
+    n_components, n_features = theta.means.shape
+    with_all, with_fewer = (
+        structure.n_free(k, n_features) for k in (n_components, n_components - 1)
+    )
+    price = (with_all - with_fewer) * np.log(observations.total_weight)
     place = int(np.argmax(after))
     return Merger(*pairs[place], float(price - 2 * (before - after[place])))
 
 
-def merged(theta: Parameters, one: int, other: int) -> Parameters:
+def merged(
+    theta: Parameters, one: int, other: int, structure: Structure = UNCONSTRAINED
+) -> Parameters:
     r"""Replace two components by one with the same weight, mean and covariance.
 
     .. math:: \phi = \phi_a + \phi_b, \qquad \mu = \tfrac1\phi (\phi_a \mu_a + \phi_b \mu_b), \qquad
@@ -113,6 +127,8 @@ def merged(theta: Parameters, one: int, other: int) -> Parameters:
     theta : Parameters
     one, other : int
         a and b.
+    structure : Structure
+        Of the result: the covariances of it that are closest to the ones above.
 
     Returns
     -------
@@ -123,8 +139,11 @@ def merged(theta: Parameters, one: int, other: int) -> Parameters:
     total = theta.weights[pair].sum()
     shares = theta.weights[pair] / total if total > 0 else np.array([0.5, 0.5])
     mean, covariance = mixture_moments(shares, theta.means[pair], theta.covariances[pair])
-    return Parameters(
-        np.append(np.delete(theta.weights, pair), total),
-        np.append(np.delete(theta.means, pair, axis=0), mean[None], axis=0),
-        np.append(np.delete(theta.covariances, pair, axis=0), covariance[None], axis=0),
-    )
+    weights = np.append(np.delete(theta.weights, pair), total)
+    covariances = np.append(np.delete(theta.covariances, pair, axis=0), covariance[None], axis=0)
+    if not structure.is_unconstrained(theta.n_features):
+        held = np.maximum(weights, np.finfo(float).tiny)
+        scatter = held[:, None, None] * covariances
+        covariances = structure.covariances(scatter, held, covariances)
+    means = np.append(np.delete(theta.means, pair, axis=0), mean[None], axis=0)
+    return Parameters(weights, means, covariances)

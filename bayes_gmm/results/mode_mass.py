@@ -3,14 +3,15 @@ r"""How much of the posterior lies about a mode, by the Laplace-Metropolis estim
     log mass = log p(u*) + d/2 log 2 pi + 1/2 log |C|
 
 with u* the best of the draws there, and C their covariance, in d unconstrained coordinates u: log
-ratios of weights, means, and the Cholesky factors of the covariances with the logarithm of their
-diagonals. p is the density in these coordinates, the Jacobian included. It is the volume of the
-normal density that has the draws' height and spread.
+ratios of weights, means, and the coordinates that the family of the covariances has, of matrices
+their Cholesky factors with the logarithm of the diagonals. p is the density in these coordinates,
+the Jacobian included. It is the volume of the normal density that has the draws' height and spread.
 """
 
 import numpy as np
 from scipy.special import digamma
 
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.convergence import convergence
@@ -20,7 +21,9 @@ from bayes_gmm.results.relabel.pivot import match
 DRAWS_PER_COORDINATE = 2  # effective draws, below which a covariance says too little
 
 
-def log_mass(draws: Draws, log_posterior: np.ndarray) -> float:
+def log_mass(
+    draws: Draws, log_posterior: np.ndarray, structure: Structure = UNCONSTRAINED
+) -> float:
     r"""Estimate the logarithm of the integral of the unnormalized posterior about a mode.
 
     Parameters
@@ -29,6 +32,8 @@ def log_mass(draws: Draws, log_posterior: np.ndarray) -> float:
         Of chains in this mode, named in any order: they are named after the best of them.
     log_posterior : ndarray (chain, draw)
         Log density of (phi, mu, Sigma), up to a constant.
+    structure : Structure
+        Of all draws.
 
     Returns
     -------
@@ -40,10 +45,10 @@ def log_mass(draws: Draws, log_posterior: np.ndarray) -> float:
     ----------
     Lewis & Raftery (1997), J. Am. Statist. Assoc. 92, eq. 5.
     """
-    height = log_posterior + _log_jacobian(draws)
+    height = log_posterior + unconstrained(draws, structure)[1]
     best = np.unravel_index(np.argmax(height), height.shape)
     pivot = Parameters(*(array[best] for array in draws))
-    free = unconstrained(draws.reorder(match(*draws, pivot).permutation))
+    free, _ = unconstrained(draws.reorder(match(*draws, pivot).permutation), structure)
     size = free.shape[-1]
     effective = min(float(np.median(convergence(free, ["ess_bulk"]).ess_bulk)), height.size)
     if not effective > DRAWS_PER_COORDINATE * size:
@@ -57,36 +62,29 @@ def log_mass(draws: Draws, log_posterior: np.ndarray) -> float:
     return float(height[best] + 0.5 * (size * LOG_2PI + log_det))
 
 
-def unconstrained(draws: Draws) -> np.ndarray:
-    """Coordinates without bounds, (chain, draw, K - 1 + K D + K D (D + 1) / 2).
+def unconstrained(
+    draws: Draws, structure: Structure = UNCONSTRAINED
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates without bounds, and log |d(phi, mu, Sigma) / du|.
 
     Parameters
     ----------
     draws : Draws
+    structure : Structure
+
+    Returns
+    -------
+    coordinates : ndarray (chain, draw, d)
+        As many as there are free parameters.
+    log_jacobian : ndarray (chain, draw)
     """
-    lead, n_features = draws.weights.shape[:2], draws.means.shape[-1]
+    lead = draws.weights.shape[:2]
     log_weights = np.log(np.maximum(draws.weights, np.finfo(float).tiny))
     factors = cholesky(draws.covariances, "covariances")
-    diagonal = np.arange(n_features)
-    parts = [
-        log_weights[..., :-1] - log_weights[..., -1:],
-        draws.means,
-        np.log(factors[..., diagonal, diagonal]),
-        factors[..., *np.tril_indices(n_features, -1)],
-    ]
-    return np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1)
-
-
-def _log_jacobian(draws: Draws) -> np.ndarray:
-    r"""Log of |d(phi, mu, Sigma) / du|: sum_k log phi_k + sum_ki (D - i + 2) log L_ii + K D log 2.
-
-    The derivative of L L' by the entries of L is 2^D prod_i L_ii^(D-i+1), i = 1..D, and that of
-    L_ii by its logarithm is L_ii.
-    """
-    n_components, n_features = draws.means.shape[2:]
-    diagonal = np.einsum("...kii->...ki", cholesky(draws.covariances, "covariances"))
-    powers = np.arange(n_features + 1, 1, -1)
-    log_weights = np.log(np.maximum(draws.weights, np.finfo(float).tiny))
-    of_weights = log_weights.sum(axis=-1)
-    of_covariances = (powers * np.log(diagonal)).sum(axis=(-2, -1))
-    return of_weights + of_covariances + n_components * n_features * np.log(2)
+    own = factors[:, :, :1] if structure.is_common else factors
+    of_covariances, log_jacobian = structure.covariance_family.coordinates(own)
+    parts = [log_weights[..., :-1] - log_weights[..., -1:], draws.means, of_covariances]
+    return (
+        np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1),
+        log_weights.sum(axis=-1) + log_jacobian.sum(axis=-1),
+    )

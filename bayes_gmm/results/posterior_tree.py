@@ -6,7 +6,10 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import within
 from bayes_gmm.results.draws import VARIABLES, Draws
 from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import DIMS, labelled
@@ -30,6 +33,7 @@ def posterior_tree(
     pivot: Parameters,
     observations: Observations,
     prior: Any,
+    structure: Structure = UNCONSTRAINED,
     **described: Any,
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
@@ -44,6 +48,8 @@ def posterior_tree(
         The point estimate whose names the draws take.
     observations : Observations
     prior : Prior, a family of priors, or any other object, which then has no log density
+    structure : Structure
+        For which a conjugate prior counts.
     **described : object
         Attributes of the tree: engine, sampler, seed, draws, tune, chains. What was drawn is
         counted, and not taken from here.
@@ -69,6 +75,7 @@ def posterior_tree(
     relabelled = labelled(
         raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
     )
+    own = within(prior, structure) if isinstance(prior, Prior) else prior
     described |= {
         "chains": raw.n_chains,
         "draws": raw.n_draws,
@@ -86,7 +93,7 @@ def posterior_tree(
         "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
         .assign_coords(cluster=np.arange(pivot.n_components)),
-        "/invariants": invariants(raw, observations, prior, pivot, **known).assign_coords(
+        "/invariants": invariants(raw, observations, own, pivot, **known).assign_coords(
             chain_and_draw
         ),
         "/point_estimate": parameters_dataset(pivot, names),

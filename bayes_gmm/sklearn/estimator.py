@@ -255,7 +255,7 @@ class GaussianMixture(FittedMixture):
             if not given.n_known:
                 return None
             kind = "k-means++"
-        view = point.standardized(observations, structure)
+        view = structure.standardized(observations)
         return starts_of(given.standardized(view), kind, sizes[0], self.n_init, structure)
 
     def _lay_out(self, parameters: Parameters) -> None:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import em, point
+from bayes_gmm.inference import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
@@ -25,6 +25,7 @@ from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import within
 
 CASES = 32
 MOST_STEPS = 30
@@ -147,7 +148,7 @@ def climb(code: str, with_prior: bool, case: Nastiness) -> None:
     x, z = make(case, rng)
     structure = Structure.of(code, case.n_features)
     try:
-        observations = point.standardized(Observations.of(x), structure)
+        observations = structure.standardized(Observations.of(x))
         y = (x - observations.origin) / observations.scale
         covariance = np.cov(y.T, ddof=0).reshape(2 * (case.n_features,))
         floor = np.diagonal(cholesky(covariance)) ** 2
@@ -169,7 +170,8 @@ def climb(code: str, with_prior: bool, case: Nastiness) -> None:
     tolerance = np.maximum(TOLERANCE, [rounding(p.covariances) for p in found])
     assume(tolerance[1] == TOLERANCE)
     log_densities = np.array([mixture.marginal_log_density(y, p) for p in found])
-    log_priors = np.array([prior.log_density(p) for p in found])
+    own = within(prior, structure)
+    log_priors = np.array([own.log_density(p) for p in found])
     measured = log_densities.sum(axis=1) + log_priors
     size = np.abs(log_densities).sum(axis=1) + np.abs(log_priors)
     fallen = (measured[:-1] - measured[1:]) / size[1:]

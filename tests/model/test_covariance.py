@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import random_covariances
+from helpers import covariances_from_free, random_covariances
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
@@ -34,24 +34,6 @@ def objective(covariances: np.ndarray, scatter: np.ndarray, weight: np.ndarray) 
     return float(weight @ log_det + np.trace(scatter @ np.linalg.inv(covariances), 0, 1, 2).sum())
 
 
-def build(structure: Structure, free: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
-    """Covariances lambda_k D_k A_k D_k' from as many free numbers as the structure has; D = 3."""
-    pool = iter(free)
-
-    def take(letter: str, size: int) -> np.ndarray:
-        """K blocks of free numbers: none, one block repeated, or one each."""
-        blocks = {"I": 0, "E": 1, "V": n_components}[letter]
-        values = np.array([[next(pool) for _ in range(size)] for _ in range(blocks)])
-        return np.broadcast_to(values if blocks else np.zeros((1, size)), (n_components, size))
-
-    volumes = np.exp(take(structure.volume, 1))
-    shapes = take(structure.shape, n_features - 1)
-    variances = volumes * np.exp(np.column_stack([shapes, -shapes.sum(axis=1)]))
-    axes = Rotation.from_rotvec(take(structure.orientation, 3)).as_matrix()
-    assert next(pool, None) is None, "the structure has fewer free numbers than it counts"
-    return (axes * variances[:, None, :]) @ axes.swapaxes(1, 2)
-
-
 @pytest.mark.parametrize("code", CODES)
 def test_the_m_step_is_the_minimum_over_the_structure(code):
     n_components, n_features = 2, 3
@@ -62,7 +44,9 @@ def test_the_m_step_is_the_minimum_over_the_structure(code):
     n_free = structure.n_parameters(n_components, n_features)
 
     def cost(free):
-        return objective(build(structure, free, n_components, n_features), scatter, weight)
+        return objective(
+            covariances_from_free(structure, free, n_components, n_features), scatter, weight
+        )
 
     found = min(minimize(cost, 0.5 * rng.normal(size=n_free)).fun for _ in range(4))
     ours = objective(structure.covariances(scatter, weight, scatter), scatter, weight)

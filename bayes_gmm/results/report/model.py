@@ -6,6 +6,7 @@ import pandas as pd
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.check_result import LEVEL
+from bayes_gmm.results.draws import structure_of
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.report.blocks import (
     Block,
@@ -88,7 +89,8 @@ def prior(analysis: Analysis) -> Section | None:
     blocks: list[Block] = []
     for tree in analysis.trees.values():
         if read_conjugate_prior(tree) is not None:
-            blocks.append(Points(prior_sentences(tree["prior_parameters"].to_dataset())))
+            held = tree["prior_parameters"].to_dataset()
+            blocks.append(Points(prior_sentences(held, structure_of(tree))))
             break
     if analysis.sensitivity is not None:
         found = analysis.sensitivity

@@ -11,7 +11,7 @@ import xarray as xr
 from bayes_gmm.results import plots
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.constraint import constraint
-from bayes_gmm.results.draws import n_observed, n_seen, row_weights
+from bayes_gmm.results.draws import n_observed, n_seen, row_weights, structure_of
 from bayes_gmm.results.report.blocks import (
     Block,
     Paragraph,
@@ -86,15 +86,17 @@ def _data(tree: xr.DataTree) -> str:
 
 
 def _two_models(analysis: Analysis) -> list[Paragraph]:
-    """Say so where the estimates have a constraint that the posterior does not have."""
-    held = {name: constraint(tree) for name, tree in analysis.points.items()}
-    constrained = [name for name, what in held.items() if what]
-    if analysis.posterior is None or not constrained:
+    """Say so where the estimates are of another model than the posterior."""
+    if analysis.posterior is None:
+        return []
+    structure = structure_of(analysis.posterior)
+    other = {name: constraint(tree, structure) for name, tree in analysis.points.items()}
+    names = [name for name, what in other.items() if what]
+    if not names:
         return []
     text = (
-        f"{' and '.join(constrained)}: {held[constrained[0]]}. The posterior has unconstrained "
-        "covariances and weights, so it is of another model, and with it all that rests on its "
-        "draws: clusters, checks, sensitivity, leave-one-out."
+        f"{' and '.join(names)}: {other[names[0]]}. The posterior is of another model, and with it "
+        "all that rests on its draws: clusters, checks, sensitivity, leave-one-out."
     )
     return [Paragraph(text, "note", "Two models")]
 

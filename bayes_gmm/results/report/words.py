@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.families import DIAGONALS, MATRICES, SPHERES
 from bayes_gmm.results.tables import counted, number, some
 
 ENGINES = {
@@ -28,13 +30,15 @@ RELABELLINGS = {
 LIBRARIES = ("numpy", "scipy", "numba", "pymc", "nutpie", "arviz", "xarray")
 
 
-def prior_sentences(prior: xr.Dataset) -> list[str]:
+def prior_sentences(prior: xr.Dataset, structure: Structure = UNCONSTRAINED) -> list[str]:
     """Say what a prior believes, in the units of the data.
 
     Parameters
     ----------
     prior : Dataset
         The group `prior_parameters` of a result.
+    structure : Structure
+        Of the components.
 
     Returns
     -------
@@ -45,7 +49,17 @@ def prior_sentences(prior: xr.Dataset) -> list[str]:
     one = prior.isel(cluster=0, missing_dims="ignore")
     precision, degrees = float(one["mean_precision"]), float(one["degrees_of_freedom"])
     scale = one["scale"].transpose("feature", "feature_bis").to_numpy()
-    typical = np.sqrt(np.diagonal(scale) / (degrees + len(features) + 1))
+    family, variances = structure.covariance_family, np.diagonal(scale)
+    if family is SPHERES:
+        variances = np.full(len(features), variances.mean())
+    power = float(family.power(np.array(degrees), len(features)))
+    typical = np.sqrt(variances / power)
+    kind = {
+        MATRICES: f"inverse Wishart with {degrees:g}",
+        DIAGONALS: f"a variance for each feature, inverse gamma with {power - 2:g}",
+        SPHERES: f"one variance for all features, inverse gamma with {power - 2:g}",
+    }[family]
+    common = "one for all components, " if structure.is_common else ""
     flat = np.all(alpha == 1)
     center = _pairs(features, one["mean"].to_numpy(), typical)
     sentences = [
@@ -53,7 +67,7 @@ def prior_sentences(prior: xr.Dataset) -> list[str]:
         + (", which favors no weights over others." if flat else "."),
         f"Means: normal about {center}, with a component's own covariance "
         f"divided by {precision:g}: worth {precision:g} of a row.",
-        f"Covariances: inverse Wishart with {degrees:g} degrees of freedom, whose peak has the "
+        f"Covariances: {common}{kind} degrees of freedom, whose peak has the "
         f"standard deviations {_pairs(features, typical, typical)}.",
     ]
     if not _alike(prior):

@@ -1,0 +1,240 @@
+r"""The prior of components that share parts of their covariances, made of the conjugate prior.
+
+    log p(Sigma_1..K) = -1/2 sum_k { c_k log|Sigma_k| + tr(P_k Sigma_k^-1) } + constant
+
+    c_k = s power(nu_k)     P_k = s Psi_k     s = (1 / K if all components share one covariance)
+                                                  (1 / D if it is a sphere)
+
+Sigma_k is of one of the three `families`, and `power` is what Sigma_k ~ IW(nu_k, Psi_k) says there:
+nu_k + D + 1 of a matrix, nu_k - D + 3 of a variance. What stands for several is one number and has
+a prior once, the geometric mean of theirs, made to integrate to one: hence the share s. With nu and
+Psi the means over the components of nu_k and Psi_k, which are usually all the same,
+
+    VVV   Sigma_k ~ IW(nu_k, Psi_k)               EEE   Sigma ~ IW(nu, Psi)
+    VVI   s_kj ~ IG(a_k, Psi_kjj / 2)             EEI   s_j ~ IG(a, Psi_jj / 2)
+    VII   s_k ~ IG(a_k, tr Psi_k / 2D)            EII   s ~ IG(a, tr Psi / 2D)
+
+where a = (nu - D + 1) / 2, as a variance Sigma_jj has it under an inverse-Wishart density.
+Where only parts are shared, in VEI, EVI, VEE, EVE, VVE, EEV, VEV and EVV, s = 1: the density is the
+product of those of VVI or of VVV at covariances that have the structure, up to a constant.
+
+Rows add to c_k and P_k as they add to the fields of a conjugate prior. So all of it is kept as one,
+`counted`, with degrees of freedom c_k - D - 1 and scale P_k: for VVV the prior itself.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.log_prior import LogPrior
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior, log_dirichlet, log_normals, weights_at_the_mode
+from bayes_gmm.model.statistics import SufficientStatistics
+
+
+class StructuredPrior(NamedTuple):
+    """A prior, or a posterior given the labels, of components with this structure.
+
+    Attributes
+    ----------
+    counted : Prior
+        See above; a prior that counts no rows, as the flat one, does so for every structure.
+    structure : Structure
+    is_proper : bool
+    """
+
+    counted: Prior
+    structure: Structure
+    is_proper: bool
+
+    @classmethod
+    def of(cls, prior: Prior, structure: Structure) -> "StructuredPrior":
+        """What a conjugate prior says of a structure.
+
+        Parameters
+        ----------
+        prior : Prior
+        structure : Structure
+
+        Returns
+        -------
+        StructuredPrior
+        """
+        if structure.is_unconstrained(prior.n_features):
+            return cls(prior, structure, prior.is_proper)
+        n_components, n_features = prior.mean.shape
+        family = structure.covariance_family
+        share = family.share(n_features) / (n_components if structure.is_common else 1)
+        power = share * family.power(prior.degrees_of_freedom, n_features)
+        counted = Prior.trusted(
+            concentration=prior.concentration,
+            mean=prior.mean,
+            mean_precision=prior.mean_precision,
+            degrees_of_freedom=(
+                prior.degrees_of_freedom if prior.counts_no_rows else power - n_features - 1
+            ),
+            scale=share * prior.scale,
+        )
+        return cls(counted, structure, prior.is_proper)
+
+    @property
+    def power(self) -> np.ndarray:
+        """c_k, (K,)."""
+        return self.counted.degrees_of_freedom + self.counted.n_features + 1
+
+    @property
+    def degrees_in_logs(self) -> np.ndarray:
+        """c_k as it is when the density is one of the logarithms of variances, (K,)."""
+        measure = self.structure.covariance_family.measure(self.counted.n_features)
+        if self.structure.is_common:
+            measure /= self.counted.n_components
+        return self.power - measure
+
+    def posterior(self, statistics: SufficientStatistics) -> "StructuredPrior":
+        """Add rows with labels; see `Prior.posterior`.
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+
+        Returns
+        -------
+        StructuredPrior
+        """
+        return self._replace(counted=self.counted.posterior(statistics))
+
+    def mode(self, previous: np.ndarray | None = None) -> Parameters:
+        r"""Return the joint mode of (phi, mu, Sigma).
+
+        .. math:: \hat\Sigma = \arg\min \sum_k (c_k + 1) \log|\Sigma_k|
+            + \mathrm{tr}(P_k \Sigma_k^{-1})
+
+        The one is of the mean, whose prior is as wide as its covariance. For EEE the covariance is
+        :math:`\sum_k P_k / (K + \sum_k c_k)`.
+
+        Parameters
+        ----------
+        previous : ndarray (K, D, D), optional
+            Covariances from which a structure without a closed form sets out.
+
+        Returns
+        -------
+        theta : Parameters
+
+        Raises
+        ------
+        InputError
+            If the density has no mode inside the parameter space.
+        """
+        counted, spread = self.counted, self.power + 1
+        weights = weights_at_the_mode(counted.concentration, spread)
+        start = counted.scale if previous is None else previous
+        covariances = self.structure.covariances(counted.scale, spread, start)
+        return Parameters.trusted(weights, counted.mean, covariances)
+
+    def sample(self, rng: np.random.Generator) -> Parameters:
+        """Return one draw of (phi, mu, Sigma); of structures that `is_drawn` names.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        theta : Parameters
+        """
+        counted, family = self.counted, self.structure.covariance_family
+        means, covariances = np.empty_like(counted.mean), np.empty_like(counted.scale)
+        for k in range(counted.n_components):
+            if k == 0 or not self.structure.is_common:
+                root = family.draw(*self._of(k), rng)
+            covariances[k] = root @ root.T
+            noise = rng.standard_normal(counted.n_features) / np.sqrt(counted.mean_precision[k])
+            means[k] = counted.mean[k] + root @ noise
+        return Parameters(rng.dirichlet(counted.concentration), means, covariances)
+
+    def log_density(self, parameters: Parameters) -> float:
+        """Log density of (phi, mu, Sigma), over the numbers that make up the covariances.
+
+        Parameters
+        ----------
+        parameters : Parameters
+
+        Returns
+        -------
+        float
+            Normalized where the prior is proper and the structure one that `is_drawn` names.
+        """
+        theta = parameters
+        return float(self.log_densities(theta.weights, theta.means, theta.choleskys))
+
+    def log_densities(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> np.ndarray:
+        """Log densities of many mixtures at once; see `Prior.log_densities`."""
+        return self.log_density_by_part(weights, means, factors).total
+
+    def log_density_by_part(
+        self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
+    ) -> LogPrior:
+        """Log densities of many mixtures, part by part; see `Prior.log_density_by_part`.
+
+        Where all components share one covariance, that part is (...), without an axis for them.
+        """
+        parts = self.counted.log_kernels(weights, means, factors)
+        covariances = parts.covariances
+        if self.structure.is_common:
+            covariances = np.sum(covariances, axis=-1)
+        constant = self.log_normalizers
+        return LogPrior(
+            parts.weights + constant.weights,
+            parts.means + constant.means,
+            covariances + constant.covariances,
+        )
+
+    @property
+    def log_normalizer(self) -> float:
+        """Log of what makes the density integrate to one, as far as that is known; else 0."""
+        return float(self.log_normalizers.total)
+
+    @property
+    def log_normalizers(self) -> LogPrior:
+        """Logs of the constants of each part."""
+        counted, common = self.counted, self.structure.is_common
+        n_components, n_features = counted.mean.shape
+        parts = 1 if common else n_components
+        none = 0.0 if common else np.zeros(n_components)
+        if not self.is_proper:
+            return LogPrior(0.0, np.zeros(n_components), none)
+        family, drawn = self.structure.covariance_family, self.structure.is_drawn
+        integrals = np.array([-family.log_integral(*self._of(k)) for k in range(parts) if drawn])
+        of_covariances = (integrals[0] if common else integrals) if drawn else none
+        return LogPrior(
+            log_dirichlet(counted.concentration),
+            log_normals(counted.mean_precision, n_features),
+            of_covariances,
+        )
+
+    def _of(self, k: int) -> tuple[float, np.ndarray]:
+        """Return c and P of one component, or of all together if they share their covariance."""
+        if self.structure.is_common:
+            return float(self.power.sum()), self.counted.scale.sum(axis=0)
+        return float(self.power[k]), self.counted.scale[k]
+
+
+def within(prior: Prior, structure: Structure) -> Prior | StructuredPrior:
+    """What a conjugate prior says of a structure; itself, of unconstrained covariances.
+
+    Parameters
+    ----------
+    prior : Prior
+    structure : Structure
+
+    Returns
+    -------
+    Prior or StructuredPrior
+    """
+    if structure.is_unconstrained(prior.n_features):
+        return prior
+    return StructuredPrior.of(prior, structure)

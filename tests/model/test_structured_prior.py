@@ -1,0 +1,168 @@
+"""The prior of shared covariances: SciPy's densities, once, and the mode of a general optimizer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import covariances_from_free, random_covariances, random_prior
+from scipy import stats
+from scipy.optimize import minimize
+
+from bayes_gmm.model.covariance import CODES, DRAWN, Structure
+from bayes_gmm.model.marginal_likelihood import complete_data
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structured_prior import StructuredPrior, within
+
+K, D = 2, 3
+
+
+def mixture_of(code: str, rng: np.random.Generator) -> Parameters:
+    structure = Structure.of(code, D)
+    scatter = random_covariances(rng, K, D)
+    covariances = structure.covariances(scatter, np.array([1.0, 2.0]), scatter)
+    return Parameters([0.3, 0.7], rng.normal(size=(K, D)), covariances)
+
+
+def rows_with_labels(rng: np.random.Generator) -> SufficientStatistics:
+    x, labels = rng.normal(size=(40, D)) * [1.0, 2.0, 0.5], np.arange(40) % 3 == 0
+    return SufficientStatistics.of(x, np.eye(K)[labels.astype(int)], np.zeros((K, D)), 0.0)
+
+
+def by_scipy(code: str, prior: Prior, theta: Parameters) -> float:
+    """The densities as the page of equations has them; nu and Psi are means over components."""
+    nu, psi = prior.degrees_of_freedom, prior.scale
+    freedom, half = (nu - D + 1) / 2, np.einsum("kjj->kj", psi) / 2
+    variances = np.einsum("kjj->kj", theta.covariances)
+    gamma, wishart = stats.invgamma.logpdf, stats.invwishart.logpdf
+    matrices = theta.covariances
+    of_covariances = {
+        "VVV": lambda: sum(wishart(s, n, p) for s, n, p in zip(matrices, nu, psi, strict=True)),
+        "EEE": lambda: wishart(matrices[0], nu.mean(), psi.mean(axis=0)),
+        "VVI": lambda: gamma(variances, freedom[:, None], scale=half).sum(),
+        "EEI": lambda: gamma(variances[0], freedom.mean(), scale=half.mean(axis=0)).sum(),
+        "VII": lambda: gamma(variances[:, 0], freedom, scale=half.mean(axis=1)).sum(),
+        "EII": lambda: gamma(variances[0, 0], freedom.mean(), scale=half.mean()),
+    }[code]()
+    of_means = sum(
+        stats.multivariate_normal(m, s / kappa).logpdf(mean)
+        for mean, s, m, kappa in zip(
+            theta.means, matrices, prior.mean, prior.mean_precision, strict=True
+        )
+    )
+    return stats.dirichlet(prior.concentration).logpdf(theta.weights) + of_means + of_covariances
+
+
+@pytest.mark.parametrize("code", DRAWN)
+def test_the_density_is_that_of_scipy(code):
+    rng = np.random.default_rng(DRAWN.index(code))
+    prior, theta = random_prior(rng, K, D), mixture_of(code, rng)
+    own = StructuredPrior.of(prior, Structure.of(code, D))
+    assert own.log_density(theta) == pytest.approx(by_scipy(code, prior, theta), rel=1e-11)
+    parts = own.log_density_by_part(theta.weights, theta.means, theta.choleskys)
+    assert np.shape(parts.covariances) == (() if code[0] == "E" else (K,))
+
+
+def log_posterior(own: StructuredPrior, rows: SufficientStatistics, theta: Parameters) -> float:
+    """Log of prior times density of the rows with their labels."""
+    precision = np.linalg.inv(theta.covariances)
+    gap = rows.mean - theta.means
+    spread = rows.scatter + rows.count[:, None, None] * gap[:, :, None] * gap[:, None, :]
+    log_rows = rows.count @ (np.log(theta.weights) - np.linalg.slogdet(theta.covariances)[1] / 2)
+    return own.log_density(theta) + log_rows - 0.5 * np.einsum("kij,kji->", spread, precision)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_mode_is_the_maximum_that_a_general_optimizer_finds(code):
+    rng = np.random.default_rng(20 + CODES.index(code))
+    structure = Structure.of(code, D)
+    own = StructuredPrior.of(random_prior(rng, K, D), structure)
+    rows = rows_with_labels(rng)
+    mode = own.posterior(rows).mode()
+
+    def cost(free: np.ndarray) -> float:
+        covariances = covariances_from_free(structure, free, K, D)
+        return -log_posterior(own, rows, Parameters.trusted(mode.weights, mode.means, covariances))
+
+    size = structure.n_parameters(K, D)
+    found = min(minimize(cost, 0.5 * rng.normal(size=size)).fun for _ in range(4))
+    assert -log_posterior(own, rows, mode) == pytest.approx(found, rel=1e-8)
+    for move in 1e-3 * rng.normal(size=(5, K, D)):
+        moved = Parameters.trusted(mode.weights, mode.means + move, mode.covariances)
+        assert log_posterior(own, rows, moved) < log_posterior(own, rows, mode)
+
+
+def test_one_covariance_has_its_prior_once_as_in_mclust():
+    """Fraley & Raftery (2007), Table 1: (Psi + sum_k W_k + pulls) / (nu + N + D + K + 1)."""
+    rng = np.random.default_rng(1)
+    rows, psi = rows_with_labels(rng), random_covariances(rng, 1, D)[0]
+    prior = Prior(np.ones(K), np.zeros(D), 0.1, D + 2.0, psi)
+    pull = rows.count * 0.1 / (rows.count + 0.1)
+    total = psi + rows.scatter.sum(axis=0)
+    total += np.einsum("k,ki,kj->ij", pull, rows.mean, rows.mean)
+    mode = StructuredPrior.of(prior, Structure.of("EEE", D)).posterior(rows).mode()
+    expected = total / (D + 2 + 40 + D + K + 1)
+    np.testing.assert_allclose(mode.covariances, [expected] * K, rtol=1e-12)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_flat_prior_is_flat_over_any_structure(code):
+    rng = np.random.default_rng(2)
+    structure, flat = Structure.of(code, D), Prior.flat(K, D)
+    own = StructuredPrior.of(flat, structure)
+    assert own.log_density(mixture_of(code, rng)) == 0.0
+    ridge = StructuredPrior.of(replace(flat, scale=1e-9 * np.eye(D)), structure)
+    rows = rows_with_labels(rng)
+    np.testing.assert_allclose(
+        ridge.posterior(rows).mode().covariances, own.posterior(rows).mode().covariances, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("code", DRAWN)
+def test_draws_have_the_mean_and_the_spread_of_the_density(code):
+    rng = np.random.default_rng(3)
+    prior = random_prior(rng, K, D)
+    own = StructuredPrior.of(prior, Structure.of(code, D))
+    drawn = [own.sample(rng) for _ in range(3000)]
+    inverse = np.array([1 / np.einsum("kjj->kj", one.covariances) for one in drawn])
+    nu, psi = prior.degrees_of_freedom[:, None], np.einsum("kjj->kj", prior.scale)
+    axes = {"VVV": (), "VVI": (), "EEE": (0,), "EEI": (0,), "VII": (1,), "EII": (0, 1)}[code]
+    shape, half = (nu - D + 1) / 2 + 0 * psi, psi / 2
+    expected = shape.mean(axis=axes, keepdims=True) / half.mean(axis=axes, keepdims=True)
+    whitened = np.array(
+        [
+            np.linalg.solve(c, (m - p)[..., None])[..., 0] * np.sqrt(q)[:, None]
+            for one in drawn
+            for c, m, p, q in [
+                (one.choleskys, one.means, prior.mean, prior.mean_precision),
+            ]
+        ]
+    )
+    error = inverse.std(axis=0) / np.sqrt(len(drawn))
+    assert (np.abs(inverse.mean(axis=0) - expected) < 5 * error).all()
+    assert (np.abs(whitened.mean(axis=0)) < 5 / np.sqrt(len(drawn))).all()
+    assert (np.abs((whitened**2).mean(axis=0) - 1) < 5 * np.sqrt(2 / len(drawn))).all()
+
+
+@pytest.mark.parametrize("code", DRAWN)
+def test_the_evidence_of_labelled_rows_is_prior_times_rows_over_posterior(code):
+    rng = np.random.default_rng(4)
+    prior, rows, structure = random_prior(rng, K, D), rows_with_labels(rng), Structure.of(code, D)
+    own, theta = StructuredPrior.of(prior, structure), mixture_of(code, rng)
+    evidence = complete_data(prior, rows, structure)
+    constant = 20 * D * np.log(2 * np.pi)
+    by_bayes = log_posterior(own, rows, theta) - own.posterior(rows).log_density(theta) - constant
+    assert evidence == pytest.approx(by_bayes, rel=1e-10)
+
+
+def test_unconstrained_covariances_have_the_conjugate_prior_itself():
+    prior = random_prior(np.random.default_rng(5), K, D)
+    assert within(prior, Structure.of("VVV", D)) is prior
+    one = random_prior(np.random.default_rng(5), K, 1)
+    assert within(one, Structure.of("V", 1)) is one
+    spheres = StructuredPrior.of(one, Structure.of("V", 1))._replace(
+        structure=Structure.of("EII", 2)._replace(volume="V")
+    )
+    theta = Parameters([0.2, 0.8], [[0.0], [1.0]], [[[0.5]], [[2.0]]])
+    assert spheres.log_density(theta) == pytest.approx(one.log_density(theta), rel=1e-12)
