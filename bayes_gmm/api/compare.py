@@ -89,7 +89,9 @@ def _em_from_draw(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
     heights = posterior["invariants"]["log_likelihood"].to_numpy()
     best = np.unravel_index(heights.argmax(), heights.shape)
     draw = Parameters(*(array[best] for array in Draws.of(posterior)))
-    end, own = (reached(fitted.observations, start) for start in (draw, fitted.parameters))
+    end, own = (
+        reached(fitted.observations, start, fitted.structure) for start in (draw, fitted.parameters)
+    )
     known = search["optimum_objective"].to_numpy()
     meaning = judge(end, own, float(search["log_likelihood"]), known)
     return meaning, np.nan if end is None else end.log_likelihood

@@ -14,7 +14,7 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import existence, point, ranking
 from bayes_gmm.inference.runner import BETTER, NEARLY
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 
@@ -28,21 +28,24 @@ class Reached(NamedTuple):
     score: float
 
 
-def reached(observations: Observations, start: Parameters) -> Reached | None:
-    """Run EM for unconstrained covariances from one point.
+def reached(
+    observations: Observations, start: Parameters, structure: Structure = UNCONSTRAINED
+) -> Reached | None:
+    """Run EM from one point.
 
     Parameters
     ----------
     observations : Observations
     start : Parameters
         In the user's units.
+    structure : Structure
 
     Returns
     -------
     Reached or None
         None if a component collapses on the way.
     """
-    view = UNCONSTRAINED.standardized(observations)
+    view = structure.standardized(observations)
     origin, scale = view.origin, view.scale
     at = start.rescale(-origin / scale, 1 / scale)
     try:
@@ -50,7 +53,7 @@ def reached(observations: Observations, start: Parameters) -> Reached | None:
             observations,
             start.n_components,
             None,
-            UNCONSTRAINED,
+            structure,
             tol=NEARLY,
             seed=0,
             starts=lambda rule, data, rng: [rule.at(at)],
@@ -59,7 +62,7 @@ def reached(observations: Observations, start: Parameters) -> Reached | None:
         return None
     covariance = existence.covariance_of(expectation(view), start.n_features)
     flat = Prior.flat(start.n_components, start.n_features)
-    score = ranking.predicted(flat, UNCONSTRAINED, covariance, observations.n_seen)
+    score = ranking.predicted(flat, structure, covariance, observations.n_seen)
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
 
 

@@ -120,6 +120,15 @@ class Comparison:
         return Comparison(data.assign(em_from_draw=meanings, em_from_draw_log_likelihood=heights))
 
     @property
+    def is_free(self) -> np.ndarray:
+        """Whether each parameter is free, unlike a correlation where covariances are diagonal."""
+        data = self.dataset
+        between = data["kind"].isin(["correlation", "covariance"]) & (
+            data["feature"] != data["feature_bis"]
+        )
+        return ~(between & (data["sd"] == 0)).to_numpy()
+
+    @property
     def _identified(self) -> np.ndarray:
         """Whether each parameter belongs to a component that is identified."""
         return self.dataset["why_not"].to_numpy() == ""
@@ -176,8 +185,7 @@ class Comparison:
 
     def __str__(self) -> str:
         parameters = self._parameters()
-        varies = self.dataset["sd"].to_numpy() != 0  # unlike a correlation that the structure fixes
-        shown = parameters[varies & (self.dataset["kind"].to_numpy() != "covariance")]
+        shown = parameters[self.is_free & (self.dataset["kind"].to_numpy() != "covariance")]
         note = "Covariances are in the report and in .table; * lies outside the interval"
         errors = any(name.startswith("se ") for name in shown)
         note += "; se is by the observed information." if errors else "."
@@ -196,5 +204,10 @@ class Comparison:
     def _repr_html_(self) -> str:
         return as_html(
             self._title,
-            [self._parameters(), self._likelihoods(), *self.sentences, worst(self.diagnostics)],
+            [
+                self._parameters()[self.is_free],
+                self._likelihoods(),
+                *self.sentences,
+                worst(self.diagnostics),
+            ],
         )

@@ -142,8 +142,14 @@ def test_every_verb_takes_it(posteriors, tmp_path):
     assert np.isfinite(bg.loo(again).elpd)
     assert bg.check(again, seed=1).table["p_value"].between(0, 1).all()
     assert bg.predict(again)["label"].size == 150
-    page = bg.report(again, tmp_path / "page.html").read_text()
-    assert "inverse gamma" in page
+    mle = bg.fit(FLOWERS, 2, covariance="VVI", seed=1)
+    compared = bg.compare(mle, again)
+    results = {"mle": mle, "posterior": again, "comparison": compared}
+    page = bg.report(results, tmp_path / "page.html").read_text()
+    assert "a variance for each feature, inverse gamma with 3 degrees of freedom" in page
+    for text in (page, compared._repr_html_()):
+        assert "+nan" not in text
+        assert "correlation[0" not in text
 
 
 def test_what_no_engine_draws_is_refused_with_what_does():

@@ -179,12 +179,12 @@ def _comparison(analysis: Analysis) -> Section | None:
     blocks: list[Block] = []
     if analysis.comparison is not None:
         data, frame = analysis.comparison.dataset, _written(analysis)
-        kinds = data["kind"].to_numpy()
+        kinds, is_free = data["kind"].to_numpy(), analysis.comparison.is_free
         known = data["why_not"].to_numpy() == ""
         outside = known & ~data["covered"].to_numpy().all(axis=0)
         for title, chosen, folded in (
-            ("", kinds != "covariance", False),
-            ("Covariances", kinds == "covariance", True),
+            ("", is_free & (kinds != "covariance"), False),
+            ("Covariances", is_free & (kinds == "covariance"), True),
         ):
             blocks.append(table(frame[chosen], outside[chosen], title, folded=folded))
         blocks.append(Points(analysis.comparison.sentences))
