@@ -41,7 +41,7 @@ def em_from(x, z, **settings):
         [part.mean(axis=0) for part in parts],
         [np.atleast_2d(np.cov(part.T, ddof=0)) for part in parts],
     )
-    view = point.standardized(observations, UNCONSTRAINED)
+    view = UNCONSTRAINED.standardized(observations)
     found = point.estimate(
         observations,
         len(parts),
@@ -141,11 +141,11 @@ def test_of_an_estimate_under_a_constraint_nothing_is_missed_and_the_two_models_
     assert "A draw reaches" not in str(compared)
     assert "half its" not in str(compared), "which holds of a maximum of the same model"
     text = " ".join(str(compared).split())
-    assert "one: covariances held to the structure E, which the draws leave free" in text
-    assert "two: equal weights, which the draws leave free" in text
+    assert "one: covariances of the structure E, where the draws have V" in text
+    assert "two: equal weights, where those of the draws vary" in text
     assert compared.dataset["constraint"].to_numpy().tolist() == [
-        "covariances held to the structure E",
-        "equal weights",
+        "covariances of the structure E, where the draws have V",
+        "equal weights, where those of the draws vary",
     ]
 
 

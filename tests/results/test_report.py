@@ -169,7 +169,9 @@ def test_estimates_under_a_constraint_are_told_apart_from_the_posterior(results)
     equal = bg.fit(x.to_pandas(), 2, covariance="EEE", n_starts=3, seed=0)
     both = {**results, "mle": equal}
     (said,) = [one for one in summary(Analysis.of(both)) if one.topic == "Two models"]
-    assert said.text.startswith("MLE: covariances held to the structure EEE. The posterior has un")
+    assert said.text.startswith(
+        "MLE: covariances of the structure EEE, where the draws have VVV. The posterior is of"
+    )
     for part in (results, {"mle": equal, "map": results["map"]}):
         assert "Two models" not in [one.topic for one in summary(Analysis.of(part))]
 

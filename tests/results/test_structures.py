@@ -108,7 +108,8 @@ def test_the_likelihood_of_the_draws_is_held_against_the_parameters_of_the_struc
     assert excess == pytest.approx(19 / 2, abs=2.5)
     assert bool(compared.dataset["maximizes_likelihood"].all())
     other = bg.compare(bg.fit(FLOWERS, 2, covariance="EII", seed=1), posteriors["EEE"])
-    assert not other.dataset["maximizes_likelihood"].any()  # over what the draws may be
+    assert other.surpassed == []  # it is of another model
+    assert (other.dataset["constraint"] != "").all()
     assert "A draw reaches" not in str(other)
     diagonal = bg.compare(bg.fit(FLOWERS, 2, covariance="VVI", seed=1), posteriors["VVI"])
     assert "correlation[" not in str(diagonal)
