@@ -285,7 +285,6 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
         The component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
-    scale = np.zeros((n_features, n_features))
     factor = np.zeros((n_features, n_features))
     triangle = np.zeros((n_features, n_features))
     root = np.zeros((n_features, n_features))
@@ -296,22 +295,39 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
         total += state.weights[k]
     for k in range(n_components):
         if k == 0 or not prior.is_common:
+            # Lower triangle of the posterior's scale: of this component, or of all together.
             degrees = prior.degrees_of_freedom[k] + sums.counts[k]
-            _gather(k, prior, state, sums, scale, shift, distance, False)
-            if prior.is_common:
-                for m in range(1, n_components):
+            for m in range(k, n_components if prior.is_common else k + 1):
+                if m > k:
                     degrees += prior.degrees_of_freedom[m] + sums.counts[m] + n_features + 1
-                    _gather(m, prior, state, sums, scale, shift, distance, True)
+                n = sums.counts[m]
+                own = 1.0 / n if n > 0 else 0.0
+                pull = prior.mean_precision[m] * n / (prior.mean_precision[m] + n)
+                for i in range(n_features):
+                    shift[i] = sums.first[m, i] * own
+                    distance[i] = state.means[m, i] + shift[i] - prior.mean[m, i]
+                for i in range(n_features):
+                    for j in range(i + 1):
+                        entry = (
+                            prior.scale[m, i, j]
+                            + (sums.second[m, i, j] - n * shift[i] * shift[j])
+                            + pull * distance[i] * distance[j]
+                        )
+                        factor[i, j] = factor[i, j] + entry if m > k else entry
             if prior.family == OF_MATRICES:
-                log_det = _matrix(
-                    rng, degrees, scale, factor, triangle, root,
-                    state.whitener[k], state.covariances[k],
-                )  # fmt: skip
+                log_det = _matrix(rng, degrees, factor, triangle, root, state.whitener[k])
+                for i in range(n_features):
+                    for j in range(i + 1):
+                        entry = 0.0
+                        for m in range(j + 1):
+                            entry += root[i, m] * root[j, m]
+                        state.covariances[k, i, j] = entry
+                        state.covariances[k, j, i] = entry
             else:
+                sphere = prior.family == OF_SPHERES
                 log_det = _variances(
-                    rng, degrees, scale, root, prior.family == OF_SPHERES,
-                    state.whitener[k], state.covariances[k],
-                )  # fmt: skip
+                    rng, degrees, factor, sphere, root, state.whitener[k], state.covariances[k]
+                )
             if np.isnan(log_det):
                 return k
         else:
@@ -321,9 +337,11 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
                     state.covariances[k, i, j] = state.covariances[0, i, j]
         n = sums.counts[k]
         precision = prior.mean_precision[k] + n
-        own = 1.0 / n if n > 0 else 0.0
+        if prior.is_common:  # `distance` is that of another component
+            own = 1.0 / n if n > 0 else 0.0
+            for i in range(n_features):
+                distance[i] = state.means[k, i] + sums.first[k, i] * own - prior.mean[k, i]
         for i in range(n_features):
-            distance[i] = state.means[k, i] + sums.first[k, i] * own - prior.mean[k, i]
             distance[i] *= n / precision
         noise = shift
         for i in range(n_features):
@@ -339,35 +357,16 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
 
 
 @inlined
-def _gather(k, prior, state, sums, scale, shift, distance, onto):  # pragma: no cover - compiled
-    """Write the posterior's scale of a component, or add it onto that of those before it."""
-    n_features = len(shift)
-    n = sums.counts[k]
-    own = 1.0 / n if n > 0 else 0.0
-    pull = prior.mean_precision[k] * n / (prior.mean_precision[k] + n)
-    for i in range(n_features):
-        shift[i] = sums.first[k, i] * own
-        distance[i] = state.means[k, i] + shift[i] - prior.mean[k, i]
-    for i in range(n_features):
-        for j in range(i + 1):
-            entry = (
-                prior.scale[k, i, j]
-                + (sums.second[k, i, j] - n * shift[i] * shift[j])
-                + pull * distance[i] * distance[j]
-            )
-            scale[i, j] = scale[i, j] + entry if onto else entry
+def _matrix(rng, degrees, factor, triangle, root, whitener):  # pragma: no cover - compiled
+    """Draw a root of a covariance, and its whitener; return the whitener's log-determinant or nan.
 
-
-@inlined
-def _matrix(
-    rng, degrees, scale, factor, triangle, root, whitener, covariance
-):  # pragma: no cover - compiled
-    """Draw a matrix, its root and its whitener; return the whitener's log-determinant or nan."""
-    n_features = len(scale)
-    # Cholesky factor of the posterior's scale, entry by entry.
+    `factor` comes as the lower triangle of the posterior's scale.
+    """
+    n_features = len(factor)
+    # Its Cholesky factor takes its place, entry by entry.
     for j in range(n_features):
         for i in range(j, n_features):
-            entry = scale[i, j]
+            entry = factor[i, j]
             for m in range(j):
                 entry -= factor[i, m] * factor[j, m]
             if i > j:
@@ -385,21 +384,25 @@ def _matrix(
         log_det += np.log(triangle[i, i] / factor[i, i])
     _right_divide(triangle, factor, whitener)
     _right_divide(factor, triangle, root)
-    for i in range(n_features):
-        for j in range(i + 1):
-            entry = 0.0
-            for m in range(j + 1):
-                entry += root[i, m] * root[j, m]
-            covariance[i, j] = entry
-            covariance[j, i] = entry
     return log_det
 
 
 @inlined
+def _right_divide(numerator, denominator, quotient):  # pragma: no cover - compiled
+    """Solve quotient denominator = numerator, all lower triangular."""
+    for i in range(numerator.shape[0]):
+        for j in range(i, -1, -1):
+            entry = numerator[i, j]
+            for m in range(j + 1, i + 1):
+                entry -= quotient[i, m] * denominator[m, j]
+            quotient[i, j] = entry / denominator[j, j]
+
+
+@kernel(REAL(types.npy_rng, REAL, MATRIX, FLAG, OUT_MATRIX, OUT_MATRIX, OUT_MATRIX))
 def _variances(
-    rng, degrees, scale, root, sphere, whitener, covariance
+    rng, degrees, scale, sphere, root, whitener, covariance
 ):  # pragma: no cover - compiled
-    """Draw variances; otherwise as `_matrix`."""
+    """Draw the variances of a diagonal, or of a sphere; a kernel, so that `draw` stays small."""
     n_features = len(scale)
     power, trace = degrees + n_features + 1, 0.0
     for j in range(n_features):
@@ -420,14 +423,3 @@ def _variances(
         whitener[i, i] = 1.0 / root[i, i]
         log_det += np.log(whitener[i, i])
     return log_det
-
-
-@inlined
-def _right_divide(numerator, denominator, quotient):  # pragma: no cover - compiled
-    """Solve quotient denominator = numerator, all lower triangular."""
-    for i in range(numerator.shape[0]):
-        for j in range(i, -1, -1):
-            entry = numerator[i, j]
-            for m in range(j + 1, i + 1):
-                entry -= quotient[i, m] * denominator[m, j]
-            quotient[i, j] = entry / denominator[j, j]
