@@ -104,11 +104,9 @@ def best_merger(
         before = likelihood(theta)
     pairs = list(combinations(range(theta.n_components), 2))
     after = [likelihood(merged(theta, *pair, structure)) for pair in pairs]
-    n_components, n_features = theta.means.shape
-    with_all, with_fewer = (
-        structure.n_free(k, n_features) for k in (n_components, n_components - 1)
-    )
-    price = (with_all - with_fewer) * np.log(observations.total_weight)
+    k, n_features = theta.means.shape
+    fewer = structure.n_free(k, n_features) - structure.n_free(k - 1, n_features)
+    price = fewer * np.log(observations.total_weight)
     place = int(np.argmax(after))
     return Merger(*pairs[place], float(price - 2 * (before - after[place])))
 

@@ -19,6 +19,7 @@ from scipy import stats
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import StructuredPrior
 from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.scalars import Scalar
 
@@ -49,12 +50,14 @@ class Conflict(NamedTuple):
     p_value: float
 
 
-def log_prior_parts(prior: Prior | PriorFamily, draws: Draws) -> dict[str, np.ndarray]:
+def log_prior_parts(
+    prior: Prior | StructuredPrior | PriorFamily, draws: Draws
+) -> dict[str, np.ndarray]:
     """Split the log prior of draws.
 
     Parameters
     ----------
-    prior : Prior or PriorFamily
+    prior : Prior, StructuredPrior or PriorFamily
     draws : Draws
         Numbered as the prior numbers its components.
 

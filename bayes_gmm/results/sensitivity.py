@@ -33,6 +33,7 @@ import xarray as xr
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structured_prior import within
 from bayes_gmm.results.convergence import FEWEST_DRAWS, convergence
 from bayes_gmm.results.draws import (
     Draws,
@@ -41,6 +42,7 @@ from bayes_gmm.results.draws import (
     n_observed,
     raw_draws,
     require_posterior,
+    structure_of,
 )
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
 from bayes_gmm.results.identification import identify
@@ -233,9 +235,10 @@ def _of_prior(
         return {}, []
     if not isinstance(prior, Prior):
         return log_prior_parts(prior, Draws.of(posterior)), []
+    own = within(prior, structure_of(posterior))
     # A prior that tells components apart does so by the sampler's labels.
     draws = Draws.of(posterior) if prior.is_exchangeable else raw_draws(posterior)
-    return log_prior_parts(prior, draws), conflicts(prior, draws, scalars)
+    return log_prior_parts(own, draws), conflicts(prior, draws, scalars)
 
 
 def _diagnosis(row: pd.Series, threshold: float, *, contradicted: bool) -> str:
