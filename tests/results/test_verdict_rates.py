@@ -26,14 +26,16 @@ def constrained(free, n_components, n_features):
     """The inverse of `unconstrained`."""
     lead = free.shape[:2]
     below = np.tril_indices(n_features, -1)
-    sizes = [n_components - 1, n_components * n_features, n_components * n_features]
-    ratios, means, diagonal, lower = np.split(free, np.cumsum(sizes), axis=2)
+    sizes = [n_components - 1, n_components * n_features]
+    ratios, means, of_factors = np.split(free, np.cumsum(sizes), axis=2)
+    of_each = of_factors.reshape(*lead, n_components, -1)
+    diagonal, lower = of_each[..., :n_features], of_each[..., n_features:]
     logits = np.concatenate([ratios, np.zeros((*lead, 1))], axis=2)
     weights = np.exp(logits - np.logaddexp.reduce(logits, axis=2, keepdims=True))
     factors = np.zeros((*lead, n_components, n_features, n_features))
     places = np.arange(n_features)
-    factors[..., places, places] = np.exp(diagonal).reshape(*lead, n_components, n_features)
-    factors[..., *below] = lower.reshape(*lead, n_components, len(below[0]))
+    factors[..., places, places] = np.exp(diagonal)
+    factors[..., *below] = lower
     means = means.reshape(*lead, n_components, n_features)
     return Draws(weights, means, factors @ factors.swapaxes(3, 4))
 
@@ -41,7 +43,7 @@ def constrained(free, n_components, n_features):
 def chains_about(exact, n_draws, rho, rng, n_chains=CHAINS):
     """Autocorrelated draws of a posterior, and its center."""
     n_components, n_features = exact.mean.shape
-    sample = unconstrained(Draws(*exact_draws(exact, 1, 150, rng)))[0]
+    sample = unconstrained(Draws(*exact_draws(exact, 1, 150, rng)))[0][0]
     factor = np.linalg.cholesky(np.cov(sample.T))
     noise = rng.normal(size=(n_chains, n_draws + 300, sample.shape[1])) * np.sqrt(1 - rho**2)
     free = sample.mean(axis=0) + lfilter([1], [1, -rho], noise, axis=1)[:, 300:] @ factor.T
@@ -131,7 +133,7 @@ def test_coordinates_lead_back_to_the_draws():
     rng = np.random.default_rng(0)
     x, z = data(rng, 3, 2)
     draws = Draws(*exact_draws(conjugate_posterior(x, z, 3), 2, 5, rng))
-    for ours, truth in zip(constrained(unconstrained(draws), 3, 2), draws, strict=True):
+    for ours, truth in zip(constrained(unconstrained(draws)[0], 3, 2), draws, strict=True):
         np.testing.assert_allclose(ours, truth, rtol=1e-9, atol=1e-12)
 
 
