@@ -71,11 +71,11 @@ def test_columns_come_in_the_order_asked_for(csv):
 
 
 def test_incomplete_rows_are_dropped_when_asked_and_counted(csv):
-    path = csv("a,kind,b\n1,x,2\n3,,4\n,y,5\nNA,y,6\n")
+    path = csv("a,kind,b\n1,x,2\n3,,4\n,y,5\nNA,y,6\n,y,\n")
     table = bg.read(path, columns=["a", "b"], drop_missing=True)
     assert table.to_dict("list") == {"a": [1, 3], "b": [2, 4]}
     assert table.index.tolist() == [0, 1]
-    assert table.attrs["n_dropped"] == 2
+    assert table.attrs["n_dropped"] == 3
 
 
 # what is wrong -> (text, options, what the message must say)

@@ -9,6 +9,7 @@ import xarray as xr
 
 import bayes_gmm as bg
 from bayes_gmm.errors import InputError
+from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.groups import NAMES
 
 
@@ -83,9 +84,12 @@ def test_a_whole_analysis_comes_back(results, tmp_path):
     for name in ("mle", "map"):
         xr.testing.assert_equal(bg.predict(tree[name]), bg.predict(results[name]))
     xr.testing.assert_equal(bg.predict(tree), bg.predict(results["posterior"]))
-    page = bg.report(tree, tmp_path / "report.html").read_text()
-    assert "MLE" in page
-    assert "MAP" in page
+    points = Analysis.of(tree).points
+    assert {name: point.attrs["estimator"] for name, point in points.items()} == {
+        "MLE": "MLE",
+        "MAP": "MAP",
+    }
+    assert '<section id="em"' in bg.report(tree, tmp_path / "report.html").read_text()
     again = bg.load(bg.save(tree, tmp_path / "again.nc"))
     assert set(again.children) == set(tree.children) >= {"mle", "map", "comparison"}
 
