@@ -134,8 +134,10 @@ def step(expect: Expect, rule: Rule, state: EMState) -> EMState:
     return state if candidate.lost >= 0 else evaluate(expect, candidate)
 
 
-def leap(expect: Expect, rule: Rule, state: EMState, history: Anderson) -> tuple[EMState, bool]:
-    """One iteration from statistics guessed ahead, if that climbs; else a plain one.
+def accelerated_step(
+    expect: Expect, rule: Rule, state: EMState, history: Anderson
+) -> tuple[EMState, bool]:
+    """Iterate once from extrapolated statistics, if the objective rises by it; else plainly.
 
     Parameters
     ----------
@@ -183,9 +185,9 @@ def run(
 
     Plain steps of EM shrink in the end like a geometric series with some ratio r, so that what is
     left to gain is about r / (1 - r) times the last gain (Aitken's extrapolation). A small gain
-    alone says nothing, for EM may creep; and a guess ahead has no such ratio. So when a gain falls
-    below tol, plain steps have the last word, and if their ratio says there is more to gain,
-    guessing goes on.
+    alone says nothing, because EM may converge slowly; and extrapolated steps have no such ratio.
+    So when a gain falls below tol, plain steps decide: if their ratio says there is more to gain,
+    extrapolation goes on.
 
     Parameters
     ----------
@@ -217,7 +219,7 @@ def run(
     for _ in range(max_iter):
         guessed = False
         if guessing:
-            after, guessed = leap(expect, rule, state, history)
+            after, guessed = accelerated_step(expect, rule, state, history)
         else:
             after = step(expect, rule, state)
         if after is state:
@@ -242,7 +244,7 @@ def run(
 
 @ONE_BLAS_THREAD
 def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
-    """Go on from a converged state until the parameters stand still to the last few digits.
+    """Go on from a converged state until the parameters change in their last few digits only.
 
     Near an optimum the objective is flat: where it no longer changes, parameters still do, in the
     seventh digit. The residual of the fixed point goes on telling, and the fit no longer depends

@@ -58,7 +58,7 @@ def convergence(values: np.ndarray, measures: Collection[str] = Convergence._fie
     half = n_draws // 2
     chains = draws if n_chains > 1 else draws[:, 0, : 2 * half].reshape(-1, 2, half)
     axes = {"chain_axis": 1, "draw_axis": 2}
-    # Chains that each stand still at another value have W = 0, and R-hat is rightly infinite.
+    # Chains that are each constant, at different values, have W = 0: R-hat is rightly infinite.
     with np.errstate(divide="ignore", invalid="ignore"):
         if "rhat" in measures:
             result.rhat[usable] = array_stats.rhat(chains, **axes)
