@@ -110,7 +110,6 @@ def add_groups(
     import xarray as xr
 
     from bayes_gmm.data.row_labels import stored
-    from bayes_gmm.model.priors import Prior
     from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.draws import (
         feature_names,
@@ -148,7 +147,7 @@ def add_groups(
     n_rows = len(rows) or n_observed(posterior)
     shape = n_rows, sizes["feature"], sizes["cluster"]
     require_room(names, sizes["chain"] * sizes["draw"], draws, shape, memory)
-    chosen: Any = within(known, structure) if isinstance(known, Prior) else known
+    chosen = within(known, structure)
     observations = None
     features = feature_names(posterior)
     if unknown and prior is not None:

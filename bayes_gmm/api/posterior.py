@@ -182,7 +182,6 @@ def sample(
     from bayes_gmm.inference import dispersed, engines, point
     from bayes_gmm.inference.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.priors import Prior
     from bayes_gmm.model.structured_prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
@@ -258,5 +257,5 @@ def sample(
     if not names:
         return result
     rows = observations.values, observations.index
-    own = within(chosen, structure) if isinstance(chosen, Prior) else chosen
+    own = within(chosen, structure)
     return added(result, names, rows, own, observations, seed=seed)

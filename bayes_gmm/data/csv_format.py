@@ -121,10 +121,6 @@ class CsvFormat:
             strings = strings.str.replace(",", ".", regex=False)
         return pd.to_numeric(strings, errors="coerce").where(text.notna())
 
-    def fields(self, lines: Iterator[str]) -> Iterator[list[str]]:
-        """Split lines into fields; blank lines have none."""
-        return _fields(lines, self.separator)
-
     def line_of(self, row: int) -> str:
         """Where a row of the table stands in the file, counting lines from 1."""
         with opened(self.path, self.encoding) as file:
@@ -177,9 +173,10 @@ def detect(
     InputError
         If it is no text, has no lines or no header, or can be read in two ways.
     """
-    for name, given, allowed in (("sep", sep, None), ("decimal", decimal, (".", ","))):
-        if given is not None and ((allowed and given not in allowed) or not given):
-            raise InputError(f"{name} is {given!r}; {'give . or ,' if allowed else 'give a sign'}")
+    if sep == "":
+        raise InputError("sep is ''; give a sign")
+    if decimal not in (None, ".", ","):
+        raise InputError(f"decimal is {decimal!r}; give . or ,")
     encoding = encoding or _encoding(path, what)
     lines = _first_lines(path, encoding, what)
     notes = list(takewhile(_is_note, lines))
@@ -281,7 +278,6 @@ def _encoding(path: Path, what: str) -> str:
 
 def _first_lines(path: Path, encoding: str, what: str) -> list[str]:
     """The first lines without their ends."""
-    lines: list[str] = []
     try:
         with opened(path, encoding) as file:
             text = file.read(1 << 18)

@@ -98,18 +98,21 @@ class Faults:
         -------
         DataFrame
         """
-        columns = {name: self._look(str(name), column) for name, column in frame.items()}
-        made = frame.assign(**columns) if any(c is not None for c in columns.values()) else frame
-        self.n_incomplete += int(frame.isna().any(axis=1).sum())
+        missing = frame.isna().to_numpy()
+        columns = {
+            name: self._look(str(name), column, missing[:, j])
+            for j, (name, column) in enumerate(frame.items())
+        }
+        made = frame.assign(**columns)
+        self.n_incomplete += int(missing.any(axis=1).sum())
         self.n_rows += len(frame)
         return made
 
-    def _look(self, name: str, column: "pd.Series") -> "pd.Series":
+    def _look(self, name: str, column: "pd.Series", missing: np.ndarray) -> "pd.Series":
         import pandas as pd
         from pandas.api import types
 
         noted = self._columns.setdefault(name, ColumnFaults())
-        missing = column.isna().to_numpy()
         noted.n_entries += int((~missing).sum())
         if missing.any():
             noted.first_missing = _first(noted.first_missing, missing, self.n_rows)

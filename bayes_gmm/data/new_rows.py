@@ -87,7 +87,7 @@ def row_blocks(
     index : Index (n,)
     """
     if isinstance(X, Observations):
-        for place, values in enumerate(blocks(X.values, max(1, HELD_ROWS))):
+        for place, values in enumerate(blocks(X.values, HELD_ROWS)):
             start = place * HELD_ROWS
             yield None, np.asarray(values), X.index[start : start + len(values)]
         return

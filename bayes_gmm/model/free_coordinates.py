@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
+from bayes_gmm.model.log_prior import log_dirichlet
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
@@ -84,11 +85,11 @@ class FreeCoordinates:
         self.below = np.tril_indices(n_features, -1)
         self.size = n_components - 1 + n_components * n_features * (n_features + 3) // 2
         alpha, degrees = prior.concentration, self.degrees
-        log_dirichlet = gammaln(alpha.sum()) - gammaln(alpha).sum() + np.log(n_components)
+        of_weights = log_dirichlet(alpha) + np.log(n_components)
         log_triangle = ((1 - degrees / 2) * LOG_2 - gammaln(degrees / 2)).sum()
         log_triangle -= n_components * len(self.below[0]) * LOG_2PI / 2
         log_normal = n_features / 2 * (np.log(prior.mean_precision) - LOG_2PI).sum()
-        self.log_constant = log_dirichlet + log_triangle + log_normal + self._log_diagonal().sum()
+        self.log_constant = of_weights + log_triangle + log_normal + self._log_diagonal().sum()
 
     def _log_diagonal(self) -> np.ndarray:
         """Log determinants of the A_k, (K,)."""

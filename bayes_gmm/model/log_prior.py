@@ -8,6 +8,7 @@ Each part is a density of the parameters themselves, of weights, means and covar
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import gammaln
 
 ArrayOrNumber = np.ndarray | float
 
@@ -33,3 +34,19 @@ class LogPrior(NamedTuple):
         """The sum of all parts, (...)."""
         shape = np.shape(self.weights)
         return np.sum([np.reshape(part, (*shape, -1)).sum(axis=-1) for part in self], axis=0)
+
+
+def log_dirichlet(concentration: np.ndarray) -> float:
+    """Log of the constant of a Dirichlet density."""
+    return float(gammaln(concentration.sum()) - gammaln(concentration).sum())
+
+
+def log_powers(weights: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+    """Log of prod_k phi_k^(alpha_k - 1), the Dirichlet density but for its constant, (...).
+
+    alpha = 1 makes no statement about a weight, not even about one that is zero.
+    """
+    excess = concentration - 1
+    with np.errstate(divide="ignore"):
+        log_weights = np.where(excess == 0, 0.0, np.log(weights))
+    return (excess * log_weights).sum(axis=-1)

@@ -16,6 +16,7 @@ from scipy.special import gammaln, multigammaln
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.log_prior import log_dirichlet
 from bayes_gmm.model.normal import LOG_2PI, cholesky
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.priors import Prior
@@ -128,7 +129,7 @@ def log_volume(
             result += part(degrees if letter == "V" else degrees.sum(keepdims=True)).sum()
     if not equal_weights:
         alpha = prior.concentration
-        result += gammaln(alpha).sum() - gammaln(alpha.sum())
+        result -= log_dirichlet(alpha)
     return float(result)
 
 

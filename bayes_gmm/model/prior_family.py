@@ -9,12 +9,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import gammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model.arrays import as_numbers, require_finite
-from bayes_gmm.model.log_prior import LogPrior
+from bayes_gmm.model.log_prior import LogPrior, log_dirichlet, log_powers
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 
@@ -123,19 +122,7 @@ class PriorFamily:
     def log_densities(
         self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
     ) -> np.ndarray:
-        """Log prior densities of many mixtures at once; see `log_density`.
-
-        Parameters
-        ----------
-        weights : ndarray (..., K)
-        means : ndarray (..., K, D)
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        ndarray (...)
-        """
+        """Log prior densities of many mixtures at once; see `Prior.log_densities`."""
         return self.log_density_by_part(weights, means, factors).total
 
     def log_density_by_part(
@@ -148,25 +135,13 @@ class PriorFamily:
             + \log \Gamma(\textstyle\sum_k \alpha_k) - \sum_k \log \Gamma(\alpha_k) \\
             \log p(\mu_k) &= \sum_j \log N(\mu_{kj}; m_j, s_j^2)
 
-        Parameters
-        ----------
-        weights : ndarray (..., K)
-        means : ndarray (..., K, D)
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        LogPrior
+        As `Prior.log_density_by_part`.
         """
         alpha = self.concentration
-        excess = alpha - 1
-        with np.errstate(divide="ignore"):
-            log_weights = np.where(excess == 0, 0.0, np.log(weights))
         standard = (means - self.mean) / self.mean_sd
         log_normal = -0.5 * (standard**2 + LOG_2PI) - np.log(self.mean_sd)
         return LogPrior(
-            (excess * log_weights).sum(axis=-1) + gammaln(alpha.sum()) - gammaln(alpha).sum(),
+            log_powers(weights, alpha) + log_dirichlet(alpha),
             log_normal.sum(axis=-1),
             self.log_density_of_covariances(factors),
         )

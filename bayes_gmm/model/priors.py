@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import gammaln, multigammaln
+from scipy.special import multigammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.default_moments import DefaultMoments
-from bayes_gmm.model.log_prior import LogPrior
+from bayes_gmm.model.log_prior import LogPrior, log_dirichlet, log_powers
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -415,12 +415,8 @@ class Prior:
         trace = np.einsum("...ij,...ij->...", whitened_scale, whitener)
         distance = np.einsum("...ij,...j->...i", whitener, means - self.mean)
         squared = (distance**2).sum(axis=-1)
-        # alpha = 1 makes no statement about the weights, not even about one that is zero.
-        excess = self.concentration - 1
-        with np.errstate(divide="ignore"):
-            log_weights = np.where(excess == 0, 0.0, np.log(weights))
         return LogPrior(
-            (excess * log_weights).sum(axis=-1),
+            log_powers(weights, self.concentration),
             -0.5 * (log_det + self.mean_precision * squared),
             -0.5 * ((self.degrees_of_freedom + n_features + 1) * log_det + trace),
         )
@@ -520,11 +516,6 @@ def weights_at_the_mode(concentration: np.ndarray, spread: np.ndarray) -> np.nda
             "degrees_of_freedom > -(D + 2)"
         )
     return excess / excess.sum()
-
-
-def log_dirichlet(concentration: np.ndarray) -> float:
-    """Log of the constant of a Dirichlet density."""
-    return float(gammaln(concentration.sum()) - gammaln(concentration).sum())
 
 
 def log_normals(mean_precision: np.ndarray, n_features: int) -> np.ndarray:

@@ -22,14 +22,14 @@ Rows add to c_k and P_k as they add to the fields of a conjugate prior. So all o
 `counted`, with degrees of freedom c_k - D - 1 and scale P_k: for VVV the prior itself.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bayes_gmm.model.covariance import Structure
-from bayes_gmm.model.log_prior import LogPrior
+from bayes_gmm.model.log_prior import LogPrior, log_dirichlet
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior, log_dirichlet, log_normals, weights_at_the_mode
+from bayes_gmm.model.priors import Prior, log_normals, weights_at_the_mode
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
@@ -223,18 +223,8 @@ class StructuredPrior(NamedTuple):
         return float(self.power[k]), self.counted.scale[k]
 
 
-def within(prior: Prior, structure: Structure) -> Prior | StructuredPrior:
-    """What a conjugate prior says of a structure; itself, of unconstrained covariances.
-
-    Parameters
-    ----------
-    prior : Prior
-    structure : Structure
-
-    Returns
-    -------
-    Prior or StructuredPrior
-    """
-    if structure.is_unconstrained(prior.n_features):
+def within(prior: Any, structure: Structure) -> Any:
+    """What a conjugate prior says of a structure; any other prior is of VVV, and stays as it is."""
+    if not isinstance(prior, Prior) or structure.is_unconstrained(prior.n_features):
         return prior
     return StructuredPrior.of(prior, structure)

@@ -8,7 +8,6 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structured_prior import within
 from bayes_gmm.results.draws import VARIABLES, Draws
 from bayes_gmm.results.invariants import invariants
@@ -75,7 +74,7 @@ def posterior_tree(
     relabelled = labelled(
         raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
     )
-    own = within(prior, structure) if isinstance(prior, Prior) else prior
+    own = within(prior, structure)
     described |= {
         "chains": raw.n_chains,
         "draws": raw.n_draws,
