@@ -5,15 +5,14 @@ They look only at quantities that no renumbering of the components changes.
 
 import numpy as np
 
-from bayes_gmm.posterior.convergence import FEWEST_DRAWS, Convergence
+from bayes_gmm.posterior.convergence import Convergence
+from bayes_gmm.posterior.length import RHAT, shortage
 from bayes_gmm.posterior.rhat_error import too_large
 from bayes_gmm.results.deciding_rows import FAR, by_component, stated
 from bayes_gmm.results.diagnosis import Finding, Kind
 from bayes_gmm.results.evidence import Evidence, Mode
 from bayes_gmm.results.tables import some
 
-RHAT = 1.01
-ESS_PER_CHAIN = 100
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
 
@@ -155,7 +154,7 @@ def divergences(evidence: Evidence) -> list[Finding]:
 def too_short(evidence: Evidence) -> list[Finding]:
     """Too few effective draws, or chains that disagree for no other reason."""
     start = "The chains are too short"
-    return shortage(
+    return told_shortage(
         ("short_chains", "convergence", start),
         evidence.names,
         evidence.values,
@@ -163,44 +162,25 @@ def too_short(evidence: Evidence) -> list[Finding]:
     )
 
 
-def shortage(
+def told_shortage(
     described: tuple[str, Kind, str], names: list[str], values: np.ndarray, measured: Convergence
 ) -> list[Finding]:
-    """Report an R-hat that is too large, or else an effective sample size that is too small.
-
-    Parameters
-    ----------
-    described : tuple
-        Name and kind of the finding, and how its statement begins.
-    names : list of str
-    values : ndarray (chain, draw, P)
-    measured : Convergence
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Report what makes chains too short, under a name and kind, and how the statement begins."""
+    found = shortage(values, measured)
+    if found is None:
+        return []
     name, kind, start = described
-    n_chains, n_draws, _ = values.shape
-    if n_draws < FEWEST_DRAWS:
-        statement = f"{start}: {n_draws} draws a chain tell nothing."
-        return [Finding(name, kind, statement, n_draws, FEWEST_DRAWS, "Draw more.")]
-    wanted = ESS_PER_CHAIN * n_chains
-    sizes = np.minimum(measured.ess_bulk, measured.ess_tail)
-    few = exceeds(-sizes, -wanted)
-    factor = int(np.ceil(wanted / np.nanmin(sizes))) if few else 1
-    advice = f"Draw about {max(2, factor)} times as many."
-    limits = too_large(values, measured.rhat, RHAT)
-    if not np.isnan(limits).all():
-        worst = int(np.nanargmax(np.where(np.isnan(limits), np.nan, measured.rhat)))
-        rhat, limit = float(measured.rhat[worst]), float(limits[worst])
-        statement = f"{start}: R-hat of {names[worst]} is {rhat:.3f}."
-        return [Finding(name, kind, statement, rhat, limit, advice)]
-    if few:
-        worst = int(np.nanargmin(sizes))
-        statement = f"{start}: {names[worst]} has {sizes[worst]:.0f} effective draws."
-        return [Finding(name, kind, statement, float(sizes[worst]), wanted, advice)]
-    return []
+    if found.measure == "draws":
+        statement = f"{start}: {found.value} draws a chain tell nothing."
+        return [Finding(name, kind, statement, found.value, found.limit, "Draw more.")]
+    quantity = names[found.place]
+    statement = (
+        f"{start}: R-hat of {quantity} is {found.value:.3f}."
+        if found.measure == "rhat"
+        else f"{start}: {quantity} has {found.value:.0f} effective draws."
+    )
+    advice = f"Draw about {found.factor} times as many."
+    return [Finding(name, kind, statement, found.value, found.limit, advice)]
 
 
 def few_divergences(evidence: Evidence) -> list[Finding]:
@@ -234,11 +214,6 @@ def one_chain(evidence: Evidence) -> list[Finding]:
             "Sample at least four.",
         )
     ]
-
-
-def exceeds(values: np.ndarray, threshold: float) -> bool:
-    """Whether any value that is defined exceeds the threshold."""
-    return bool((values[~np.isnan(values)] > threshold).any())
 
 
 def listed(word: str, numbers: list[int] | np.ndarray) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bayes_gmm.posterior.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
 from bayes_gmm.posterior.scalars import flatten
-from bayes_gmm.results.convergence_rules import listed, shortage
+from bayes_gmm.results.convergence_rules import listed, told_shortage
 from bayes_gmm.results.diagnosis import Finding
 from bayes_gmm.results.evidence import SAVING, Evidence
 from bayes_gmm.results.tables import some
@@ -125,7 +125,7 @@ def dispensable_component(evidence: Evidence) -> list[Finding]:
 def slow_components(evidence: Evidence) -> list[Finding]:
     """Components that need more draws than the mixture does."""
     start = "Single components need longer chains"
-    return shortage(
+    return told_shortage(
         ("slow_components", "identification", start),
         evidence.parameter_names,
         flatten(*evidence.draws),

@@ -19,7 +19,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.invariants import mixture_moments
+from bayes_gmm.posterior.invariants import mixture_moments
 
 
 class Merger(NamedTuple):
