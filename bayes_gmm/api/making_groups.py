@@ -29,26 +29,7 @@ def added(
     draws: int = PRIOR_DRAWS,
     seed: int | None,
 ) -> xr.DataTree:
-    """Make groups and add them, when all that they need is there.
-
-    Parameters
-    ----------
-    posterior : DataTree
-    names : tuple of str
-        From `require_groups`.
-    rows : tuple of ndarray and Index
-        The data (N, D) and their labels (N,), where a group needs them.
-    prior : Prior, StructuredPrior, PriorFamily, callable or None
-        Where a group needs it.
-    observations : Observations or None
-        The data again, where the prior is a function.
-    draws : int
-    seed : int or None
-
-    Returns
-    -------
-    xarray.DataTree
-    """
+    """Make groups and add them, when all that they need is there."""
     import xarray as xr
 
     from bayes_gmm.results import groups

@@ -18,14 +18,9 @@ TAILS = (0.05, 0.95)
 
 
 class Convergence(NamedTuple):
-    """Diagnostics of P scalars; nan for a scalar that is constant, for too few draws, or unasked.
+    """Diagnostics of P scalars; nan of constants, of too few draws, and where not asked for."""
 
-    Attributes
-    ----------
-    rhat, ess_bulk, ess_tail : ndarray (P,)
-    """
-
-    rhat: np.ndarray
+    rhat: np.ndarray  # rhat, ess_bulk, ess_tail: (P,)
     ess_bulk: np.ndarray
     ess_tail: np.ndarray
 
@@ -33,16 +28,10 @@ class Convergence(NamedTuple):
 def convergence(values: np.ndarray, measures: Collection[str] = Convergence._fields) -> Convergence:
     """Compute R-hat and effective sample sizes of draws.
 
-    Parameters
-    ----------
-    values : ndarray (chain, draw, P)
-        One chain is compared with itself, first half against second half.
-    measures : collection of str
-        Which of them are needed; the others are left out, which saves their time.
+    One chain is compared with itself, first half against second half. Measures that are not asked
+    for are left out, which saves their time.
 
-    Returns
-    -------
-    Convergence
+    Shapes: values (chain, draw, P).
     """
     n_chains, n_draws, n_scalars = values.shape
     result = Convergence(*np.full((3, n_scalars), np.nan))

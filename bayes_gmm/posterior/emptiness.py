@@ -34,30 +34,14 @@ def borne_out(
     .. math:: \frac{p(x \mid K)}{p(x \mid K - 1)}
         = c \Big/ \frac{1}{S K} \sum_{sk} \prod_n \{1 - r_{nk}(\theta_s)\}
 
-    Parameters
-    ----------
-    draws : Draws
-        Of at least two components, in any order.
-    log_likelihood : ndarray (chain, draw)
-    concentration : float
-        a, the same for all components.
-    x : ndarray (N, D) or Observations
-        N counts each row as often as it was seen.
-    odds : float
+    False as well where at these odds not even one draw would be empty: that none is says little
+    then.
 
-    Returns
-    -------
-    bool
-        False as well where at these odds not even one draw would be empty: that none is says
-        little then. True rightly so if the sampler can empty a component and fill it again.
+    Shapes: log_likelihood (chain, draw), x (N, D).
 
-    Notes
-    -----
     The weight of an empty component is Beta(a, K a - a + N), so that only draws with a weight about
     as small are looked at, and no more of them than it takes to settle the matter.
 
-    References
-    ----------
     Nobile (2004), Ann. Statist. 32.
     """
     n_components = draws.weights.shape[2]

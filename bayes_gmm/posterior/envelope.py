@@ -22,17 +22,10 @@ UPPER, LOWER = 0.8413, 0.1587  # one standard deviation to each side of a normal
 def p_values(replicated: np.ndarray, observed: np.ndarray, upper_only: np.ndarray) -> np.ndarray:
     """Posterior predictive p-values, one statistic at a time.
 
-    Parameters
-    ----------
-    replicated : ndarray (S, M)
-    observed : ndarray (M,)
-    upper_only : ndarray of bool (M,)
-        Statistics that only surprise when they are large; for the others p is two-sided.
+    At least 1 / (S + 1): the data count as one more replicate. Statistics that are `upper_only`
+    surprise only when they are large; for the others p is two-sided.
 
-    Returns
-    -------
-    ndarray (M,)
-        At least 1 / (S + 1): the data count as one more replicate.
+    Shapes: replicated (S, M), observed (M,), upper_only (M,) -> (M,).
     """
     n = len(replicated) + 1
     above = (1 + (replicated >= observed).sum(axis=0)) / n
@@ -45,15 +38,7 @@ def adjusted_p_values(
 ) -> np.ndarray:
     """P-values that hold for all statistics jointly.
 
-    Parameters
-    ----------
-    replicated, observed, upper_only
-        As in `p_values`.
-
-    Returns
-    -------
-    ndarray (M,)
-        How often the largest deviation of a data set is as large as that of this statistic.
+    Shapes: -> (M,).
     """
     # The data count as one more replicate, so that the test is exact where they are one.
     together = deviations(np.vstack([replicated, observed]), upper_only)
@@ -64,16 +49,9 @@ def adjusted_p_values(
 def deviations(values: np.ndarray, upper_only: np.ndarray) -> np.ndarray:
     """Distance of every row from the median of all rows, in units of their spread on that side.
 
-    Parameters
-    ----------
-    values : ndarray (R, M)
-    upper_only : ndarray of bool (M,)
-        Statistics whose small values are no deviation.
+    Infinite where nearly all rows agree on one value and this one differs.
 
-    Returns
-    -------
-    ndarray (R, M)
-        Infinite where nearly all rows agree on one value and this one differs.
+    Shapes: values (R, M), upper_only (M,) -> (R, M).
     """
     lower, middle, upper = np.quantile(values, (LOWER, 0.5, UPPER), axis=0)
     difference = values - middle

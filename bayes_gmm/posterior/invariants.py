@@ -22,19 +22,14 @@ OCCUPIED = 0.5  # rows that a component holds at least
 
 
 class Invariants(NamedTuple):
-    """Label-free quantities of every draw, in the user's units.
+    """Label-free quantities of every draw, in the user's units."""
 
-    Attributes
-    ----------
-    quantities : dict of str to ndarray (chain, draw, ...)
-        log_likelihood; log_posterior, the log joint density of data and parameters, where the prior
-        has one; sum_squared_weights; mixture_mean (D); mixture_covariance_logdet; log_density_at
-        (P) the monitored rows; occupied_components, those that hold half a row or more, expected or
-        sampled; co_clustering (Q), the probability sum_k p(z_n = k | x) p(z_m = k | x) that the two
-        rows of a monitored pair belong to the same component.
-    monitored : Monitored
-    """
-
+    # (chain, draw, ...): log_likelihood; log_posterior, the log joint density of data and
+    # parameters, where the prior has one; sum_squared_weights; mixture_mean (D);
+    # mixture_covariance_logdet; log_density_at (P) the monitored rows; occupied_components, those
+    # that hold half a row or more, expected or sampled; co_clustering (Q), the probability sum_k
+    # p(z_n = k | x) p(z_m = k | x) that the two rows of a monitored pair belong to the same
+    # component
     quantities: dict[str, np.ndarray]
     monitored: Monitored
 

@@ -17,19 +17,11 @@ NARROWER = 0.5  # of Silverman's width, which takes the mixture for a single nor
 
 @dataclass(frozen=True, eq=False)
 class Marginals:
-    """A grid for each feature.
+    """A grid for each feature."""
 
-    Attributes
-    ----------
-    start, width : ndarray (D,)
-        Where the first bin begins, and how wide the bins are.
-    bandwidth : ndarray (D,)
-        Standard deviation of the blur.
-    """
-
-    start: np.ndarray
+    start: np.ndarray  # start, width: (D,), where the first bin begins, and how wide the bins are
     width: np.ndarray
-    bandwidth: np.ndarray
+    bandwidth: np.ndarray  # (D,), standard deviation of the blur
 
     @classmethod
     def of(cls, x: np.ndarray) -> "Marginals":

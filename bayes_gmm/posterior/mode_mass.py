@@ -26,23 +26,12 @@ def log_mass(
 ) -> float:
     r"""Estimate the logarithm of the integral of the unnormalized posterior about a mode.
 
-    Parameters
-    ----------
-    draws : Draws
-        Of chains in this mode, named in any order: they are named after the best of them.
-    log_posterior : ndarray (chain, draw)
-        Log density of (phi, mu, Sigma), up to a constant.
-    structure : Structure
-        Of all draws.
+    The draws, of chains in this mode, are named after the best of them. Not a number if there are
+    too few effective draws for a covariance; its logarithm is corrected for their number, as if
+    they were normal and independent.
 
-    Returns
-    -------
-    float
-        Not a number if there are too few effective draws for a covariance. Its logarithm is
-        corrected for their number, as if they were normal and independent.
+    Shapes: log_posterior (chain, draw).
 
-    References
-    ----------
     Lewis & Raftery (1997), J. Am. Statist. Assoc. 92, eq. 5.
     """
     height = log_posterior + unconstrained(draws, structure)[1]
@@ -67,16 +56,7 @@ def unconstrained(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates without bounds, and log |d(phi, mu, Sigma) / du|.
 
-    Parameters
-    ----------
-    draws : Draws
-    structure : Structure
-
-    Returns
-    -------
-    coordinates : ndarray (chain, draw, d)
-        As many as there are free parameters.
-    log_jacobian : ndarray (chain, draw)
+    Shapes: -> coordinates (chain, draw, d), log_jacobian (chain, draw).
     """
     lead = draws.weights.shape[:2]
     log_weights = np.log(np.maximum(draws.weights, np.finfo(float).tiny))

@@ -75,21 +75,10 @@ def best_partition(
 ) -> np.ndarray:
     """Search for the partition with the least expected loss.
 
-    Parameters
-    ----------
-    matrix : ndarray (N, N)
-        Co-clustering probabilities, with ones on the diagonal.
-    loss : Binder or VariationOfInformation
-    candidates : iterable of ndarray of int (N,)
-        Partitions to start from, such as those of draws; cuts of hierarchical clusterings of the
-        matrix are added to them.
-    most_clusters : int
-        In these cuts. The search itself may open more.
+    Clusters come by decreasing size. Cuts of hierarchical clusterings of the matrix, into
+    `most_clusters` at most, are added to the candidates.
 
-    Returns
-    -------
-    ndarray of int (N,)
-        Clusters 0, 1, ... by decreasing size.
+    Shapes: matrix (N, N), candidates (N,) -> (N,).
     """
     distinct = {
         labels.tobytes(): labels

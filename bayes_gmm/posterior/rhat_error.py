@@ -26,19 +26,10 @@ def rhat_limit(values: np.ndarray, n_looked_at: int) -> np.ndarray:
     with :math:`\alpha` = 0.001 and Q the number of quantities: the largest of 2 Q values of R-hat,
     of each quantity and of its distance from the median, stays below it in 999 samples of 1000.
 
-    Parameters
-    ----------
-    values : ndarray (chain, draw, P)
-    n_looked_at : int
-        Q, of which these may be a part.
+    Infinite where a quantity is constant within every chain.
 
-    Returns
-    -------
-    ndarray (P,)
-        Infinite where a quantity is constant within every chain.
+    Shapes: values (chain, draw, P) -> (P,).
 
-    References
-    ----------
     Vehtari et al. (2021), Bayesian Analysis 16, sec. 4; Gelman & Rubin (1992), Statist. Sci. 7.
     """
     within = np.stack([convergence(chain[None], ["ess_bulk"]).ess_bulk for chain in values])
@@ -52,16 +43,9 @@ def rhat_limit(values: np.ndarray, n_looked_at: int) -> np.ndarray:
 def too_large(values: np.ndarray, rhat: np.ndarray, threshold: float) -> np.ndarray:
     """Find quantities whose R-hat exceeds a threshold, and what chance explains.
 
-    Parameters
-    ----------
-    values : ndarray (chain, draw, P)
-    rhat : ndarray (P,)
-    threshold : float
+    What is returned is the limit that is exceeded; nan where none is.
 
-    Returns
-    -------
-    ndarray (P,)
-        The limit that is exceeded; nan where none is.
+    Shapes: values (chain, draw, P), rhat (P,) -> (P,).
     """
     exceeded = np.full(len(rhat), np.nan)
     suspects = np.flatnonzero(np.nan_to_num(rhat, nan=0.0) > threshold)

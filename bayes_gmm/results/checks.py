@@ -146,23 +146,12 @@ def check(
 
 
 class Summary(NamedTuple):
-    """What is kept of a data set; replicates have a leading axis.
+    """What is kept of a data set; replicates have a leading axis."""
 
-    Attributes
-    ----------
-    per_feature : ndarray (D, T)
-    correlations : ndarray (P,)
-        Lower triangle.
-    counts : ndarray (D, B)
-        Of `Marginals`.
-    shapes : ndarray (D, B)
-        Distribution functions, standardized.
-    """
-
-    per_feature: np.ndarray
-    correlations: np.ndarray
-    counts: np.ndarray
-    shapes: np.ndarray
+    per_feature: np.ndarray  # (D, T)
+    correlations: np.ndarray  # (P,), lower triangle
+    counts: np.ndarray  # (D, B), of `Marginals`
+    shapes: np.ndarray  # (D, B), distribution functions, standardized
 
 
 def _functions(statistics: Any) -> dict[str, Statistic]:

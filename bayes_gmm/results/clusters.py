@@ -12,19 +12,8 @@ DIGITS = 6
 def with_clusters(table: pd.DataFrame, predicted: xr.Dataset) -> pd.DataFrame:
     """Put the cluster of each row beside it.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Rows, whatever their columns.
-    predicted : Dataset
-        From `predict`, of these rows.
-
-    Returns
-    -------
-    DataFrame
-        Further columns: cluster, its probability, of a posterior the ends lower and upper of its
-        credible interval, and the entropy of the label in nats. A column of the table that has
-        such a name keeps it.
+    Columns cluster, its probability, of a posterior the ends of its credible interval, and the
+    entropy of the label in nats. A column of the table that has such a name keeps it.
     """
     label = predicted["label"]
     shares = {

@@ -51,23 +51,7 @@ def compare(
     *,
     ci_prob: float = 0.95,
 ) -> Comparison:
-    """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`.
-
-    Parameters
-    ----------
-    point : DataTree, Parameters, or a sequence or mapping of them
-    posterior : DataTree
-    ci_prob : float
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    InputError
-        If the results do not belong together.
-    """
+    """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`."""
     lower, upper = tails(ci_prob)
     draws = draws_of(posterior)
     features = feature_names(posterior)
@@ -144,21 +128,7 @@ def compare(
 
 
 def named(point: Any) -> dict[str, Point]:
-    """Give each point estimate its name.
-
-    Parameters
-    ----------
-    point : DataTree, Parameters, or a sequence or mapping of them
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If there is none, or two have the same name.
-    """
+    """Give each point estimate its name."""
     if isinstance(point, Mapping) and not isinstance(point, xr.DataTree):
         by_name = {str(name): result for name, result in point.items()}
     else:

@@ -10,17 +10,7 @@ FEWEST_STARTS = 60  # to advise; with more than 30 the search also goes on longe
 
 
 def sentences(data: xr.Dataset) -> list[str]:
-    """Say what stands out.
-
-    Parameters
-    ----------
-    data : Dataset
-        Of a `Comparison`.
-
-    Returns
-    -------
-    list of str
-    """
+    """Say what stands out."""
     estimators = [data.sel(estimator=name) for name in data["estimator"].to_numpy()]
     said = [_of_rows(one) for one in estimators]
     said += _of_constraints(data)

@@ -7,19 +7,7 @@ from bayes_gmm.results.draws import feature_names, is_point, structure_of
 
 
 def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:
-    """Say in what an estimate is of another model than the draws.
-
-    Parameters
-    ----------
-    result : object
-    structure : Structure
-        That of the draws.
-
-    Returns
-    -------
-    str
-        Nothing if it is of the same model as the draws, or if that is not known.
-    """
+    """Say in what an estimate is of another model than the draws."""
     if not is_point(result):
         return ""
     own, n_features = structure_of(result), len(feature_names(result))

@@ -36,32 +36,16 @@ MOST_ROWS = 1_000_000
 
 
 class DecidingRow(NamedTuple):
-    """A far value that decides a component, and the first row that holds it.
-
-    Attributes
-    ----------
-    feature : str
-    value : float
-    deviations : float
-        Distance from the median of the column, in robust standard deviations.
-    row : str
-        Label of the row.
-    position : int
-        Its place, from 0.
-    n_rows : int
-        How many rows hold the value.
-    component : int
-    share_of_variance, share_of_rows : float
-        What all far values of this column make up of the component.
-    """
+    """A far value that decides a component, and the first row that holds it."""
 
     feature: str
     value: float
-    deviations: float
-    row: str
-    position: int
-    n_rows: int
+    deviations: float  # Distance from the median of the column, in robust standard deviations
+    row: str  # Label of the row
+    position: int  # Its place, from 0
+    n_rows: int  # How many rows hold the value
     component: int
+    # share_of_variance, share_of_rows: What all far values of this column make up of the component
     share_of_variance: float
     share_of_rows: float
 
@@ -69,18 +53,7 @@ class DecidingRow(NamedTuple):
 def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Find the few values that are far from all others.
 
-    Parameters
-    ----------
-    values : ndarray (N,)
-    times : ndarray (N,), optional
-        How often each counts, once by default.
-
-    Returns
-    -------
-    positions : ndarray of int
-        Ascending.
-    deviations : ndarray
-        Their distances from the median, in robust standard deviations.
+    Shapes: values (N,), times (N,).
     """
     if times is not None and not times.all():
         counted = np.flatnonzero(times)
@@ -133,17 +106,8 @@ def _count(chosen: np.ndarray, times: np.ndarray | None) -> float:
 def deciding_rows(parameters: Parameters, observations: Observations) -> list[DecidingRow]:
     """Find rows that decide a component alone.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        In the user's units.
-    observations : Observations
-
-    Returns
-    -------
-    list of DecidingRow
-        By column and row. None of a stream, which would have to be read again, nor of very many
-        rows, of which none alone weighs much.
+    None of a stream, which would have to be read again, nor of very many rows, of which none alone
+    weighs much.
     """
     if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []
@@ -197,18 +161,7 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
 
 
 def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[DecidingRow]:
-    """Find rows that decide a component alone among those that a result keeps.
-
-    Parameters
-    ----------
-    result : DataTree
-    parameters : Parameters
-
-    Returns
-    -------
-    list of DecidingRow
-        None if it keeps no rows.
-    """
+    """Find rows that decide a component alone among those that a result keeps."""
     if not keeps_rows(result):
         return []
     return deciding_rows(parameters, kept_observations(result))
@@ -240,17 +193,7 @@ def by_component(found: Sequence[DecidingRow]) -> list[list[DecidingRow]]:
 
 
 def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
-    """Say which rows, how far they are and what they make up of the component; and what to do.
-
-    Parameters
-    ----------
-    group : sequence of DecidingRow
-        Of one component and one column.
-
-    Returns
-    -------
-    statement, advice : str
-    """
+    """Say which rows, how far they are and what they make up of the component; and what to do."""
     first, several = group[0], sum(one.n_rows for one in group) > 1
     named = [_named(one) for one in group[:SHOWN]]
     if len(group) > SHOWN:

@@ -118,18 +118,7 @@ class Diagnosis:
 
 
 def worst(table: pd.DataFrame) -> pd.DataFrame:
-    """Write down the worst diagnostics of each group of quantities.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns rhat, ess_bulk and ess_tail by (group, quantity).
-
-    Returns
-    -------
-    pandas.DataFrame
-        Of strings, one row per group.
-    """
+    """Write down the worst diagnostics of each group of quantities."""
     groups = table.groupby(level="group", sort=False)
     return pd.DataFrame(
         {

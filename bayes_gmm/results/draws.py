@@ -37,11 +37,7 @@ def permutation(posterior: xr.DataTree) -> np.ndarray:
 def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     """Read the label-free quantities of every draw.
 
-    Returns
-    -------
-    names : list of str
-        For example ``mixture_mean[eruptions]``.
-    values : ndarray (chain, draw, Q)
+    Shapes: -> values (chain, draw, Q).
     """
     names: list[str] = []
     columns = []
@@ -94,13 +90,7 @@ def n_seen(tree: xr.DataTree) -> float:
 
 
 def observed_rows(tree: xr.DataTree) -> np.ndarray:
-    """Read the data that a result was computed from, (N, D).
-
-    Raises
-    ------
-    InputError
-        If the result does not keep them.
-    """
+    """Read the data that a result was computed from, (N, D)."""
     if not keeps_rows(tree):
         raise InputError(
             f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
@@ -124,13 +114,7 @@ def is_point(result: object) -> bool:
 
 
 def require_posterior(result: object) -> xr.DataTree:
-    """Return the result if it is a posterior result.
-
-    Raises
-    ------
-    InputError
-        If it is anything else, or lacks a group.
-    """
+    """Return the result if it is a posterior result."""
     if not isinstance(result, xr.DataTree) or not is_posterior(result):
         raise InputError(f"posterior must be a result of bg.sample; got {_describe(result)}")
     for group in ("sample_stats", "invariants", "point_estimate"):

@@ -39,20 +39,11 @@ RAW_KINDS = ("weight", "mean", "sd")
 
 
 class Mode(NamedTuple):
-    """Chains that have settled in one place.
-
-    Attributes
-    ----------
-    chains : list of int
-    height : float
-        Mean log posterior, or log-likelihood where the prior has no density.
-    share : float
-        Of the posterior mass of all modes found; not a number if it cannot be told.
-    """
+    """Chains that have settled in one place."""
 
     chains: list[int]
-    height: float
-    share: float
+    height: float  # Mean log posterior, or log-likelihood where the prior has no density
+    share: float  # Of the posterior mass of all modes found; not a number if it cannot be told
 
 
 class Evidence(NamedTuple):

@@ -49,24 +49,7 @@ ADVICE = {
 
 
 def require_groups(groups: str | Sequence[str], there: Collection[str] = ()) -> tuple[str, ...]:
-    """Check the names of groups, and say which have to be made, in the order in which they can be.
-
-    Parameters
-    ----------
-    groups : str or sequence of str
-    there : collection of str
-        Groups that are there already.
-
-    Returns
-    -------
-    tuple of str
-        A prior_predictive needs a prior, and goes with it.
-
-    Raises
-    ------
-    InputError
-        If there is no such group.
-    """
+    """Check names of groups, and say which have to be made, in the order in which they can be."""
     available = f"choose of {', '.join(NAMES)}"
     if not isinstance(groups, str | Iterable):
         raise InputError(f"groups is {groups!r}; {available}")
@@ -90,27 +73,7 @@ def require_room(
     memory: float,
     advice: str = "",
 ) -> None:
-    """Refuse groups that together are larger than the user has agreed to.
-
-    Parameters
-    ----------
-    names : sequence of str
-    n_samples : int
-        Draws of the posterior.
-    n_draws : int
-        Draws of the prior.
-    shape : tuple of int
-        N, D and K.
-    memory : float
-        In GiB.
-    advice : str
-        In the place of `ADVICE`.
-
-    Raises
-    ------
-    InputError
-        With the memory that is needed.
-    """
+    """Refuse groups that together are larger than the user has agreed to."""
     n_rows, n_features, n_components = shape
     numbers = {
         "log_likelihood": (n_samples, n_rows),
@@ -132,17 +95,7 @@ def require_room(
 def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) -> xr.Dataset:
     """Evaluate the log-likelihood of each row under each draw, the label summed out.
 
-    Parameters
-    ----------
-    posterior : DataTree
-    rows : ndarray (N, D)
-    index : Index (N,)
-        Labels of the rows.
-
-    Returns
-    -------
-    xarray.Dataset
-        x (chain, draw, obs_id).
+    Shapes: rows (N, D), index (N,).
     """
     draws = draws_of(posterior)
     n_samples = draws.n_chains * draws.n_draws
@@ -163,18 +116,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
 def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> xr.Dataset:
     """Draw as many rows as the data have from the mixture of each draw.
 
-    Parameters
-    ----------
-    drawn : Dataset
-        The group posterior or prior.
-    index : Index (N,)
-        Labels of the rows.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    xarray.Dataset
-        x (chain, draw, obs_id, feature).
+    Shapes: index (N,).
     """
     draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
     shape = draws.n_chains, draws.n_draws
@@ -194,40 +136,14 @@ def prior(
     features: tuple[str, ...],
     rng: np.random.Generator,
 ) -> xr.Dataset:
-    """Draw from a prior.
-
-    Parameters
-    ----------
-    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
-    n_draws : int
-    features : tuple of str
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    xarray.Dataset
-        weights (chain, draw, cluster), means (..., feature), covariances (..., feature_bis), in
-        one chain.
-    """
+    """Draw from a prior."""
     drawn = [of.sample(rng) for _ in range(n_draws)]
     arrays = {name: np.stack([getattr(one, name) for one in drawn])[None] for name in VARIABLES}
     return labelled(arrays, feature_names=features, leading=LEADING)
 
 
 def log_prior(posterior: xr.DataTree, of: Drawable) -> xr.Dataset:
-    """Evaluate the log density of the prior at each draw, part by part.
-
-    Parameters
-    ----------
-    posterior : DataTree
-    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
-
-    Returns
-    -------
-    xarray.Dataset
-        weights (chain, draw), means (chain, draw, cluster), and covariances, along cluster too
-        where the prior of one does not depend on the others.
-    """
+    """Evaluate the log density of the prior at each draw, part by part."""
     # A prior may distinguish components, in the order in which the sampler had them.
     raw = raw_draws(posterior)
     parts = of.log_density_by_part(raw.weights, raw.means, cholesky(raw.covariances, "covariances"))

@@ -85,18 +85,7 @@ def draw_labels(
 ) -> np.ndarray:
     """Draw one label per mixture and row.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-        With S mixtures.
-    rows : ndarray (N, D)
-    seed : int or None
-    memory : float
-        Allowed, in GiB.
-
-    Returns
-    -------
-    ndarray of int (S, N)
+    Shapes: rows (N, D) -> (S, N).
     """
     n_mixtures = ensemble.n_mixtures
     require_memory(

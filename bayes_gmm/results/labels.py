@@ -37,25 +37,7 @@ def labelled(
     leading: tuple[str, ...] = (),
     dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
-    """Attach dims and coordinates to arrays by the names of the variables.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        Variables; those that `DIMS` does not know are scalars apart from the leading dims.
-    feature_names : sequence of str
-        Coordinate of `feature` and `feature_bis`.
-    index : Index or ndarray, optional
-        Coordinate of `obs_id`, a MultiIndex too; 0, 1, ... by default.
-    leading : tuple of str
-        Dims in front of each variable's own, such as ("chain", "draw").
-    dims : mapping, optional
-        Own dims of further variables, or other ones than in `DIMS`.
-
-    Returns
-    -------
-    xarray.Dataset
-    """
+    """Attach dims and coordinates to arrays by the names of the variables."""
     own = {**DIMS, **(dims or {})}
     variables = {name: ((*leading, *own.get(name, ())), value) for name, value in arrays.items()}
     sizes = {

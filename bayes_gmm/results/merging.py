@@ -23,18 +23,11 @@ from bayes_gmm.posterior.invariants import mixture_moments
 
 
 class Merger(NamedTuple):
-    """Two components, and what taking them for one would save.
-
-    Attributes
-    ----------
-    one, other : int
-    saving : float
-        By how much BIC falls; negative if it rises.
-    """
+    """Two components, and what taking them for one would save."""
 
     one: int
     other: int
-    saving: float
+    saving: float  # By how much BIC falls; negative if it rises
 
 
 def best_merger(
@@ -49,41 +42,15 @@ def best_merger(
     .. math:: \mathrm{BIC}_K - \mathrm{BIC}_{K-1}
         = (p_K - p_{K - 1}) \log N - 2 \{L(\theta) - L(\theta_{\mathrm{merged}})\}
 
-    Parameters
-    ----------
-    point : Parameters
-        theta, the posterior mode. If more than half of the draws have a higher likelihood, which
-        those about a mode don't, the best of them takes its place.
-    draws : Draws
-        Named as the point is.
-    log_likelihood : ndarray (chain, draw)
-    x : ndarray (N, D) or Observations
-        N counts each row as often as it was seen.
-    structure : Structure
-        By which the free parameters p are counted.
+    If more than half of the draws have a higher likelihood than the point, which those about a mode
+    don't, the best of them takes its place.
 
-    Returns
-    -------
-    Merger or None
-        None if there is one component.
+    Shapes: log_likelihood (chain, draw), x (N, D).
 
-    Notes
-    -----
     A pass over the rows for each of the K (K - 1) / 2 pairs, which is little beside the thousands
     of passes that the draws took.
 
-    References
-    ----------
     Schwarz (1978); Fraley & Raftery (2007), J. Classification 24, for BIC at the mode.
-
-    Examples
-    --------
-    >>> import bayes_gmm as bg
-    >>> x = bg.datasets.load("faithful").to_numpy()
-    >>> theta = bg.parameters(bg.fit(x, 3, prior="default", seed=1))
-    >>> draws = Draws(*(a[None, None] for a in (theta.weights, theta.means, theta.covariances)))
-    >>> best_merger(theta, draws, np.array([[-1e9]]), x).saving > 0
-    True
     """
     if point.n_components == 1:
         return None
@@ -119,19 +86,6 @@ def merged(
     .. math:: \phi = \phi_a + \phi_b, \qquad \mu = \tfrac1\phi (\phi_a \mu_a + \phi_b \mu_b), \qquad
         \Sigma = \tfrac1\phi \sum_{k \in \{a, b\}}
         \phi_k \{\Sigma_k + (\mu_k - \mu)(\mu_k - \mu)^\top\}
-
-    Parameters
-    ----------
-    theta : Parameters
-    one, other : int
-        a and b.
-    structure : Structure
-        Of the result: the covariances of it that are closest to the ones above.
-
-    Returns
-    -------
-    theta : Parameters
-        Of K - 1 components; the new one is the last.
     """
     pair = [one, other]
     total = theta.weights[pair].sum()

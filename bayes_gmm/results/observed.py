@@ -11,22 +11,7 @@ from bayes_gmm.results.draws import feature_names, observed_rows, row_weights
 
 
 def kept_observations(result: xr.DataTree) -> Observations:
-    """Read the rows of a result, with their names, labels and weights.
-
-    Parameters
-    ----------
-    result : DataTree
-
-    Returns
-    -------
-    Observations
-        They were checked when the result was made; one row, or a constant column, is not refused.
-
-    Raises
-    ------
-    InputError
-        If the result does not keep them.
-    """
+    """Read the rows of a result, with their names, labels and weights."""
     rows = observed_rows(result)
     spread = np.ones(rows.shape[1])
     observations = Observations.of(np.ascontiguousarray(rows), spread=spread)

@@ -16,21 +16,7 @@ FEW_ROWS = 5  # rows for each parameter, below which they are few
 
 
 def sentence(search: xr.Dataset, n_rows: float, n_features: int) -> str:
-    """Say where starts collapsed, if what is returned is what was left beside that.
-
-    Parameters
-    ----------
-    search : Dataset
-        What the search for the optimum reports.
-    n_rows : float
-    n_features : int
-        Of the data.
-
-    Returns
-    -------
-    str
-        Nothing if too few starts collapsed to matter.
-    """
+    """Say where starts collapsed, if what is returned is what was left beside that."""
     lost = search["start_collapsed"].to_numpy()
     n_starts, n_lost = lost.size, int(lost.sum())
     head = f"{n_lost} of {counted(n_starts, 'start')} collapsed"
@@ -57,17 +43,7 @@ def of_error(error: CollapseError, observations: Observations) -> list[Pole]:
 
 
 def worded(error: CollapseError, observations: Observations) -> CollapseError:
-    """Say in an error of the search where its starts collapsed.
-
-    Parameters
-    ----------
-    error : CollapseError
-    observations : Observations
-
-    Returns
-    -------
-    CollapseError
-    """
+    """Say in an error of the search where its starts collapsed."""
     found = of_error(error, observations)
     if not found:
         return error

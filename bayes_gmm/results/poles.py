@@ -25,50 +25,22 @@ MISSING, LIMIT = "code", "limit"
 
 
 class Pole(NamedTuple):
-    """A place at which starts collapsed.
+    """A place at which starts collapsed."""
 
-    Attributes
-    ----------
-    feature : str
-        The column whose value repeats; of a row, the column in which it is far from all others, or
-        nothing.
-    value, share : float
-        The value, and the share of the rows that hold it.
-    looks_like : str
-        "code", far from all others, "limit", the end of a column of many values, or nothing.
-    row : str
-        Label of the row, or nothing if it is a value.
-    position : int
-        Its place from 0, -1 if it is a value.
-    n_starts : int
-        How many starts collapsed there.
-    """
-
+    # The column whose value repeats; of a row, the column in which it is far from all others, or
+    # nothing
     feature: str
-    value: float
+    value: float  # value, share: The value, and the share of the rows that hold it
     share: float
+    # "code", far from all others, "limit", the end of a column of many values, or nothing
     looks_like: str
-    row: str
-    position: int
-    n_starts: int
+    row: str  # Label of the row, or nothing if it is a value
+    position: int  # Its place from 0, -1 if it is a value
+    n_starts: int  # How many starts collapsed there
 
 
 def poles(collapses: Sequence[Any], observations: Observations) -> list[Pole]:
-    """Find the values, and the row, that most starts collapsed on.
-
-    Parameters
-    ----------
-    collapses : sequence
-        Each the start, mean, covariance and count of a component as last seen before it collapsed,
-        in the user's units.
-    observations : Observations
-        Of a stream nothing is looked for.
-
-    Returns
-    -------
-    list of Pole
-        The most frequent first.
-    """
+    """Find the values, and the row, that most starts collapsed on."""
     values = observations.values
     if isinstance(values, Stream):
         return []

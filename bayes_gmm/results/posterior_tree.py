@@ -40,30 +40,9 @@ def posterior_tree(
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
 
-    Parameters
-    ----------
-    sampled : DataTree
-        Group posterior has weights, means and covariances in the user's units, their components
-        named as they came, and whatever else the model has; group sample_stats has one value per
-        draw of whatever was recorded. If the sampler was interrupted, its attribute partial is 1.
-    pivot : Parameters
-        The point estimate whose names the draws take.
-    observations : Observations
-    prior : Prior, a family of priors, or any other object, which then has no log density
-    structure : Structure
-        For which a conjugate prior counts.
-    label_free : Invariants, optional
-        If they have been computed already.
-    **described : object
-        Attributes of the tree: engine, sampler, seed, draws, tune, chains. What was drawn is
-        counted, and not taken from here.
-
-    Returns
-    -------
-    xarray.DataTree
-        Other variables of the model stay in group posterior if they hold numbers, which every file
-        format can hold. Those along the dim cluster are named anew with the components; the rest
-        is as it was drawn.
+    `sampled` has the groups posterior (weights, means and covariances in the user's units, and
+    whatever else the model has, components named as they came) and sample_stats. Other variables
+    stay if they are numbers, which every file format can hold.
     """
     names = observations.feature_names
     posterior = sampled["posterior"].to_dataset()
@@ -127,16 +106,7 @@ def labelled_invariants(found: Invariants, observations: Observations) -> xr.Dat
 
 
 def drawn(sampled: xr.DataTree) -> Draws:
-    """Read what the sampler returned, its components named as they came.
-
-    Parameters
-    ----------
-    sampled : DataTree
-
-    Returns
-    -------
-    Draws
-    """
+    """Read what the sampler returned, its components named as they came."""
     posterior = sampled["posterior"]
     return Draws(
         *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)

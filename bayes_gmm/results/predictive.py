@@ -269,11 +269,7 @@ def mixtures(result: Any) -> list[Parameters]:
 def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows to say something about: X, or else those of the result.
 
-    Returns
-    -------
-    values : ndarray (N, D)
-    index : Index (N,)
-        Their labels.
+    Shapes: -> values (N, D), index (N,).
     """
     if X is not None:
         return rows_like(X, _features(result))
@@ -305,16 +301,7 @@ def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:
 def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows that a posterior was computed from, and no others.
 
-    Returns
-    -------
-    values : ndarray (N, D)
-    index : Index (N,)
-        Their labels.
-
-    Raises
-    ------
-    InputError
-        If X has another number of rows, or is missing where the result does not keep them.
+    Shapes: -> values (N, D), index (N,).
     """
     rows, index = result_rows(posterior, X)
     fitted = posterior.attrs.get("n_observations", len(rows))

@@ -12,21 +12,7 @@ from bayes_gmm.results.pole_words import sentence, told
 
 
 def search_warnings(search: xr.Dataset, n_rows: float, n_features: int) -> list[UserWarning]:
-    """Read the warnings off what a result keeps of the search for its optimum.
-
-    Parameters
-    ----------
-    search : Dataset
-        The group `optimizer_result`.
-    n_rows : float
-    n_features : int
-        Of the data.
-
-    Returns
-    -------
-    list of UserWarning
-        None of a result of version 0.1.0, which did not look.
-    """
+    """Read the warnings off what a result keeps of the search for its optimum."""
     if "pole" not in search.sizes:
         return []
     at = told(poles.of_arrays(search), search.sizes["start"])

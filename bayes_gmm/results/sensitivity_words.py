@@ -16,21 +16,7 @@ MOST = 3  # quantities named
 
 
 def verdict(table: pd.DataFrame, wrong: Sequence[Conflict], unknown: Set[str]) -> str:
-    """Say whether the prior matters.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of a `Sensitivity`.
-    wrong : sequence of Conflict
-        Where the prior contradicts the data.
-    unknown : set of str
-        Quantities of components that are not identified.
-
-    Returns
-    -------
-    str
-    """
+    """Say whether the prior matters."""
     moved = table["prior_effect"].droplevel("group")
     diagnosis = table["diagnosis"].droplevel("group")
     matters = diagnosis != "-"

@@ -14,17 +14,7 @@ MATTERS = 0.05  # nats; less is how closely optima are approached
 
 
 def how_found(search: xr.Dataset) -> str:
-    """Say how many starts led to the optimum.
-
-    Parameters
-    ----------
-    search : Dataset
-        The group optimizer_result.
-
-    Returns
-    -------
-    str
-    """
+    """Say how many starts led to the optimum."""
     starts, reached = counted(search.sizes["start"], "start"), int(search["optimum_starts"][0])
     if reached:
         return f"{reached} of {starts} followed to the optimum"
@@ -32,17 +22,7 @@ def how_found(search: xr.Dataset) -> str:
 
 
 def remarks(search: xr.Dataset) -> list[str]:
-    """Sentences about the search for a point estimate; none where all agree.
-
-    Parameters
-    ----------
-    search : Dataset
-        The group optimizer_result.
-
-    Returns
-    -------
-    list of str
-    """
+    """Sentences about the search for a point estimate; none where all agree."""
     if "component_spurious" not in search:
         return []  # a result of an older version
     said = []
