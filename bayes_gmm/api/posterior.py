@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
+from bayes_gmm.api.groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import (
     as_observations,
     conjugate_to,

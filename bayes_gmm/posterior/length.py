@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.posterior import chains
-from bayes_gmm.posterior.convergence import FEWEST_DRAWS, Convergence, convergence
-from bayes_gmm.posterior.rhat_error import too_large
+from bayes_gmm.posterior.convergence import FEWEST_DRAWS, Convergence, convergence, too_large
 
 RHAT = 1.01
 ESS_PER_CHAIN = 100

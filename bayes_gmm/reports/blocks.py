@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bayes_gmm.results.check_result import Check
+from bayes_gmm.results.checks import Check
 from bayes_gmm.results.diagnosis import Diagnosis
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.results.check_result import Check
+from bayes_gmm.results.checks import Check
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.diagnosis import Diagnosis
 from bayes_gmm.results.draws import is_point, is_posterior, n_observed

@@ -1,8 +1,12 @@
 """What is read of a result: its draws as plain arrays, its rows, and of what kind it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.covariance import Structure
@@ -127,3 +131,18 @@ def _describe(result: object) -> str:
     if is_point(result):
         return "a point result (bg.fit)"
     return f"an object of type {type(result).__name__}"
+
+
+def kept_observations(result: xr.DataTree) -> Observations:
+    """Read the rows of a result, with their names, labels and weights."""
+    rows = observed_rows(result)
+    spread = np.ones(rows.shape[1])
+    observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
+    weights = row_weights(result)
+    if weights is not None:
+        observations = observations.weighted(weights, spread=spread)
+    return replace(
+        observations,
+        feature_names=feature_names(result),
+        row_labels=restored(result["observed_data"].dataset),
+    )

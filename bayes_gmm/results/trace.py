@@ -12,13 +12,7 @@ from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.draws import VARIABLES
 from bayes_gmm.results.labels import DIMS
 from bayes_gmm.results.posterior_tree import KNOWN
-from bayes_gmm.results.trace_parts import (
-    SAMPLE,
-    covariances_of,
-    one_by_one,
-    placed,
-    weights_part,
-)
+from bayes_gmm.results.trace_parts import SAMPLE, covariances_of, one_by_one, placed, weights_part
 
 OTHER_LABELS = ("warmup_", "unconstrained_")  # groups that are not relabelled, and are left out
 

@@ -16,8 +16,8 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.criteria import criteria
-from bayes_gmm.results import deciding_rows
-from bayes_gmm.results.labels import labelled
+from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
+from bayes_gmm.results.labels import labelled, record_columns
 from bayes_gmm.results.prior_parameters import prior_groups
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
@@ -83,7 +83,7 @@ def point_tree(
             observations.total_weight,
             optimizer["entropy"],
         ),
-        **deciding_rows.as_arrays(deciding_rows.deciding_rows(parameters, observations)),
+        **record_columns("deciding", DecidingRow, deciding_rows(parameters, observations)),
     }
     dims: dict[str, tuple[str, ...]] = {
         name: (name.split("_")[0],) for name in optimizer if name.startswith(BY_NAME)

@@ -10,19 +10,15 @@ component k if they make up `SHARE` of its variance in that column, or `MOST` of
 A wrong entry is one row; a code for missing entries may be in many, but it is always the same.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import keeps_rows
-from bayes_gmm.results.observed import kept_observations
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
 FAR = 10.0
@@ -31,7 +27,6 @@ FEW = 5  # distinct values in a column; more of them are a group
 RARE = 20  # one row in so many at most for each of these values, and in half as many for a code
 SHARE = 0.1
 MOST = 0.5
-SHOWN = 3
 MOST_ROWS = 1_000_000
 
 
@@ -158,76 +153,3 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
                     )
                 )
     return found
-
-
-def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[DecidingRow]:
-    """Find rows that decide a component alone among those that a result keeps."""
-    if not keeps_rows(result):
-        return []
-    return deciding_rows(parameters, kept_observations(result))
-
-
-def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:
-    """Lay the rows out as variables `deciding_...` of a result, one entry for each."""
-    kinds = DecidingRow.__annotations__
-    return {
-        f"deciding_{name}": np.array([getattr(one, name) for one in found], dtype=kinds[name])
-        for name in DecidingRow._fields
-    }
-
-
-def of_arrays(search: xr.Dataset) -> list[DecidingRow]:
-    """Read the rows back from the group `optimizer_result` of a result."""
-    if not search.sizes["deciding"]:
-        return []
-    columns = [search[f"deciding_{name}"].to_numpy().tolist() for name in DecidingRow._fields]
-    return [DecidingRow(*entries) for entries in zip(*columns, strict=True)]
-
-
-def by_component(found: Sequence[DecidingRow]) -> list[list[DecidingRow]]:
-    """Put rows together that decide the same component in the same column."""
-    groups: dict[tuple[str, int], list[DecidingRow]] = {}
-    for one in found:
-        groups.setdefault((one.feature, one.component), []).append(one)
-    return list(groups.values())
-
-
-def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
-    """Say which rows, how far they are and what they make up of the component; and what to do."""
-    first, several = group[0], sum(one.n_rows for one in group) > 1
-    named = [_named(one) for one in group[:SHOWN]]
-    if len(group) > SHOWN:
-        named.append(f"{len(group) - SHOWN} more")
-    who = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    distances = [one.deviations for one in group]
-    distance = f"{min(distances):,.0f}"
-    if len(group) > 1:
-        distance += f" to {max(distances):,.0f}"
-    share, part = first.share_of_variance, f"variance in {first.feature}"
-    if first.share_of_rows >= MOST:
-        share, part = first.share_of_rows, "rows"
-    codes = [f"{one.value:.10g}" for one in group if one.n_rows > 1]
-    if codes:
-        looks = "look" + "s" * (len(codes) == 1)
-        advice = (
-            f"{' and '.join(codes)} {looks} like a code for a missing entry: leave these rows out"
-        )
-    elif several:
-        advice = "Check the entries, or leave the rows out"
-    else:
-        advice = "Check the entry, or leave the row out"
-    verb = "decide" if share >= MOST else "strongly affect"
-    statement = (
-        f"{who[0].upper()}{who[1:]} {verb}{'s' * (not several)} component {first.component}: "
-        f"{distance} robust standard deviations from the median, and {share:.0%} of its {part}."
-    )
-    return statement, f"{advice}."
-
-
-def _named(one: DecidingRow) -> str:
-    """Name a row by its label, and by its place if that is another."""
-    place = "" if one.row == str(one.position) else f" at position {one.position}"
-    entry = f"{one.feature} = {one.value:.10g}"
-    if one.n_rows == 1:
-        return f"row {one.row}{place} ({entry})"
-    return f"{one.n_rows} rows with {entry} (the first is row {one.row}{place})"

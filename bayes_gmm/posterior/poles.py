@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
-from bayes_gmm.results.deciding_rows import far
+from bayes_gmm.posterior.deciding_rows import far
 
 TIGHT = 0.05  # sd of a component in a column, beside the data's, from which it is about one value
 MOST_ROWS = 20_000  # of more, rows that components collapse on are not looked for
@@ -135,20 +134,3 @@ def _counted(observations: Observations, chosen: np.ndarray) -> float:
     """How many rows these are, by their weights."""
     weights = observations.weights
     return float(chosen.sum() if weights is None else weights[chosen].sum())
-
-
-def as_arrays(found: Sequence[Pole]) -> dict[str, np.ndarray]:
-    """Lay the poles out as variables `pole_...` of a result, one entry for each."""
-    kinds = Pole.__annotations__
-    return {
-        f"pole_{name}": np.array([getattr(one, name) for one in found], dtype=kinds[name])
-        for name in Pole._fields
-    }
-
-
-def of_arrays(search: xr.Dataset) -> list[Pole]:
-    """Read the poles back from the group `optimizer_result` of a result."""
-    if not search.sizes["pole"]:
-        return []
-    columns = [search[f"pole_{name}"].to_numpy().tolist() for name in Pole._fields]
-    return [Pole(*entries) for entries in zip(*columns, strict=True)]

@@ -8,6 +8,8 @@ their Cholesky factors with the logarithm of the diagonals. p is the density in 
 the Jacobian included. It is the volume of the normal density that has the draws' height and spread.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import digamma
 
@@ -68,3 +70,39 @@ def unconstrained(
         np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1),
         log_weights.sum(axis=-1) + log_jacobian.sum(axis=-1),
     )
+
+
+class Mode(NamedTuple):
+    """Chains that have settled in one place."""
+
+    chains: list[int]
+    height: float  # Mean log posterior, or log-likelihood where the prior has no density
+    share: float  # Of the posterior mass of all modes found; not a number if it cannot be told
+
+
+def weighed(
+    groups: list[list[int]],
+    draws: Draws,
+    heights: np.ndarray,
+    structure: Structure,
+    *,
+    with_prior: bool,
+) -> list[Mode]:
+    """Estimate the share of each mode, if there are several and the heights know the prior.
+
+    Shapes: heights (chain, draw).
+    """
+    if len(groups) <= 1 or not with_prior:
+        shares = np.full(len(groups), 1.0 if len(groups) == 1 else np.nan)
+    else:
+        masses = np.array(
+            [
+                log_mass(Draws(*(array[group] for array in draws)), heights[group], structure)
+                for group in groups
+            ]
+        )
+        shares = np.exp(masses - np.logaddexp.reduce(masses))
+    return [
+        Mode(group, float(heights[group].mean()), float(share))
+        for group, share in zip(groups, shares, strict=True)
+    ]
