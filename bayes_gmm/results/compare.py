@@ -36,8 +36,8 @@ from bayes_gmm.results.draws import (
     structure_of,
     total_weight,
 )
-from bayes_gmm.results.error_bars import quick_errors
 from bayes_gmm.results.remarks import by_component, rows_that_decide, stated
+from bayes_gmm.results.standard_errors import quick_errors
 from bayes_gmm.results.tree import point_parameters
 
 Point = xr.DataTree | Parameters

@@ -12,6 +12,7 @@ from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.posterior.scalars import Scalar, catalogue
 from bayes_gmm.results.draws import is_point, keeps_rows, row_weights
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
@@ -34,6 +35,11 @@ class Fitted(NamedTuple):
         if self.prior is None:
             return None
         return StructuredPrior.of(self.prior, self.structure).counted
+
+    @property
+    def scalars(self) -> list[Scalar]:
+        """Names of all numbers of the estimate."""
+        return catalogue(self.parameters.n_components, self.features)
 
     @classmethod
     def of(cls, result: Any, X: Any = None) -> "Fitted":
