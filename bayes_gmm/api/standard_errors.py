@@ -31,7 +31,7 @@ def parameters(result: Any) -> Parameters:
     InputError
         If the result has no point estimate.
     """
-    from bayes_gmm.results.tree import point_parameters
+    from bayes_gmm.results.reading import point_parameters
 
     return point_parameters(result)
 
@@ -111,7 +111,7 @@ def standard_errors(
     from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
     from bayes_gmm.posterior.predictive import tails
     from bayes_gmm.progress import progress
-    from bayes_gmm.results.fitted import Fitted
+    from bayes_gmm.results.reading import Fitted
     from bayes_gmm.results.standard_errors import SOURCES, errors_from_curvature, errors_from_refits
 
     if method not in SOURCES:

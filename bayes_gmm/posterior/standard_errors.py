@@ -20,7 +20,7 @@ from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, flatten
 
 QUICK = 1e9  # rows times squared parameters, a second's work or less

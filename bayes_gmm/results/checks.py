@@ -33,8 +33,8 @@ from bayes_gmm.posterior.checks import (
     judge,
     shape,
 )
-from bayes_gmm.results.draws import draws_of, feature_names, require_posterior
 from bayes_gmm.results.predictive import result_rows, result_weights
+from bayes_gmm.results.reading import draws_of, feature_names, require_posterior
 from bayes_gmm.results.tables import Printed, counted, number, some
 from bayes_gmm.seeds import Seed, as_seed
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.results.diagnosis import worst
-from bayes_gmm.results.draws import feature_names, is_point, structure_of
+from bayes_gmm.results.reading import feature_names, is_point, structure_of
 from bayes_gmm.results.tables import Printed, counted, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}

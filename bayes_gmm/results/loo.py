@@ -9,8 +9,8 @@ from arviz_stats.utils import ELPDDataLOO
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.posterior.loo import leave_one_out
-from bayes_gmm.results.draws import draws_of, require_posterior, row_weights
 from bayes_gmm.results.predictive import fitted_rows
+from bayes_gmm.results.reading import draws_of, require_posterior, row_weights
 from bayes_gmm.results.tables import counted
 
 FEWEST_DRAWS = 100

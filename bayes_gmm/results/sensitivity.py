@@ -48,19 +48,19 @@ from bayes_gmm.posterior.prior_parts import (
     log_prior_parts,
 )
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results.draws import (
+from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
+from bayes_gmm.results.prior_parameters import read_prior
+from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
     invariants,
     n_observed,
+    point_parameters,
     raw_draws,
     require_posterior,
     structure_of,
 )
-from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.prior_parameters import read_prior
 from bayes_gmm.results.tables import Printed, number, some
-from bayes_gmm.results.tree import point_parameters
 
 THRESHOLD = 0.05
 NOTICED = 1.0  # posterior sds by which an end of an interval moves if the prior counts half

@@ -20,8 +20,7 @@ from bayes_gmm.posterior import standard_errors
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.scalars import Scalar
 from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
-from bayes_gmm.results.draws import is_point, keeps_rows
-from bayes_gmm.results.fitted import Fitted
+from bayes_gmm.results.reading import Fitted, is_point, keeps_rows
 from bayes_gmm.results.tables import Printed, counted, number
 
 SOURCES = {

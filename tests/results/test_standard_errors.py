@@ -21,7 +21,7 @@ from bayes_gmm.posterior import standard_errors as computed
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.posterior.standard_errors import interval
 from bayes_gmm.results.compare import compare
-from bayes_gmm.results.fitted import Fitted
+from bayes_gmm.results.reading import Fitted
 from bayes_gmm.results.standard_errors import StandardErrors, errors_from_curvature
 
 FAITHFUL = bg.datasets.load("faithful")

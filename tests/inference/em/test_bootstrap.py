@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bayes_gmm.results.error_bars import from_curvature, from_replicates
 from helpers import from_labels, refuses
 
 import bayes_gmm as bg
@@ -12,8 +13,7 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.error_bars import from_curvature, from_replicates
-from bayes_gmm.results.fitted import Fitted
+from bayes_gmm.results.reading import Fitted
 
 TRUTH = Parameters(
     [0.4, 0.6], [[0.0, 0.0], [4.0, 1.0]], [[[1.0, 0.5], [0.5, 1.0]], [[2.0, 0.0], [0.0, 1.0]]]
