@@ -23,7 +23,6 @@ from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference import em
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
@@ -199,7 +198,7 @@ def _refit(
     own = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
     rule = Rule(own, structure, floor / scale**2, equal_weights=equal_weights)
     start = rule.at(parameters.rescale(-origin / scale, 1 / scale))
-    expect = expectation(view, accumulate_for(structure), threads=1)
+    expect = expectation(view, structure, threads=1)
     run = em.run(expect, rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
     if run.collapsed is not None:
         return None

@@ -13,7 +13,9 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.model.default_moments import dependent
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.parameters import LogQuadratic
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
+
+MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:
@@ -96,10 +98,28 @@ def conditional_variances(covariance: np.ndarray) -> np.ndarray:
         return np.zeros(len(covariance))
 
 
-def covariance_of(expect: Expect, n_features: int) -> np.ndarray:
-    """Covariance of the standardized data, by one pass with a single component."""
-    one = LogQuadratic(
-        np.zeros(1), np.zeros((1, n_features)), np.zeros((1, n_features, n_features))
-    )
-    statistics = expect(one)
-    return statistics.scatter[0] / statistics.count[0]
+def moments_of(
+    expect: Expect, n_features: int, *, complete: bool = True, diagonal: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) of the standardized data, by passes with a single component.
+
+    One pass sums complete rows. Where entries are missing, EM finds the most likely normal.
+    """
+    mean, covariance = np.zeros(n_features), np.eye(n_features)
+    if complete:
+        nowhere = np.zeros((1, n_features, n_features))
+        statistics = expect(LogQuadratic(np.zeros(1), mean[None], nowhere))
+        return statistics.mean[0], statistics.scatter[0] / statistics.count[0]
+    before = -np.inf
+    for _ in range(MOST_STEPS):
+        try:
+            statistics = expect(Parameters([1.0], mean[None], covariance[None]).log_quadratic())
+        except InputError:  # the rows do not determine one
+            break
+        gain, before = statistics.log_normalizer - before, statistics.log_normalizer
+        mean, covariance = statistics.mean[0], statistics.scatter[0] / statistics.count[0]
+        if diagonal:
+            covariance = np.diag(np.diagonal(covariance))
+        if gain < CLOSE:
+            break
+    return mean, covariance

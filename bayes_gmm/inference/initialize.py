@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference import kmeans
+from bayes_gmm.kernels.groups import Groups
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16
@@ -29,10 +30,25 @@ ALL_HASHES = np.uint64(np.iinfo(np.uint64).max)
 
 
 class Sketch(NamedTuple):
-    """Distinct rows, standardized and in lexicographic order, and how often each occurs."""
+    """Distinct rows, standardized and in lexicographic order, and how often each occurs.
+
+    Where entries are missing (`lacking`, bool, or None of complete rows) rows have expected ones.
+    """
 
     rows: np.ndarray
     counts: np.ndarray
+    lacking: np.ndarray | None = None
+
+    @property
+    def as_given(self) -> np.ndarray:
+        """Rows, nan where entries are missing."""
+        return self.rows if self.lacking is None else np.where(self.lacking, np.nan, self.rows)
+
+    def groups(self, share: float, spread: np.ndarray) -> Groups:
+        """Rows as the compiled loops take them, each standing for `share` rows of the data."""
+        times = share * self.counts
+        make = Groups.complete if self.lacking is None else Groups.of
+        return make(self.as_given, None if (times == 1).all() else times, spread)
 
     def observations(self, whole: Observations) -> Observations:
         """Take these rows for the whole data, if they are not all of it.
@@ -52,7 +68,7 @@ class Sketch(NamedTuple):
         n_features = whole.n_features
         return replace(
             whole,
-            values=np.ascontiguousarray(self.rows),
+            values=np.ascontiguousarray(self.as_given),
             row_labels=None,
             origin=np.zeros(n_features),
             scale=np.ones(n_features),
@@ -84,6 +100,8 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     n_rows = 0
     for block in blocks(observations.values, BLOCK_ROWS):
         rows = np.asarray(block, dtype=np.float64)
+        if not observations.is_complete:
+            rows = np.where(np.isnan(rows), np.nan, rows)  # one nan, whose bits are hashed
         times = np.ones(len(rows))
         if observations.weights is not None:
             times = observations.weights[n_rows : n_rows + len(rows)]
@@ -97,7 +115,8 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     assert kept is not None  # there are at least two rows
     order = np.lexsort(kept.values.T[::-1])
     standardized = (kept.values[order] - observations.origin) / observations.scale
-    return Sketch(standardized, kept.times[order])
+    lacking = None if observations.is_complete else np.isnan(standardized)
+    return Sketch(standardized, kept.times[order], lacking)
 
 
 def sketch_size(n_components: int, n_features: int) -> int:

@@ -60,7 +60,7 @@ def reached(
         )
     except CollapseError:
         return None
-    covariance = existence.covariance_of(expectation(view), start.n_features)
+    covariance = existence.moments_of(expectation(view), start.n_features)[1]
     flat = Prior.flat(start.n_components, start.n_features)
     score = ranking.predicted(flat, structure, covariance, observations.n_seen)
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))

@@ -10,15 +10,14 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference import existence, initialize, ranking
-from bayes_gmm.inference.blur import blurred
 from bayes_gmm.inference.em import EMResult, EMState
 from bayes_gmm.inference.runner import Runner
 from bayes_gmm.inference.search import Effort, Search, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
-from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.missing import filled
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
@@ -106,7 +105,7 @@ def estimate(
     tol: float = TOLERANCE,
     seed: int | list[int] | None,
     starts: Starts | None = None,
-    blur: float = 0.0,
+    reg_covar: float = 0.0,
     equal_weights: bool = False,
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
@@ -126,8 +125,8 @@ def estimate(
     starts : callable, optional
         Gives the starts that each are climbed from, in the coordinates of
         `structure.standardized`; there is then no search, and the components keep their order.
-    blur : float
-        Variance of the cloud that each row stands for, in the user's units.
+    reg_covar : float
+        What is added to the diagonal of each covariance, in the user's units.
     equal_weights : bool
         Hold every weight at 1 / K.
 
@@ -151,15 +150,18 @@ def estimate(
     proper = prior is not None and prior.is_proper
     if not proper:
         existence.require_components(n_components, observations.n_counted, len(data.rows))
-    accumulate = accumulate_for(structure)
-    expect = expectation(view, accumulate)
+    spread = np.zeros(n_features) + reg_covar / scale**2
+    expect = expectation(view, structure, spread=spread)
     # All of few rows, or a part of many: where the starts are compared.
-    explore = expect if sample is view else expectation(sample, accumulate)
-    if blur:
-        expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
-    covariance = existence.covariance_of(expect, n_features)
-    if structure.orientation == "I":
-        covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
+    explore = expect if sample is view else expectation(sample, structure, spread=spread)
+    diagonal = structure.orientation == "I"  # correlation plays no part
+    mean, covariance = existence.moments_of(
+        expect, n_features, complete=view.is_complete, diagonal=diagonal
+    )
+    if diagonal:
+        covariance = np.diag(np.diagonal(covariance))
+    if not view.is_complete:
+        data = data._replace(rows=filled(data.as_given, mean, covariance))
     if not proper:
         existence.require_spread(
             covariance, view.feature_names, observations.n_counted, len(data.rows)
@@ -177,7 +179,7 @@ def estimate(
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
+            run_all = climber(rule, data.groups(share, spread))
             runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)

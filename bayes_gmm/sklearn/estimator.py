@@ -202,7 +202,7 @@ class GaussianMixture(FittedMixture):
                 tol=self.tol,
                 seed=self._seed(),
                 starts=self._starts(observations, structure, goes_on),
-                blur=self.reg_covar,
+                reg_covar=self.reg_covar,
             )
         except OurCollapseError as error:
             raise CollapseError(str(error)) from None
