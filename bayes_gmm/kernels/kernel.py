@@ -33,7 +33,7 @@ from numba.extending import register_model
 SOURCES = tuple(
     (file.name, file.stat().st_mtime, file.stat().st_size)
     for folder in ("kernels", "model")
-    for file in sorted((Path(__file__).parents[1] / folder).glob("*.py"))
+    for file in sorted((Path(__file__).parents[1] / folder).rglob("*.py"))
 )
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 

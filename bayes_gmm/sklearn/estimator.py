@@ -14,7 +14,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import enough, scale_free
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import em, point
+from bayes_gmm.inference.em import em, point
 from bayes_gmm.model.covariance import ALIASES, CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters

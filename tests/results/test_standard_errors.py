@@ -12,17 +12,17 @@ from results.synthetic import maximum_likelihood, point_result, two_components
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import ConvergenceWarning, IdentificationWarning
-from bayes_gmm.inference import point
+from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.delta_method import interval
+from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results import error_bars
 from bayes_gmm.results.compare import compare
-from bayes_gmm.results.delta_method import interval
 from bayes_gmm.results.error_bars import from_curvature
 from bayes_gmm.results.fitted import Fitted
-from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.standard_errors import StandardErrors
 
 FAITHFUL = bg.datasets.load("faithful")
