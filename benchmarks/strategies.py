@@ -57,7 +57,7 @@ class Setting(NamedTuple):
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         score = ranking.predicted(prior, structure, covariance, data.counts.sum())
-        climb_all = compiled.climber(rule, *data)
+        climb_all = compiled.climber(rule, data.groups(1.0, np.zeros(n_features)))
         own = runner.Runner(
             expectation(sample), rule, climb_all, score, data, np.random.default_rng(0), 3000
         )

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import labels
+from bayes_gmm.kernels.groups import GROUPS
 from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.sampled_groups import GROUP_LOOK, LOOK
 from bayes_gmm.kernels.signatures import (
     BITS,
     FLAG,
@@ -141,74 +142,24 @@ CONJUGATE, STATE, TOTALS, RECORD = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
 ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
-LOOK = types.FunctionType(labels.PASS)
 
 
-@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+@kernel(
+    WHOLE(types.FunctionType(GROUP_LOOK), LOOK, GROUPS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING)
+)
 def run_sweeps(
-    look,
-    x,
-    times,
-    origin,
-    inverse_scale,
-    key,
-    first_sweep,
-    n_sweeps,
-    tune,
-    thin,
-    rng,
-    prior,
-    state,
-    sums,
-    record,
-):  # pragma: no cover - compiled
-    """Run sweeps over rows that fit into one block.
+    run, look, groups, origin, inverse_scale, key, first_sweep, n_sweeps,
+    tune, thin, rng, prior, state, sums, record,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Run sweeps over rows that fit into one block; sweep 0 takes the labels at the start.
 
-    Parameters
-    ----------
-    look : callable
-        A compiled pass of `labels`, or of `label_counts`.
-    x : ndarray (N, D)
-        Rows in the user's units.
-    times : ndarray (N,)
-        How often each was seen; empty for once.
-    origin, inverse_scale : ndarray (D,)
-        The coordinates of the pass are (x - origin) * inverse_scale.
-    key : uint64
-        Fixes the labels, together with the parameters.
-    first_sweep, n_sweeps : int
-        Sweep 0 takes the labels at the start.
-    tune, thin : int
-        See `end_sweep`.
-    rng : numpy.random.Generator
-    prior : Conjugate
-    state : State
-    sums : Sums
-    record : Record
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returns the component that has lost its covariance to rounding, or -1.
     """
-    not_kept = np.empty(0, np.int64)
     for sweep in range(first_sweep, first_sweep + n_sweeps):
-        log_normalizer = look(
-            x,
-            times,
-            0,
-            sweep_key(key, sweep),
-            origin,
-            inverse_scale,
-            state.offset,
-            state.means,
-            state.whitener,
-            sums.counts,
-            sums.first,
-            sums.second,
-            not_kept,
-            0.0,
-        )
+        log_normalizer = run(
+            look, groups, 0, sweep_key(key, sweep), rng, origin, inverse_scale,
+            state.offset, state.means, state.whitener, sums.counts, sums.first, sums.second, 0.0,
+        )  # fmt: skip
         lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
             return lost
@@ -258,7 +209,7 @@ def end_sweep(
         sums.counts[k] = 0.0
         for i in range(n_features):
             sums.first[k, i] = 0.0
-            for j in range(i + 1):
+            for j in range(n_features):
                 sums.second[k, i, j] = 0.0
     return lost
 

@@ -1,4 +1,4 @@
-r"""The pass over rows in which entries are missing: rows in groups, each with the same ones observed.
+r"""The pass over groups of rows, in each of which the same entries are observed.
 
 For a component with whitener W, and the features in the order observed o, missing m, rotations Q
 make its whitener triangular again:
@@ -126,7 +126,8 @@ class Groups(NamedTuple):
         )
         places = (np.ascontiguousarray(part, np.int64) for part in (edges, order, widths))
         values, weights, spread = map(read_only, floats)
-        return cls(values, weights, *map(read_only, places), spread)
+        edges, order, widths = map(read_only, places)
+        return cls(values, weights, edges, order, widths, spread)
 
     @property
     def is_complete(self) -> bool:
@@ -135,7 +136,7 @@ class Groups(NamedTuple):
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Look at an array without the right to write, so that its type is the same wherever it is from."""
+    """Look at an array without the right to write, so that all have the same type."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -382,7 +383,7 @@ def blocks_of(
 ) -> Callable[[], Iterator[Groups]]:
     """Return a function that gives the rows of a data set again, in blocks of groups."""
     values, weights = observations.values, observations.weights
-    if not observations.is_complete:
+    if not observations.is_complete and not isinstance(values, Stream):
         order, _, _ = by_pattern(values)
         values = values[order]
         weights = None if weights is None else weights[order]

@@ -6,11 +6,10 @@ import pytest
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em, initialize
-from bayes_gmm.inference.em.blur import blurred
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
-from bayes_gmm.kernels.cpu import accumulate_for
+from bayes_gmm.kernels.groups import Groups
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.covariance import CODES, Structure
 
@@ -44,8 +43,10 @@ def assert_is_a_run(climb, run):
 def test_a_climb_is_a_run_of_plain_em(code):
     rule = a_rule(code)
     starts = starts_for(rule, 3)
-    expect = expectation(IRIS, accumulate_for(Structure.of(code, 4)))
-    for climb, start in zip(climber(rule, *DATA)(starts, 12, 1e-2), starts, strict=True):
+    expect = expectation(IRIS, Structure.of(code, 4))
+    for climb, start in zip(
+        climber(rule, DATA.groups(1.0, np.zeros(4)))(starts, 12, 1e-2), starts, strict=True
+    ):
         run = em.run(expect, rule, start, max_iter=12, tol=1e-2, accelerate=False)
         assert_is_a_run(climb, run)
 
@@ -56,7 +57,7 @@ def test_the_prior_and_held_weights_are_kept_to(options):
         options = {"prior": bg.Prior.default((IRIS.values - IRIS.origin) / IRIS.scale, 3)}
     rule = a_rule(**options)
     (start,) = starts_for(rule, 1)
-    (climb,) = climber(rule, *DATA)([start], 20, 1e-2)
+    (climb,) = climber(rule, DATA.groups(1.0, np.zeros(4)))([start], 20, 1e-2)
     run = em.run(expectation(IRIS), rule, start, max_iter=20, tol=1e-2, accelerate=False)
     assert_is_a_run(climb, run)
 
@@ -64,15 +65,15 @@ def test_the_prior_and_held_weights_are_kept_to(options):
 def test_clouds_are_climbed_as_the_loop_climbs_them():
     rule, variances = a_rule(), np.array([0.1, 0.0, 0.02, 0.3])
     (start,) = starts_for(rule, 1)
-    (climb,) = climber(rule, *DATA, variances)([start], 20, 1e-2)
-    expect = blurred(expectation(IRIS), variances)
+    (climb,) = climber(rule, DATA.groups(1.0, variances))([start], 20, 1e-2)
+    expect = expectation(IRIS, spread=variances)
     assert_is_a_run(climb, em.run(expect, rule, start, max_iter=20, tol=1e-2, accelerate=False))
 
 
 def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):
     rule = a_rule()
     starts = starts_for(rule, 7)
-    climb_all = climber(rule, *DATA)
+    climb_all = climber(rule, DATA.groups(1.0, np.zeros(4)))
     alone = [climb_all([start], 10, 1e-2)[0] for start in starts]
     monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
     for one, together in zip(alone, climb_all(starts, 10, 1e-2), strict=True):
@@ -89,7 +90,7 @@ def test_a_lost_component_ends_its_own_climb_only(code):
     tight = np.stack([np.eye(4), 1e-3 * np.eye(4)])
     theta = bg.Parameters([0.98, 0.02], [DATA.rows.mean(axis=0), np.full(4, 9.0)], tight)
     even = bg.Parameters([0.5, 0.5], DATA.rows[[0, 100]], np.stack([np.eye(4)] * 2))
-    climb_all = climber(rule, rows, np.ones(len(rows)))
+    climb_all = climber(rule, Groups.complete(rows))
     starts = [rule.at(theta), rule.at(even)]
     doomed, fine = climb_all(starts, 30, 1e-2)
     (expected,) = climb_all(starts[1:], 30, 1e-2)
