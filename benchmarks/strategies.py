@@ -26,7 +26,7 @@ from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import ClimbAll
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.structures import Structure
 
 HIT = 0.1
 NEARLY = 1e-2

@@ -14,7 +14,7 @@ import xarray as xr
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference import cost, engines, gibbs, point
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.results.convergence import convergence
 from bayes_gmm.results.draws import Draws, feature_names, invariants
 from bayes_gmm.results.relabel.pivot import match

@@ -36,12 +36,12 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.model.uncertainty import Uncertainty
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
@@ -144,7 +144,8 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    nuts_can = structure.code == "VVV" and not isinstance(observations.values, Stream)
+    unconstrained = structure.is_unconstrained(n_features)
+    nuts_can = unconstrained and not isinstance(observations.values, Stream)
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)

@@ -161,7 +161,7 @@ class Chain:
             self._tune,
             self._thin,
             self._rng,
-            self._prior,
+            *self._prior,
             self._state,
             self._sums,
             self._record,

@@ -18,11 +18,11 @@ from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 MOST_COMPARED = 20
@@ -158,7 +158,7 @@ def estimate(
     if blur:
         expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
     covariance = existence.covariance_of(expect, n_features)
-    if structure.orientation == "I":
+    if structure.is_diagonal:
         covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
     if not proper:
         existence.require_spread(
@@ -268,6 +268,6 @@ def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> lis
 def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:
     """Operations of a step of EM on these rows, about."""
     n_rows, n_features = rows.shape
-    if structure.orientation == "I":
+    if structure.is_diagonal:
         return n_components * n_rows * (2 * n_features + 10)
     return n_components * (n_rows * (n_features**2 + 10) + n_features**3)

@@ -36,7 +36,7 @@ from bayes_gmm.model.statistics import SufficientStatistics
 
 PARTS = tuple(map(types.FunctionType, (PASS, POOL, PROJECT, FACTOR)))
 DATA = (MATRIX, VECTOR, VECTOR, VECTOR, VECTOR)
-RULE = (FLAG, FLAG, FLAG, VECTOR, *PRIOR)
+RULE = (VECTOR, FLAG, VECTOR, *PRIOR)
 STARTS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, OUT_STACKS, OUT_VECTOR)
 ENDS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, NUMBERS, NUMBERS)
 
@@ -152,7 +152,7 @@ def climber(
 def _climb_all(
     accumulate, pool, project, factor,
     rows, row_weights, origin, inverse_scale, blur,
-    equal_volume, equal_shape, equal_weights, floor,
+    constants, equal_weights, floor,
     concentration, prior_mean, precision, degrees, prior_scale,
     steps, tol,
     weights, means, covariances, offset, whitener, log_prior,
@@ -205,7 +205,7 @@ def _climb_all(
                     phi[k] = 1.0 / n_components
             sigma = scatter
             try:
-                sigma = project(scatter, spread, covariances[s], equal_volume, equal_shape)
+                sigma = project(scatter, spread, covariances[s], constants)
             except Exception:  # numba knows no other; some matrix is singular
                 lost = 0
                 for k in range(n_components):

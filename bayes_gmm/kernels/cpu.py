@@ -29,9 +29,9 @@ from bayes_gmm.kernels.log_rho import (
 from bayes_gmm.kernels.shared import shared_whitener
 from bayes_gmm.kernels.signatures import PASS
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 UNWEIGHTED = np.empty(0)
 
@@ -86,9 +86,9 @@ def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
     Kernel
         Of the signature `PASS`.
     """
-    if structure.orientation == "I":
+    if structure.whiteners == "diagonal":
         return diagonal_whiteners
-    if structure.code == "EEE" and n_features > FEW_FEATURES:
+    if structure.whiteners == "one" and n_features > FEW_FEATURES:
         return shared_whitener
     return few_features if n_features <= FEW_FEATURES else many_features
 

@@ -13,9 +13,10 @@ kinds of arrays came by.
 """
 
 from collections.abc import Callable, Iterator
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from inspect import getclosurevars
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -33,7 +34,7 @@ from numba.extending import register_model
 SOURCES = tuple(
     (file.name, file.stat().st_mtime, file.stat().st_size)
     for folder in ("kernels", "model")
-    for file in sorted((Path(__file__).parents[1] / folder).glob("*.py"))
+    for file in sorted((Path(__file__).parents[1] / folder).rglob("*.py"))
 )
 OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
@@ -77,7 +78,7 @@ class Kernel:
             if self._compiled is None:
                 load_called(self._function)
                 made: Any = njit(**OPTIONS, **self._options)(self._function)
-                made._cache._cache_file._source_stamp = SOURCES
+                made._cache._cache_file._source_stamp = SOURCES + own_source(self._function)
                 made.compile(self.signature)
                 made.disable_compile()
                 (result,) = made.overloads.values()
@@ -95,6 +96,36 @@ class Kernel:
 def kernel(signature: Any, **options: Any) -> Callable[[Callable], Kernel]:
     """Decorate a function to be compiled for one signature, when it is first needed."""
     return lambda function: Kernel(function, signature, **options)
+
+
+def own_source(function: Any) -> tuple:
+    """The file of a function, as in `SOURCES`: a family of structures may be of another package."""
+    file = Path(function.__code__.co_filename)
+    return ((file.name, file.stat().st_mtime, file.stat().st_size),) if file.exists() else ()
+
+
+@cache
+def twin(function: Callable, signature: Any) -> Kernel:
+    """Compile a plain function of the book, and inline the plain functions that it calls."""
+    return Kernel(_with_inlined(function), signature)
+
+
+@cache
+def _inlined_twin(function: FunctionType) -> Dispatcher:
+    return inlined(_with_inlined(function))
+
+
+def _with_inlined(function: Callable) -> FunctionType:
+    """Copy a function, with those that it names replaced by what numba inlines."""
+    called = {
+        name: _inlined_twin(value)
+        for name, value in getclosurevars(function).globals.items()
+        if isinstance(value, FunctionType)
+    }
+    plain: Any = function
+    copy = FunctionType(plain.__code__, {**plain.__globals__, **called}, plain.__name__)
+    copy.__qualname__ = plain.__qualname__
+    return copy
 
 
 def load_called(function: Callable) -> None:

@@ -11,9 +11,9 @@ import xarray as xr
 
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.results.labels import DIMS
 
 VARIABLES = ("weights", "means", "covariances")

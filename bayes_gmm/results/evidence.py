@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.results import chains
 from bayes_gmm.results.convergence import Convergence, convergence
 from bayes_gmm.results.deciding_rows import DecidingRow, rows_that_decide

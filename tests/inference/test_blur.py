@@ -9,8 +9,8 @@ from bayes_gmm.inference import em
 from bayes_gmm.inference.blur import blurred
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 
 
 def problem(seed, n_rows=40, n_features=3):

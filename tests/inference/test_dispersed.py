@@ -8,9 +8,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference import dispersed, point, settings
 from bayes_gmm.inference.em import EMState
 from bayes_gmm.kernels.rule import Candidate
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.results.relabel.pivot import match
 
 

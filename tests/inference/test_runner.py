@@ -12,8 +12,8 @@ from bayes_gmm.inference.runner import RESEEDS, Runner
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 
 
 def runner_on(rows: np.ndarray, n_components: int) -> Runner:

@@ -12,7 +12,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.structures import CODES, Structure
 
 IRIS = Observations.of(bg.datasets.load("iris"))
 DATA = initialize.sketch(IRIS)

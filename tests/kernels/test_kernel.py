@@ -19,7 +19,7 @@ from bayes_gmm.kernels import kernel, rule
 from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.pointwise import sweep
 from bayes_gmm.kernels.signatures import REAL
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.structures import CODES, Structure
 
 
 def rows():
@@ -114,12 +114,12 @@ def test_after_every_kind_of_input_each_kernel_has_one_signature(of_plain_rows):
     """What numba compiled besides is inlined, and has none of its own."""
     values = [value for module in modules() for value in vars(module).values()]
     kernels = {value for value in values if isinstance(value, Kernel)}
-    kernels |= {rule.family(Structure.of(code, 2)) for code in CODES}
+    kernels |= {rule.project(Structure.of(code, 2)) for code in CODES}
     in_use = [each for each in kernels if each._compiled is not None]
     assert len(in_use) > 10
     for each in in_use:
         assert len(each.compiled().signatures) == 1, each.symbol
-    for helper in (*values, *rule.HELPERS.values()):
+    for helper in values:
         if isinstance(helper, Dispatcher):
             assert helper.signatures == [], helper
 

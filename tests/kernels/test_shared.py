@@ -11,11 +11,11 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.cpu import accumulate, accumulate_for
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 FEATURES = [15, 16, 40]  # fewer are summed by the pass for whiteners of any kind
 EEE = Structure.of("EEE", 15)

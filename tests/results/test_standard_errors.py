@@ -14,9 +14,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import ConvergenceWarning, IdentificationWarning
 from bayes_gmm.inference import point
 from bayes_gmm.model import mixture, normal
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.results import error_bars
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.delta_method import interval
