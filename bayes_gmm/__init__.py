@@ -21,6 +21,7 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
+    from bayes_gmm import plots
     from bayes_gmm.api.compare import compare
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.from_trace import from_trace
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from bayes_gmm.api.simulate import simulate
     from bayes_gmm.api.standard_errors import parameters, standard_errors
     from bayes_gmm.data.files import read
-    from bayes_gmm.inference.gibbs_step import GibbsStep
+    from bayes_gmm.inference.gibbs.step import GibbsStep
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
-    from bayes_gmm.results import plots
+    from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.archive import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.coclustering import co_clustering
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from bayes_gmm.results.partition import partition
     from bayes_gmm.results.predictive import log_density, predict
     from bayes_gmm.results.relabel import relabel
-    from bayes_gmm.results.report import write_report as report
     from bayes_gmm.results.sensitivity import sensitivity
 
 __version__ = "0.1.0"
@@ -99,7 +99,7 @@ __all__ = [
 # Where the names live whose modules import NumPy, SciPy or more: "module" or "module:name".
 _LATER = {
     **dict.fromkeys(("HierarchicalPrior", "IndependentPrior"), "bayes_gmm.model.prior_families"),
-    "GibbsStep": "bayes_gmm.inference.gibbs_step",
+    "GibbsStep": "bayes_gmm.inference.gibbs.step",
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
@@ -116,13 +116,13 @@ _LATER = {
     "mixture_logp": "bayes_gmm.api.pymc_mixture",
     "parameters": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.partition",
-    "plots": "bayes_gmm.results.plots:",
+    "plots": "bayes_gmm.plots:",
     "predict": "bayes_gmm.results.predictive",
     "pymc_mixture": "bayes_gmm.api.pymc_mixture",
     "pymc_model": "bayes_gmm.api.posterior",
     "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",
-    "report": "bayes_gmm.results.report:write_report",
+    "report": "bayes_gmm.reports:write_report",
     "sample": "bayes_gmm.api.posterior",
     "sample_labels": "bayes_gmm.results.label_draws",
     "save": "bayes_gmm.results.archive",

@@ -26,7 +26,7 @@ def measure(code: str) -> dict[str, float]:
 
     from bayes_gmm import datasets
     from bayes_gmm.data import Observations
-    from bayes_gmm.inference import point
+    from bayes_gmm.inference.em import point
     from bayes_gmm.kernels.chunks import expectation
     from bayes_gmm.kernels.rule import Rule
     from bayes_gmm.model.parameters import Parameters

@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em
+from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule

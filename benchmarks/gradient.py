@@ -22,7 +22,7 @@ from registry import simulated
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference.pymc_model import LIKELIHOODS, pymc_model
+from bayes_gmm.inference.pymc.model import LIKELIHOODS, pymc_model
 
 SIZES = [(2_000, 2, 3), (5_000, 8, 5), (100_000, 2, 3)]
 REPEATS = 9

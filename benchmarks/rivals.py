@@ -10,8 +10,8 @@ import os
 import numpy as np
 
 import bayes_gmm as bg
-from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.relabel.pivot import match
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.relabel.pivot import match
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

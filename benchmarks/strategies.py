@@ -3,7 +3,7 @@
     python benchmarks/strategies.py [starts]
 
 Every kind labels the rows, EM climbs from the labels to its end, and an end within 0.1 nat of the
-best that any kind reached (by what optima are ranked by, see `inference/ranking.py`) is a hit.
+best that any kind reached (by what optima are ranked by, see `inference/em/ranking.py`) is a hit.
 Shown are hits in percent and, in the last lines, hits per second of climbing, beside those of
 swaps: one component of the best optimum of five k-means++ starts taken away and begun elsewhere,
 again and again from the best so far.
@@ -21,7 +21,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em, initialize, kmeans, ranking, runner
+from bayes_gmm.inference.em import em, initialize, kmeans, ranking, runner
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import ClimbAll

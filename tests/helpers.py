@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import em
+from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.normal import cholesky

@@ -957,7 +957,7 @@ FIELDS = {
         *("degrees_of_freedom", "scale_degrees_of_freedom", "scale"),
     ),
 }
-ELSEWHERE = {"GibbsStep": "tests/inference/test_gibbs_step.py"}
+ELSEWHERE = {"GibbsStep": "tests/inference/gibbs/test_gibbs_step.py"}
 
 
 def public():

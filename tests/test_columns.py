@@ -18,13 +18,13 @@ from scipy import stats
 from scipy.special import expit, logit, logsumexp
 
 import bayes_gmm as bg
+from bayes_gmm import plots
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.pipeline import Pipeline
-from bayes_gmm.results import plots
+from bayes_gmm.plots.ranks import BAND
+from bayes_gmm.reports.sections import sections, summary
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.plots.ranks import BAND
-from bayes_gmm.results.report.sections import sections, summary
+from bayes_gmm.results.draws import draws_of
 
 K, D, N, CHAINS, DRAWS = 3, 2, 40, 3, 60
 NAMES = ["length", "width"]
@@ -801,5 +801,5 @@ def test_of_the_invariants(world):
     np.testing.assert_array_equal(free["occupied_components"], counts)
     held = world.shares().sum(axis=1)
     assert ((held > 0.7) & (held < 1.3)).any()
-    raw = Draws.of(world.posterior)
+    raw = draws_of(world.posterior)
     assert raw.weights.shape == (CHAINS, DRAWS, K)

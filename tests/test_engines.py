@@ -13,12 +13,15 @@ import xarray as xr
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import cost, engines, gibbs, point
+from bayes_gmm.inference import engines
+from bayes_gmm.inference.em import point
+from bayes_gmm.inference.gibbs import cost, gibbs
 from bayes_gmm.model.structures import UNCONSTRAINED
-from bayes_gmm.results.convergence import convergence
-from bayes_gmm.results.draws import Draws, feature_names, invariants
-from bayes_gmm.results.relabel.pivot import match
-from bayes_gmm.results.scalars import catalogue, flatten
+from bayes_gmm.posterior.convergence import convergence
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.scalars import catalogue, flatten
+from bayes_gmm.results.draws import draws_of, feature_names, invariants
 from tests.helpers import refuses
 from tests.inference.conjugate import standard_error_of_mean
 
@@ -43,7 +46,7 @@ def by_engine(request):
 def quantities(tree):
     """Names, and values (chain, draw, Q), of all that is reported of a posterior."""
     names, values = invariants(tree)
-    draws = Draws.of(tree)
+    draws = draws_of(tree)
     scalars = catalogue(draws.weights.shape[2], feature_names(tree))
     return [*names, *(s.name for s in scalars)], np.concatenate([values, flatten(*draws)], axis=2)
 
@@ -317,7 +320,7 @@ def test_an_interrupt_leaves_what_was_drawn(engine, n, tune, tmp_path):
     assert 0 < n_draws < 50_000
     sizes = tree["posterior"].sizes
     assert (sizes["chain"], sizes["draw"]) == (tree.attrs["chains"], n_draws)
-    draws = Draws.of(tree)
+    draws = draws_of(tree)
     assert all(np.isfinite(array).all() for array in draws)
     assert np.abs(draws.means[:, -1] - [[0.0, 0.0], [4.0, 1.0]]).max() < 0.5
     assert isinstance(bg.diagnose(tree).verdict, str)

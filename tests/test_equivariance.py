@@ -9,7 +9,7 @@ from helpers import assert_same_mixture
 
 from bayes_gmm import datasets
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import point
+from bayes_gmm.inference.em import point
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 import bayes_gmm as bg
 from bayes_gmm import cli
-from bayes_gmm.inference import cost, engines
+from bayes_gmm.inference import engines
+from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.pipeline import Pipeline
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.results.draws import draws_of
 
 QUIET = {"seed": 1, "progressbar": False}
 DIAGONAL = ("EII", "VII", "EEI", "VEI", "EVI", "VVI")
@@ -113,7 +114,7 @@ def little(request):
 def test_more_components_than_rows_have_the_posterior_of_the_sum_over_all_labellings(little):
     x, prior, posterior = little
     exact = enumerate_posterior(x, prior)
-    draws = Draws.of(posterior).reorder(inverse(posterior))
+    draws = draws_of(posterior).reorder(inverse(posterior))
     found = sampled_quantities(exact, draws.weights, draws.means, draws.covariances)
     score, what = worst(z_scores(found, exact))
     assert score < 5, what

@@ -13,7 +13,8 @@ from scipy import stats
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.results.draws import Draws, raw_draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.results.draws import raw_draws
 from bayes_gmm.results.groups import NAMES
 from bayes_gmm.results.invariants import mixture_moments
 from bayes_gmm.results.posterior_tree import posterior_tree

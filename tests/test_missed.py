@@ -8,7 +8,7 @@ from results.synthetic import conjugate_posterior, exact_draws, posterior_result
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import point
+from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import gibbs
+from bayes_gmm.inference.gibbs import gibbs
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.progress import progress

@@ -12,17 +12,17 @@ from scipy.special import logsumexp
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import copies, in_rows
-from bayes_gmm.inference import gibbs
-from bayes_gmm.inference.bootstrap import SCHEMES
+from bayes_gmm.inference.em.bootstrap import SCHEMES
 from bayes_gmm.inference.engines import choose
-from bayes_gmm.inference.gibbs_step import GibbsStep
-from bayes_gmm.inference.pymc_model import pymc_model
+from bayes_gmm.inference.gibbs import gibbs
+from bayes_gmm.inference.gibbs.step import GibbsStep
+from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.kernels.log_posterior import LogPosterior
 from bayes_gmm.model import mixture
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import CODES
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.evidence import gather
 from bayes_gmm.results.merging import best_merger
 from bayes_gmm.results.observed import kept_observations
@@ -271,7 +271,7 @@ def test_loo_leaves_out_a_whole_row_that_is_less_than_one_copy(posteriors):
     rows = tree["observed_data"].to_dataset()
     tree["observed_data"] = rows.assign_coords(row_weights=("obs_id", np.full(len(X), 0.25)))
     found = bg.loo(tree)
-    mixtures = Draws.of(tree).thinned(400)
+    mixtures = draws_of(tree).thinned(400)
     heights = np.array([mixture.marginal_log_density(X, theta) for theta in mixtures])
     elpd = logsumexp(0.75 * heights, axis=0) - logsumexp(-0.25 * heights, axis=0)
     np.testing.assert_allclose(found.elpd_i, elpd, atol=0.02)
@@ -293,7 +293,7 @@ def test_merging_takes_the_number_of_copies():
         bg.sample(rows, 3, row_weights=weights, **options)
         for rows, weights in ((x, times), (np.repeat(x, times.astype(int), axis=0), None))
     ]
-    draws, theta = Draws.of(fits[0]), bg.parameters(fits[0])
+    draws, theta = draws_of(fits[0]), bg.parameters(fits[0])
     height = np.full(draws.weights.shape[:2], -1e9)
     found = [best_merger(theta, draws, height, kept_observations(tree)) for tree in fits]
     assert found[0][:2] == found[1][:2]

@@ -80,15 +80,15 @@ def _can_be_checked(result: Any) -> bool:
 
 def _em_from_draw(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
     """Run EM from the draw with the highest likelihood: what that means, and where it ended."""
-    from bayes_gmm.inference.missed import judge, reached
+    from bayes_gmm.inference.em.missed import judge, reached
     from bayes_gmm.model.parameters import Parameters
-    from bayes_gmm.results.draws import Draws
+    from bayes_gmm.results.draws import draws_of
     from bayes_gmm.results.fitted import Fitted
 
     fitted, search = Fitted.of(result), result["optimizer_result"]
     heights = posterior["invariants"]["log_likelihood"].to_numpy()
     best = np.unravel_index(heights.argmax(), heights.shape)
-    draw = Parameters(*(array[best] for array in Draws.of(posterior)))
+    draw = Parameters(*(array[best] for array in draws_of(posterior)))
     end, own = (
         reached(fitted.observations, start, fitted.structure) for start in (draw, fitted.parameters)
     )

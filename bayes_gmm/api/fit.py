@@ -110,7 +110,7 @@ def fit(
     >>> round(float(result["optimizer_result"]["log_likelihood"]), 3)
     -1130.264
     """
-    from bayes_gmm.inference import point
+    from bayes_gmm.inference.em import point
     from bayes_gmm.model.structures import Structure
     from bayes_gmm.results.pole_words import worded
     from bayes_gmm.results.poles import as_arrays, poles

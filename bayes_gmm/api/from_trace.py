@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
-    from bayes_gmm.results.draws import Draws
+    from bayes_gmm.posterior.draws import Draws
     from bayes_gmm.seeds import Seed
 
 OWN_LABELS = 0.9  # share of draws with the same labels from which these are the model's own
@@ -130,9 +130,9 @@ def from_trace(
     >>> bg.diagnose(result).converged
     True
     """
-    from bayes_gmm.inference import point
+    from bayes_gmm.inference.em import point
+    from bayes_gmm.posterior.relabel.pivot import typical
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
-    from bayes_gmm.results.relabel.pivot import typical
     from bayes_gmm.results.trace import carried, posterior_of, read_mixture, weights_of_rows
 
     seed = as_seed(seed)
@@ -217,7 +217,7 @@ def _pivot(pivot: Any, n_components: int, observations: Observations) -> Paramet
 
 def _labelled(draws: Draws, pivot: Parameters, exchangeable: bool) -> Parameters:
     """Give the pivot the labels of the draws, if these agree, or number it by its means."""
-    from bayes_gmm.results.relabel.pivot import match
+    from bayes_gmm.posterior.relabel.pivot import match
 
     permutation = match(*draws, pivot).permutation.reshape(-1, pivot.n_components)
     orders, counts = np.unique(permutation, axis=0, return_counts=True)

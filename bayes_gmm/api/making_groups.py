@@ -89,7 +89,7 @@ def _prior(
     if not callable(prior):
         features = draws.feature_names(posterior)
         return groups.prior(prior, n_draws, features, np.random.default_rng(seed))
-    from bayes_gmm.inference import prior_function
+    from bayes_gmm.inference.pymc import prior_function
 
     drawn = prior_function.prior_draws(_model(posterior, prior, observations), n_draws, seed)
     return drawn[list(posterior["posterior"].data_vars)]
@@ -101,7 +101,7 @@ def _log_prior(posterior: xr.DataTree, prior: Any, observations: Observations | 
 
     if not callable(prior):
         return groups.log_prior(posterior, prior)
-    from bayes_gmm.inference import prior_function
+    from bayes_gmm.inference.pymc import prior_function
 
     model = _model(posterior, prior, observations)
     raw = prior_function.log_prior(model, groups.as_drawn(posterior))
@@ -109,6 +109,6 @@ def _log_prior(posterior: xr.DataTree, prior: Any, observations: Observations | 
 
 
 def _model(posterior: xr.DataTree, prior: Any, observations: Any) -> Any:
-    from bayes_gmm.inference.pymc_model import pymc_model
+    from bayes_gmm.inference.pymc.model import pymc_model
 
     return pymc_model(observations, prior, n_components=posterior["posterior"].sizes["cluster"])

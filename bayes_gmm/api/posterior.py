@@ -79,7 +79,7 @@ def pymc_model(
     >>> sorted(model.named_vars)[0]
     'covariances'
     """
-    from bayes_gmm.inference.pymc_model import pymc_model as build
+    from bayes_gmm.inference.pymc.model import pymc_model as build
 
     require_whole("n_components", n_components, 1)
     observations = in_memory(as_observations(X, prior, row_weights), "pymc_model")
@@ -179,14 +179,15 @@ def sample(
     >>> bg.diagnose(posterior).converged
     True
     """
-    from bayes_gmm.inference import dispersed, engines, point
-    from bayes_gmm.inference.gibbs import require_counts
+    from bayes_gmm.inference import dispersed, engines
+    from bayes_gmm.inference.em import point
+    from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.structures.prior import within
+    from bayes_gmm.posterior.relabel.pivot import typical
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough
     from bayes_gmm.results.posterior_tree import drawn, posterior_tree
-    from bayes_gmm.results.relabel.pivot import typical
 
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)

@@ -47,7 +47,7 @@ def mixture_logp(x: Any, weights: Any, means: Any, choleskys: Any) -> TensorVari
     >>> values.eval(mode="FAST_COMPILE").round(3)
     array([-1.138, -1.138])
     """
-    from bayes_gmm.inference.pymc_mixture import (
+    from bayes_gmm.inference.pymc.mixture import (
         as_numbers,
         as_parts,
         log_density_of_factors,
@@ -113,7 +113,7 @@ def pymc_mixture(
     >>> rows in model.observed_RVs
     True
     """
-    from bayes_gmm.inference.pymc_mixture import as_numbers, as_parts, distribution, require_rows
+    from bayes_gmm.inference.pymc.mixture import as_numbers, as_parts, distribution, require_rows
 
     parts = as_parts(weights, means, choleskys)
     if observed is not None:

@@ -77,10 +77,10 @@ def select(
     >>> found.best.attrs["covariance"], found.best.attrs["n_components"]
     ('EEE', 3)
     """
-    from bayes_gmm.inference.grid import Cell, fit_grid
+    from bayes_gmm.inference.em.grid import Cell, fit_grid
     from bayes_gmm.model.structures import Structure, names
+    from bayes_gmm.posterior.criteria import NAMES
     from bayes_gmm.progress import progress
-    from bayes_gmm.results.criteria import NAMES
     from bayes_gmm.results.pole_words import of_error, place, told
     from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.selection import Fitted, selection

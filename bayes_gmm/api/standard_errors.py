@@ -108,7 +108,7 @@ def standard_errors(
     >>> round(float(errors.table.loc["mean[0, eruptions]", "standard error"]), 3)
     0.027
     """
-    from bayes_gmm.inference.bootstrap import SCHEMES, bootstrap
+    from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
     from bayes_gmm.progress import progress
     from bayes_gmm.results.error_bars import from_curvature, from_replicates
     from bayes_gmm.results.fitted import Fitted

@@ -47,6 +47,8 @@ class Observations:
         Mean and standard deviation (divisor N) of each column.
     weights : np.ndarray (N,), optional
         How often each row counts; once by default.
+    is_complete : bool
+        Whether no entry is missing; nan stands for one that is.
     """
 
     values: np.ndarray | Stream
@@ -55,6 +57,7 @@ class Observations:
     origin: np.ndarray
     scale: np.ndarray
     weights: np.ndarray | None = None
+    is_complete: bool = True
 
     @classmethod
     def of(cls, X: Any, *, what: str = "X", spread: np.ndarray | None = None) -> Self:

@@ -17,9 +17,9 @@ smaller mixture than was asked for.
 
 import numpy as np
 
-from bayes_gmm.inference.em import EMState
-from bayes_gmm.inference.point import PointEstimate
-from bayes_gmm.inference.ranking import n_used
+from bayes_gmm.inference.em.em import EMState
+from bayes_gmm.inference.em.point import PointEstimate
+from bayes_gmm.inference.em.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters

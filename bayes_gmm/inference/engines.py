@@ -33,7 +33,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream, every
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import cost
+from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
@@ -232,17 +232,17 @@ def run(
         Groups posterior and sample_stats, the components as the sampler met them.
     """
     if choice.engine == "gibbs":
-        from bayes_gmm.inference import gibbs
+        from bayes_gmm.inference.gibbs import gibbs
 
         settings |= {"thin": choice.thin, "structure": structure}
         yield from gibbs.longer_runs(observations, prior, starts, **settings)
     elif choice.engine == "nuts":
-        from bayes_gmm.inference import nuts
+        from bayes_gmm.inference.nuts import nuts
 
         yield nuts.sample(observations, prior, starts, **settings)
     else:
-        from bayes_gmm.inference import sampling
-        from bayes_gmm.inference.pymc_model import pymc_model
+        from bayes_gmm.inference.pymc import sampling
+        from bayes_gmm.inference.pymc.model import pymc_model
 
         model = pymc_model(observations, prior, n_components=starts[0].n_components)
         yield sampling.sample(model, starts, **settings)

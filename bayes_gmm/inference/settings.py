@@ -11,7 +11,7 @@ from bayes_gmm.model.priors import Prior
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
-    from bayes_gmm.inference.point import PointEstimate
+    from bayes_gmm.inference.em.point import PointEstimate
 
 SMALLEST_WEIGHT = 1e-6
 NUDGE = 1e-4

@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.chunks import in_parts
-from bayes_gmm.kernels.kernel import c_order, kernel
+from bayes_gmm.kernels.groups import GROUP_PASS, GROUPS, Groups, pass_over
+from bayes_gmm.kernels.kernel import kernel
 from bayes_gmm.kernels.rule import POOL, PROJECT, Candidate, Rule, pooled
 from bayes_gmm.kernels.signatures import (
     FACTOR,
     FLAG,
-    MATRIX,
     NUMBERS,
     OUT_MATRIX,
     OUT_STACK,
@@ -34,8 +33,7 @@ from bayes_gmm.kernels.signatures import (
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
-PARTS = tuple(map(types.FunctionType, (PASS, POOL, PROJECT, FACTOR)))
-DATA = (MATRIX, VECTOR, VECTOR, VECTOR, VECTOR)
+PARTS = tuple(map(types.FunctionType, (GROUP_PASS, PASS, POOL, PROJECT, FACTOR)))
 RULE = (VECTOR, FLAG, VECTOR, *PRIOR)
 STARTS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, OUT_STACKS, OUT_VECTOR)
 ENDS = (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, NUMBERS, NUMBERS)
@@ -68,33 +66,17 @@ class Climb(NamedTuple):
 ClimbAll = Callable[[Sequence[Candidate], int, float], list[Climb]]
 
 
-def climber(
-    rule: Rule, rows: np.ndarray, weights: np.ndarray, blur: np.ndarray | None = None
-) -> ClimbAll:
+def climber(rule: Rule, groups: Groups) -> ClimbAll:
     """Close over the data and the M-step: plain EM as a function of the starts only.
 
-    Parameters
-    ----------
-    rule : Rule
-    rows : ndarray (N, D)
-        In the coordinates of the rule.
-    weights : ndarray (N,)
-        How often each row counts.
-    blur : ndarray (D,), optional
-        Variances of the cloud that each row stands for; see `inference.blur`.
-
-    Returns
-    -------
-    callable
-        (starts, steps, tol) -> one Climb per start. A climb ends after so many steps, or when
-        Aitken's extrapolation says that its objective is within tol nats of its limit.
+    The groups are in the coordinates of the rule. The function that it returns takes starts, a
+    number of steps and a tolerance, and gives one Climb per start. A climb ends after so many
+    steps, or when Aitken's extrapolation says that its objective is within the tolerance.
     """
-    n_features = rows.shape[1]
-    times = cpu.UNWEIGHTED if (weights == 1).all() else weights
-    zeros, ones = np.zeros(n_features), np.ones(n_features)
-    data = c_order(rows, times, zeros, ones, zeros if blur is None else blur)
-    kernels = (rule.loop, pooled, rule.project, rule.factor)
-    parts = [part.compiled() for part in kernels]
+    parts = [
+        part.compiled()
+        for part in (pass_over(groups), rule.loop, pooled, rule.project, rule.factor)
+    ]
 
     def climb(starts: Sequence[Candidate], steps: int, tol: float) -> list[Climb]:
         if not starts:
@@ -118,9 +100,9 @@ def climber(
 
         def some(part: slice) -> None:
             some_of_each = (stack[part] for stack in stacks)
-            _climb_all(*parts, *data, *rule.closed_over, steps, tol, *some_of_each)
+            _climb_all(*parts, groups, *rule.closed_over, steps, tol, *some_of_each)
 
-        in_parts(some, len(starts), busy=rows.size * rule.n_components >= WORTH_A_THREAD)
+        in_parts(some, len(starts), busy=groups.values.size * rule.n_components >= WORTH_A_THREAD)
         log_prior += rule.log_normalizer
         objectives += rule.log_normalizer
         return [
@@ -148,10 +130,9 @@ def climber(
     return climb
 
 
-@kernel(types.void(*PARTS, *DATA, *RULE, WHOLE, REAL, *STARTS, *ENDS))
+@kernel(types.void(*PARTS, GROUPS, *RULE, WHOLE, REAL, *STARTS, *ENDS))
 def _climb_all(
-    accumulate, pool, project, factor,
-    rows, row_weights, origin, inverse_scale, blur,
+    run, accumulate, pool, project, factor, groups,
     constants, equal_weights, floor,
     concentration, prior_mean, precision, degrees, prior_scale,
     steps, tol,
@@ -160,7 +141,7 @@ def _climb_all(
 ):  # fmt: skip  # pragma: no cover - compiled
     """Climb from every start, in place."""
     n_starts, n_components, n_features = means.shape
-    of_clouds = np.empty(n_components)
+    origin, inverse_scale = np.zeros(n_features), np.ones(n_features)
     for s in range(n_starts):
         if ended[s] >= 0:
             objectives[s, 0] = -np.inf
@@ -171,20 +152,14 @@ def _climb_all(
         for step in range(steps + 1):
             for k in range(n_components):
                 count[s, k] = 0.0
-                of_clouds[k] = offset[s, k]
                 for i in range(n_features):
                     first[s, k, i] = 0.0
                     for j in range(n_features):
                         second[s, k, i, j] = 0.0
-                    for j in range(i + 1):
-                        of_clouds[k] -= 0.5 * whitener[s, k, i, j] ** 2 * blur[j]
-            log_normalizer = accumulate(
-                rows, row_weights, origin, inverse_scale,
-                of_clouds, means[s], whitener[s], count[s], first[s], second[s],
+            log_normalizer = run(
+                accumulate, groups, origin, inverse_scale,
+                offset[s], means[s], whitener[s], count[s], first[s], second[s],
             )  # fmt: skip
-            for k in range(n_components):
-                for j in range(n_features):
-                    second[s, k, j, j] += count[s, k] * blur[j]
             objective = log_normalizer + log_prior[s]
             objectives[s, step] = objective
             length[s] = step + 1

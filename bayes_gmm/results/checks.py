@@ -21,10 +21,10 @@ import xarray as xr
 from bayes_gmm.data.row_weights import copies
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
+from bayes_gmm.posterior.envelope import adjusted_p_values, p_values
+from bayes_gmm.posterior.marginals import Marginals, shape
 from bayes_gmm.results.check_result import Check
-from bayes_gmm.results.draws import Draws, feature_names, require_posterior
-from bayes_gmm.results.envelope import adjusted_p_values, p_values
-from bayes_gmm.results.marginals import Marginals, shape
+from bayes_gmm.results.draws import draws_of, feature_names, require_posterior
 from bayes_gmm.results.predictive import result_rows, result_weights
 from bayes_gmm.seeds import Seed, as_seed
 
@@ -132,7 +132,7 @@ def check(
         return Summary(columns.T, _correlations(x), marginals.counts(x), shape(x))
 
     observed = summarize(rows)
-    mixtures = Draws.of(posterior).thinned(draws)
+    mixtures = draws_of(posterior).thinned(draws)
     made = [summarize(mixture.sample(theta, len(rows), rng)[0]) for theta in mixtures]
     replicated = Summary(*(np.stack(part) for part in zip(*made, strict=True)))
     tree = _labelled(replicated, observed, (*functions, "distance"), features, marginals)

@@ -18,7 +18,7 @@ from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.blocks import GIB, require_memory
+from bayes_gmm.posterior.blocks import GIB, require_memory
 from bayes_gmm.results.predictive import mixtures, result_rows
 
 PAIR_BYTES = 16  # the sum over draws, and what is added to it

@@ -15,13 +15,16 @@ import xarray as xr
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.convergence import Convergence, convergence
+from bayes_gmm.posterior.identification import identify
+from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.comparison_words import NOT_RUN
 from bayes_gmm.results.constraint import constraint
-from bayes_gmm.results.convergence import Convergence, convergence
 from bayes_gmm.results.deciding_rows import by_component, rows_that_decide, stated
 from bayes_gmm.results.draws import (
-    Draws,
+    draws_of,
     feature_names,
     invariants,
     is_point,
@@ -36,10 +39,7 @@ from bayes_gmm.results.draws import (
     total_weight,
 )
 from bayes_gmm.results.error_bars import quick_errors
-from bayes_gmm.results.identification import identify
 from bayes_gmm.results.predictive import log_likelihood, tails
-from bayes_gmm.results.relabel.pivot import match
-from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.tree import point_parameters
 
 Point = xr.DataTree | Parameters
@@ -69,7 +69,7 @@ def compare(
         If the results do not belong together.
     """
     lower, upper = tails(ci_prob)
-    draws = Draws.of(posterior)
+    draws = draws_of(posterior)
     features = feature_names(posterior)
     pivot, structure = point_parameters(posterior), structure_of(posterior)
     scalars = catalogue(pivot.n_components, features)

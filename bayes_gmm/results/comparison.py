@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm.results.comparison_words import sentences, surpassed
-from bayes_gmm.results.convergence import worst
+from bayes_gmm.results.diagnosis import worst
 from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}

@@ -5,11 +5,11 @@ They look only at quantities that no renumbering of the components changes.
 
 import numpy as np
 
-from bayes_gmm.results.convergence import FEWEST_DRAWS, Convergence
+from bayes_gmm.posterior.convergence import FEWEST_DRAWS, Convergence
+from bayes_gmm.posterior.rhat_error import too_large
 from bayes_gmm.results.deciding_rows import FAR, by_component, stated
 from bayes_gmm.results.diagnosis import Finding, Kind
 from bayes_gmm.results.evidence import Evidence, Mode
-from bayes_gmm.results.rhat_error import too_large
 from bayes_gmm.results.tables import some
 
 RHAT = 1.01

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bayes_gmm.results.convergence import worst
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.tables import as_html, as_text, wrapped
 
@@ -116,3 +115,27 @@ class Diagnosis:
         for column in ("other labels", "switches"):
             written[column] = [f"{v:.1%}" for v in self.chains[column]]
         return written
+
+
+def worst(table: pd.DataFrame) -> pd.DataFrame:
+    """Write down the worst diagnostics of each group of quantities.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns rhat, ess_bulk and ess_tail by (group, quantity).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Of strings, one row per group.
+    """
+    groups = table.groupby(level="group", sort=False)
+    return pd.DataFrame(
+        {
+            "largest R-hat": [f"{value:.3f}" for value in groups["rhat"].max()],
+            "smallest ESS bulk": [f"{value:.0f}" for value in groups["ess_bulk"].min()],
+            "smallest ESS tail": [f"{value:.0f}" for value in groups["ess_tail"].min()],
+        },
+        index=pd.Index(list(groups.groups), name="convergence"),
+    )

@@ -1,101 +1,23 @@
-"""The draws of a posterior result as plain arrays, in the order in which they are computed with.
-
-Labels live in the tree; below this file a posterior is three arrays, (chain, draw, ...) or, in a
-list of `Parameters`, one mixture after another.
-"""
-
-from typing import NamedTuple
+"""What is read of a result: its draws as plain arrays, its rows, and of what kind it is."""
 
 import numpy as np
 import xarray as xr
 
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.structures import Structure
+from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.labels import DIMS
 
 VARIABLES = ("weights", "means", "covariances")
 
 
-class Draws(NamedTuple):
-    """All draws of a mixture.
-
-    Attributes
-    ----------
-    weights : ndarray (chain, draw, K)
-    means : ndarray (chain, draw, K, D)
-    covariances : ndarray (chain, draw, K, D, D)
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-
-    @classmethod
-    def of(cls, posterior: xr.DataTree) -> "Draws":
-        """Read the relabelled draws of a posterior result."""
-        dataset = require_posterior(posterior)["posterior"]
-        return cls(
-            *(
-                dataset[name].transpose("chain", "draw", *DIMS[name]).to_numpy()
-                for name in VARIABLES
-            )
-        )
-
-    @property
-    def n_chains(self) -> int:
-        """Number of chains."""
-        return self.weights.shape[0]
-
-    @property
-    def n_draws(self) -> int:
-        """Number of draws per chain."""
-        return self.weights.shape[1]
-
-    def reorder(self, order: np.ndarray) -> "Draws":
-        """Return draws whose component k is component order[..., k] of these, draw by draw."""
-        return Draws(
-            np.take_along_axis(self.weights, order, axis=2),
-            np.take_along_axis(self.means, order[..., None], axis=2),
-            np.take_along_axis(self.covariances, order[..., None, None], axis=2),
-        )
-
-    def log_quadratic(self) -> LogQuadratic:
-        """Return the log joint densities of all draws, chain after chain.
-
-        Returns
-        -------
-        LogQuadratic
-            Its arrays have the draws in front: (S, K), (S, K, D), (S, K, D, D).
-        """
-        n_components, n_features = self.means.shape[2:]
-        factors = cholesky(self.covariances, "covariances")
-        half_log_det = np.log(np.einsum("...kii->...ki", factors)).sum(axis=-1)
-        with np.errstate(divide="ignore"):
-            offset = np.log(self.weights) - half_log_det - 0.5 * n_features * LOG_2PI
-        whitener = inverse_factors(factors.reshape(-1, n_features, n_features))
-        return LogQuadratic(
-            offset.reshape(-1, n_components),
-            self.means.reshape(-1, n_components, n_features),
-            whitener.reshape(-1, n_components, n_features, n_features),
-        )
-
-    def thinned(self, n: int) -> list[Parameters]:
-        """Return at most n draws, evenly spaced over all chains."""
-        total = self.n_chains * self.n_draws
-        chosen = np.unique(np.linspace(0, total - 1, min(n, total)).round().astype(int))
-        chain, draw = np.unravel_index(chosen, (self.n_chains, self.n_draws))
-        return [
-            Parameters(*mixture)
-            for mixture in zip(
-                self.weights[chain, draw],
-                self.means[chain, draw],
-                self.covariances[chain, draw],
-                strict=True,
-            )
-        ]
+def draws_of(posterior: xr.DataTree) -> Draws:
+    """Read the relabelled draws of a posterior result."""
+    dataset = require_posterior(posterior)["posterior"]
+    return Draws(
+        *(dataset[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)
+    )
 
 
 def raw_draws(posterior: xr.DataTree) -> Draws:
@@ -103,7 +25,7 @@ def raw_draws(posterior: xr.DataTree) -> Draws:
 
     The stored permutation says relabelled[c] = raw[permutation[c]], so its inverse leads back.
     """
-    return Draws.of(posterior).reorder(np.argsort(permutation(posterior), axis=-1))
+    return draws_of(posterior).reorder(np.argsort(permutation(posterior), axis=-1))
 
 
 def permutation(posterior: xr.DataTree) -> np.ndarray:

@@ -23,12 +23,12 @@ from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.structures.chart import Chart
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
-from bayes_gmm.results.delta_method import delta_method, interval
+from bayes_gmm.posterior.delta_method import delta_method, interval
+from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.draws import is_point, keeps_rows
 from bayes_gmm.results.fitted import Fitted
 from bayes_gmm.results.predictive import tails
-from bayes_gmm.results.relabel.pivot import match
-from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.standard_errors import FAR, StandardErrors, astray, collapsed, lacking
 
 TWO = 2  # replicates, of which there is a standard deviation

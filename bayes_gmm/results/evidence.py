@@ -7,11 +7,16 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.results import chains
-from bayes_gmm.results.convergence import Convergence, convergence
+from bayes_gmm.posterior import chains
+from bayes_gmm.posterior.convergence import Convergence, convergence
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.emptiness import borne_out
+from bayes_gmm.posterior.identification import Identification, identify, largest
+from bayes_gmm.posterior.mode_mass import log_mass
+from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.deciding_rows import DecidingRow, rows_that_decide
 from bayes_gmm.results.draws import (
-    Draws,
+    draws_of,
     feature_names,
     invariants,
     keeps_rows,
@@ -20,15 +25,11 @@ from bayes_gmm.results.draws import (
     structure_of,
     total_weight,
 )
-from bayes_gmm.results.emptiness import borne_out
-from bayes_gmm.results.identification import Identification, identify, largest
 from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.merging import Merger, best_merger
-from bayes_gmm.results.mode_mass import log_mass
 from bayes_gmm.results.observed import kept_observations
 from bayes_gmm.results.other_variables import label_free, of_components
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
-from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.tree import point_parameters
 
 SAVING = 6  # of BIC, from which the evidence against a component is strong: 20 to 1 (Raftery, 1995)
@@ -100,7 +101,7 @@ class Evidence(NamedTuple):
 
 def gather(posterior: xr.DataTree) -> Evidence:
     """Collect the evidence of a posterior result."""
-    draws = Draws.of(require_posterior(posterior))
+    draws = draws_of(require_posterior(posterior))
     names, values = invariants(posterior)
     finite = values[..., np.isfinite(values).all(axis=(0, 1))]
     still = chains.stuck(finite)

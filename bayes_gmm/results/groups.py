@@ -26,10 +26,11 @@ from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.results.blocks import NUMBER, by_blocks, require_memory
-from bayes_gmm.results.draws import VARIABLES, Draws, permutation, raw_draws
+from bayes_gmm.posterior.blocks import NUMBER, by_blocks, require_memory
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.results.draws import VARIABLES, draws_of, permutation, raw_draws
 from bayes_gmm.results.labels import DIMS, labelled
-from bayes_gmm.results.relabel.verb import follow
+from bayes_gmm.results.relabel import follow
 
 Drawable = Prior | StructuredPrior | PriorFamily
 LEADING = ("chain", "draw")
@@ -143,7 +144,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
     xarray.Dataset
         x (chain, draw, obs_id).
     """
-    draws = Draws.of(posterior)
+    draws = draws_of(posterior)
     n_samples = draws.n_chains * draws.n_draws
     ensemble = Ensemble.of(draws.thinned(n_samples))
     pointwise = np.empty((n_samples, len(rows)))

@@ -6,11 +6,11 @@ The mixture as a whole is then known, and so are densities and predictions; stat
 
 import numpy as np
 
+from bayes_gmm.posterior.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
+from bayes_gmm.posterior.scalars import flatten
 from bayes_gmm.results.convergence_rules import listed, shortage
 from bayes_gmm.results.diagnosis import Finding
 from bayes_gmm.results.evidence import SAVING, Evidence
-from bayes_gmm.results.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
-from bayes_gmm.results.scalars import flatten
 from bayes_gmm.results.tables import some
 
 

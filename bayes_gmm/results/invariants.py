@@ -17,9 +17,9 @@ from bayes_gmm.data.row_labels import stored
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.monitored import Monitored, monitor
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.watched import Watched, watch
 
 OCCUPIED = 0.5  # rows that a component holds at least
 
@@ -45,7 +45,7 @@ def invariants(
         With `log_densities` of parameters in the user's units; without them, and without
         `log_prior`, there is no log posterior.
     pivot : Parameters
-        The point estimate, which says which rows are watched.
+        The point estimate, which says which rows are monitored.
     log_likelihood : ndarray (chain, draw), optional
     component_counts : ndarray (chain, draw, K), optional
         What the sampler knows of each draw, in the user's units; if one of these is missing, a pass
@@ -77,8 +77,8 @@ def invariants(
         factors = cholesky(draws.covariances, "covariances")
         log_prior = prior.log_densities(draws.weights, draws.means, factors)
 
-    watched = watch(observations, pivot.rescale(-origin / scale, 1 / scale))
-    log_density, together = _at_rows(functions, watched)
+    monitored = monitor(observations, pivot.rescale(-origin / scale, 1 / scale))
+    log_density, together = _at_rows(functions, monitored)
     mean, covariance = mixture_moments(*standard)
     found = {"log_likelihood": log_likelihood}
     if log_prior is not None:
@@ -103,8 +103,8 @@ def invariants(
             "co_clustering": ("pair",),
         },
     ).assign_coords(
-        point=storable[watched.points],
-        pair=np.array([f"{index[a]} & {index[b]}" for a, b in watched.pairs], dtype=str),
+        point=storable[monitored.points],
+        pair=np.array([f"{index[a]} & {index[b]}" for a, b in monitored.pairs], dtype=str),
     )
 
 
@@ -144,10 +144,10 @@ def _passes(
     return log_likelihood.reshape(shape), counts.reshape(*shape, -1)
 
 
-def _at_rows(functions: LogQuadratic, watched: Watched) -> tuple[np.ndarray, np.ndarray]:
+def _at_rows(functions: LogQuadratic, monitored: Monitored) -> tuple[np.ndarray, np.ndarray]:
     """Log densities at the points (S, P), and the co-clustering of the pairs (S, Q)."""
-    n_points = len(watched.points)
-    gap = watched.rows[:, None, None, :] - functions.center
+    n_points = len(monitored.points)
+    gap = monitored.rows[:, None, None, :] - functions.center
     whitened = np.matmul(functions.whitener, gap[..., None])[..., 0]
     log_joint = functions.offset - 0.5 * (whitened**2).sum(axis=-1)
     log_density = logsumexp(log_joint, axis=-1)

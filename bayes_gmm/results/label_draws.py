@@ -12,8 +12,8 @@ import xarray as xr
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.blocks import by_blocks, require_memory
-from bayes_gmm.results.draws import Draws, is_posterior
+from bayes_gmm.posterior.blocks import by_blocks, require_memory
+from bayes_gmm.results.draws import draws_of, is_posterior
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import MOST_DRAWS, result_rows
 from bayes_gmm.results.tree import point_parameters
@@ -130,7 +130,7 @@ def _mixtures(result: Any, n_draws: int | None) -> list[Parameters]:
         require_whole("n_draws", n_draws, 1)
     if not is_posterior(result):
         return [point_parameters(result)] * (MOST_DRAWS if n_draws is None else n_draws)
-    draws = Draws.of(result)
+    draws = draws_of(result)
     available = draws.n_chains * draws.n_draws
     if n_draws is not None and n_draws > available:
         raise InputError(f"n_draws is {n_draws}, but the posterior has {available} draws: ask less")

@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from bayes_gmm.results import chains
-from bayes_gmm.results.convergence import convergence
+from bayes_gmm.posterior import chains
+from bayes_gmm.posterior.convergence import convergence
 from bayes_gmm.results.convergence_rules import ESS_PER_CHAIN, shortage
 from bayes_gmm.results.draws import invariants
 

@@ -18,8 +18,9 @@ from scipy.special import logsumexp
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
-from bayes_gmm.results.blocks import GIB, THREADS, by_blocks, require_memory
-from bayes_gmm.results.draws import Draws, require_posterior, row_weights
+from bayes_gmm.posterior.blocks import GIB, THREADS, by_blocks, require_memory
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.results.draws import draws_of, require_posterior, row_weights
 from bayes_gmm.results.predictive import fitted_rows
 from bayes_gmm.results.tables import counted
 
@@ -93,7 +94,7 @@ def loo(
     >>> bool(-1145 < bg.loo(posterior).elpd < -1138)
     True
     """
-    draws = Draws.of(require_posterior(posterior))
+    draws = draws_of(require_posterior(posterior))
     rows, index = fitted_rows(posterior, X)
     times = row_weights(posterior)
     if times is not None:

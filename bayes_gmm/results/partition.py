@@ -17,11 +17,11 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.partition_search import LOSSES, best_partition, cluster_mass, ordered
 from bayes_gmm.results.coclustering import chosen_rows, co_clustering_matrix
 from bayes_gmm.results.draws import is_posterior
 from bayes_gmm.results.label_draws import draw_labels
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.partition_search import LOSSES, best_partition, cluster_mass, ordered
 from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, tails
 from bayes_gmm.seeds import Seed, as_seed
 

@@ -9,12 +9,13 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import within
-from bayes_gmm.results.draws import VARIABLES, Draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.results.draws import VARIABLES
 from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.prior_parameters import prior_groups
-from bayes_gmm.results.relabel.pivot import match
-from bayes_gmm.results.relabel.verb import follow
+from bayes_gmm.results.relabel import follow
 from bayes_gmm.results.tree import attributes, kept_rows, parameters_dataset
 
 KNOWN = {  # statistics that spare the pass over the rows, and their own dims

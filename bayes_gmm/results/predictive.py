@@ -28,10 +28,10 @@ from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.blocks import by_blocks
+from bayes_gmm.posterior.blocks import by_blocks
 from bayes_gmm.results.clusters import with_clusters
 from bayes_gmm.results.draws import (
-    Draws,
+    draws_of,
     feature_names,
     is_posterior,
     keeps_rows,
@@ -262,7 +262,7 @@ def log_likelihood(
 def mixtures(result: Any) -> list[Parameters]:
     """List the draws that a posterior result is averaged over, or a point alone."""
     if is_posterior(result):
-        return Draws.of(result).thinned(MOST_DRAWS)
+        return draws_of(result).thinned(MOST_DRAWS)
     return [point_parameters(result)]
 
 

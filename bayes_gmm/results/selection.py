@@ -12,8 +12,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.results import selection_words as words
-from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.pole_words import advice, place
 from bayes_gmm.results.poles import Pole
 from bayes_gmm.results.search_warnings import search_warnings

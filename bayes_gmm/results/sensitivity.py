@@ -34,9 +34,12 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import within
-from bayes_gmm.results.convergence import FEWEST_DRAWS, convergence
+from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
+from bayes_gmm.posterior.identification import identify
+from bayes_gmm.posterior.prior_parts import Conflict, conflicts, log_prior_parts
+from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.draws import (
-    Draws,
+    draws_of,
     feature_names,
     invariants,
     n_observed,
@@ -45,11 +48,8 @@ from bayes_gmm.results.draws import (
     structure_of,
 )
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.identification import identify
 from bayes_gmm.results.power_scaling import effects
 from bayes_gmm.results.prior_parameters import read_prior
-from bayes_gmm.results.prior_parts import Conflict, conflicts, log_prior_parts
-from bayes_gmm.results.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.sensitivity_words import verdict
 from bayes_gmm.results.tables import as_html, as_text, number, wrapped
 from bayes_gmm.results.tree import point_parameters
@@ -189,7 +189,7 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
             "with a log_density, which a function as prior is not, or of bg.from_trace(..., prior=)"
         )
     log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
-    draws = Draws.of(posterior)
+    draws = draws_of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     parameters, log_prior = flatten(*draws), log_posterior - log_likelihood
     parts, found = _of_prior(posterior, scalars)
@@ -234,10 +234,10 @@ def _of_prior(
     if prior is None:
         return {}, []
     if not isinstance(prior, Prior):
-        return log_prior_parts(prior, Draws.of(posterior)), []
+        return log_prior_parts(prior, draws_of(posterior)), []
     own = within(prior, structure_of(posterior))
     # A prior that tells components apart does so by the sampler's labels.
-    draws = Draws.of(posterior) if prior.is_exchangeable else raw_draws(posterior)
+    draws = draws_of(posterior) if prior.is_exchangeable else raw_draws(posterior)
     return log_prior_parts(own, draws), conflicts(prior, draws, scalars)
 
 

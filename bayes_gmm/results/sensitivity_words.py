@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 
 import pandas as pd
 
-from bayes_gmm.results.prior_parts import COVARIANCES, MEANS, WEIGHTS, Conflict
+from bayes_gmm.posterior.prior_parts import COVARIANCES, MEANS, WEIGHTS, Conflict
 from bayes_gmm.results.tables import number, some
 
 HOW = {

@@ -8,7 +8,8 @@ import xarray as xr
 
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.results.draws import VARIABLES, Draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.results.draws import VARIABLES
 from bayes_gmm.results.labels import DIMS
 from bayes_gmm.results.posterior_tree import KNOWN
 from bayes_gmm.results.trace_parts import (

@@ -15,8 +15,8 @@ from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.results import deciding_rows
-from bayes_gmm.results.criteria import criteria
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.prior_parameters import prior_groups
 

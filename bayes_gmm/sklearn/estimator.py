@@ -14,7 +14,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import enough, scale_free
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference import em, point
+from bayes_gmm.inference.em import em, point
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -202,7 +202,7 @@ class GaussianMixture(FittedMixture):
                 tol=self.tol,
                 seed=self._seed(),
                 starts=self._starts(observations, structure, goes_on),
-                blur=self.reg_covar,
+                reg_covar=self.reg_covar,
             )
         except OurCollapseError as error:
             raise CollapseError(str(error)) from None

@@ -13,9 +13,9 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.initialize import Sketch, labelled_statistics
-from bayes_gmm.inference.kmeans import nearest, spread_out
-from bayes_gmm.inference.point import Starts
+from bayes_gmm.inference.em.initialize import Sketch, labelled_statistics
+from bayes_gmm.inference.em.kmeans import nearest, spread_out
+from bayes_gmm.inference.em.point import Starts
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.categorical import check_weights
 from bayes_gmm.model.normal import cholesky, inverse_factors

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from bayes_gmm.inference.em.blur import blurred
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em, initialize
-from bayes_gmm.inference.blur import blurred
+from bayes_gmm.inference.em import em, initialize
 from bayes_gmm.kernels import climb as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from bayes_gmm.inference.em.blur import blurred
 from helpers import random_parameters, random_prior
 
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em
-from bayes_gmm.inference.blur import blurred
+from bayes_gmm.inference.em import em
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.cpu import accumulate, accumulate_for

@@ -153,7 +153,7 @@ def test_a_kernel_is_loaded_from_the_cache_unless_any_source_has_changed(monkeyp
 
 def test_an_import_loads_no_kernel():
     program = """
-import bayes_gmm.kernels.climb, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs_chain
+import bayes_gmm.kernels.climb, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs.chain
 import gc
 from bayes_gmm.kernels.kernel import Kernel
 kernels = [each for each in gc.get_objects() if isinstance(each, Kernel)]
@@ -218,7 +218,7 @@ show_tree(bg.add_log_likelihood(tree)['log_likelihood'])
 """,
     "operation": """
 import pytensor, pytensor.tensor as pt
-from bayes_gmm.inference.fused_op import pointwise_log_density
+from bayes_gmm.inference.pymc.fused_op import pointwise_log_density
 symbols = pt.matrix("x"), pt.vector("o"), pt.matrix("c"), pt.tensor3("w")
 value = pointwise_log_density(*symbols)
 gradient = pt.grad(value.sum(), list(symbols[1:]))

@@ -5,7 +5,7 @@ import pytest
 from helpers import random_covariances, random_parameters, random_prior
 
 from bayes_gmm.data import Observations
-from bayes_gmm.inference import em
+from bayes_gmm.inference.em import em
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.climb import climber

@@ -13,7 +13,7 @@ from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.tree import parameters_dataset

@@ -11,11 +11,11 @@ from scipy import stats
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.envelope import adjusted_p_values, p_values
+from bayes_gmm.posterior.marginals import Marginals, shape
 from bayes_gmm.results import check_result, checks
 from bayes_gmm.results.checks import STATISTICS, check
-from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.envelope import adjusted_p_values, p_values
-from bayes_gmm.results.marginals import Marginals, shape
+from bayes_gmm.results.draws import draws_of
 
 
 def one_normal_fitted_to(x, seed=0, n_draws=200):
@@ -176,7 +176,7 @@ def test_shape_is_the_distribution_function_of_the_standardized_feature():
 def test_units_and_origin_change_no_p_value():
     x, _, result = one_component(3, n_draws=100)
     shift, scale = np.array([1e3, -1e6]), np.array([1e-3, 1e7])
-    draws = Draws.of(result)
+    draws = draws_of(result)
     moved = posterior_result(
         (draws.weights, shift + scale * draws.means, draws.covariances * np.outer(scale, scale)),
         shift + scale * x,

@@ -9,9 +9,9 @@ from results.synthetic import point_result, posterior_result, two_components
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results import coclustering
 from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.draws import Draws
 
 
 def random_posterior(seed, n_rows=5, n_components=3, shape=(2, 4)):

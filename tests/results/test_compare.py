@@ -18,12 +18,13 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.scalars import catalogue, flatten
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import Draws, raw_draws
+from bayes_gmm.results.draws import draws_of, raw_draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.posterior_tree import posterior_tree
-from bayes_gmm.results.scalars import catalogue, flatten
 
 NAMES = ["eruptions", "waiting"]
 N_DRAWS = 1000  # of all chains; they are independent
@@ -166,7 +167,7 @@ def test_of_many_parameters_some_are_named_and_the_rest_counted(world):
 
 def test_relabelling_repairs_rhat_and_leaves_label_free_quantities_alone(world):
     x, _, result, mle, _ = world
-    draws = Draws.of(result)
+    draws = draws_of(result)
     order = np.tile([0, 1], (4, draws.n_draws, 1))
     order[1:3] = [1, 0]
     switched = posterior_result(
@@ -246,7 +247,7 @@ def test_one_component_has_no_weight_to_estimate():
 def test_units_change_the_numbers_and_not_the_comparison(world):
     x, _, result, mle, compared = world
     scale = np.array([1e-8, 1e5])
-    draws = Draws.of(result)
+    draws = draws_of(result)
     moved = posterior_result(
         (draws.weights, scale * draws.means, draws.covariances * np.outer(scale, scale)),
         scale * x,
@@ -292,7 +293,7 @@ def test_a_posterior_is_needed(world):
 
 def test_a_result_laid_out_by_sample_and_read_from_a_file_compares_alike(world, tmp_path):
     x, _, result, mle, _ = world
-    draws = Draws.of(result)
+    draws = draws_of(result)
     order = np.random.default_rng(0).permuted(np.tile([0, 1], (4, draws.n_draws, 1)), axis=2)
     raw = draws.reorder(order)
     stats = {"diverging": np.zeros((4, draws.n_draws), dtype=bool)}

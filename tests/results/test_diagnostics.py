@@ -12,14 +12,15 @@ from scipy.signal import lfilter
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results import chains
+from bayes_gmm.posterior import chains
+from bayes_gmm.posterior.convergence import convergence
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.identification import separation
+from bayes_gmm.posterior.mode_mass import log_mass, unconstrained
+from bayes_gmm.posterior.rhat_error import too_large
 from bayes_gmm.results.compare import compare
-from bayes_gmm.results.convergence import convergence
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import Draws
-from bayes_gmm.results.identification import separation
-from bayes_gmm.results.mode_mass import log_mass, unconstrained
-from bayes_gmm.results.rhat_error import too_large
+from bayes_gmm.results.draws import draws_of
 from tests.helpers import random_parameters
 
 
@@ -49,7 +50,7 @@ def replace_chain(draws, chain, other):
 @pytest.fixture(scope="module")
 def clean():
     x, z, _, result = two_components(5, n_draws=500)
-    return x, z, Draws.of(result), result
+    return x, z, draws_of(result), result
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -149,7 +150,7 @@ def test_label_switching_is_no_fault_and_is_reported_beside_the_verdict(clean):
     assert "Labels, which a sampler is free to switch" in " ".join(str(diagnosis).split())
     np.testing.assert_allclose(diagnosis.chains["other labels"], [0, 1, flipped.mean(), 0])
     np.testing.assert_allclose(diagnosis.chains["switches"], [0, 0, flipped.mean(), 0])
-    raw = Draws.of(result).reorder(np.argsort(order, axis=-1))
+    raw = draws_of(result).reorder(np.argsort(order, axis=-1))
     assert convergence(raw.means[..., 0, :]).rhat.min() > 1.3  # what a naive look would see
 
 
@@ -179,7 +180,7 @@ def test_many_findings_of_a_kind_are_one_with_a_number():
     exact = conjugate_posterior(x, rng.integers(0, k, len(x)), k)
     result = rebuild(x, exact_draws(exact, 4, 250, rng), k)
     found = {one.name: one for one in diagnose(result).reasons}
-    distances = [separation(Draws.of(result), one, two) for two in range(k) for one in range(two)]
+    distances = [separation(draws_of(result), one, two) for two in range(k) for one in range(two)]
     n_alike = sum(distance < 2 for distance in distances)
     assert n_alike > 6
     said = found["not_told_apart"].statement
@@ -255,7 +256,7 @@ def test_one_chain_is_compared_with_itself(clean):
 
 def test_the_verdict_does_not_depend_on_the_units():
     x, _, _, result = two_components(5, n_draws=250)
-    draws = Draws.of(result)
+    draws = draws_of(result)
     shift, scale = np.array([4e-9, -3e8]), np.array([1e-9, 1e7])
     moved = (
         draws.weights,
@@ -305,8 +306,8 @@ def test_the_mass_of_a_mode_is_the_evidence_where_there_is_one_mode():
         evidence = prior.log_normalizer - exact.log_normalizer - n * d / 2 * np.log(2 * np.pi)
         height = result["invariants"]["log_posterior"].to_numpy()
         # The best of 2000 draws is below the peak, by a part of a nat in up to nine dimensions.
-        assert log_mass(Draws.of(result), height) == pytest.approx(evidence, abs=0.6)
-        few = Draws(*(array[:1, :9] for array in Draws.of(result)))
+        assert log_mass(draws_of(result), height) == pytest.approx(evidence, abs=0.6)
+        few = Draws(*(array[:1, :9] for array in draws_of(result)))
         assert np.isnan(log_mass(few, height[:1, :9])) or d == 1
 
 
@@ -316,7 +317,7 @@ def test_the_mass_counts_two_components_of_known_labels():
     prior = Prior.default(x, 2)
     evidence = prior.log_normalizer - exact.log_normalizer - x.size / 2 * np.log(2 * np.pi)
     height = result["invariants"]["log_posterior"].to_numpy()
-    assert log_mass(Draws.of(result), height) == pytest.approx(evidence, abs=2.0)
+    assert log_mass(draws_of(result), height) == pytest.approx(evidence, abs=2.0)
 
 
 def test_the_jacobian_is_that_of_the_coordinates():

@@ -5,9 +5,9 @@ import pytest
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.monitored import monitor
 from bayes_gmm.results.invariants import invariants, mixture_moments
-from bayes_gmm.results.watched import watch
 from tests.helpers import random_parameters, random_prior
 
 SHIFT, SCALE = np.array([1e4, -3.0]), np.array([1e-3, 1e5])
@@ -114,7 +114,7 @@ def standard(observations, pivot):
 
 def test_the_density_is_watched_from_the_edge_of_the_data_to_their_thick(problem):
     _, _, observations, _, pivot = problem
-    rows = watch(observations, standard(observations, pivot)).points
+    rows = monitor(observations, standard(observations, pivot)).points
     density = mixture.marginal_log_density(observations.values, pivot)
     rank = np.argsort(np.argsort(density))[rows]
     np.testing.assert_array_equal(rank, np.rint(np.array([0.1, 0.3, 0.5, 0.7, 0.9]) * 59))
@@ -122,13 +122,13 @@ def test_the_density_is_watched_from_the_edge_of_the_data_to_their_thick(problem
 
 def test_pairs_of_rows_lie_near_boundaries_and_within_components(problem):
     _, _, observations, _, pivot = problem
-    watched = watch(observations, standard(observations, pivot))
+    monitored = monitor(observations, standard(observations, pivot))
     shares = mixture.responsibilities(observations.values, pivot)
     joint = mixture.joint_log_density(observations.values, pivot)
     core = joint.argmax(axis=0)
     doubtful = shares.max(axis=1).argmin()
     first, second = np.argsort(shares[doubtful])[[-1, -2]]
-    pairs = [tuple(pair) for pair in watched.pairs]
+    pairs = [tuple(pair) for pair in monitored.pairs]
     assert pairs[:2] == [(doubtful, core[first]), (doubtful, core[second])]
     assert pairs[-1] == (core[first], core[second])
     for row, other in pairs[2:-1]:
@@ -139,7 +139,7 @@ def test_pairs_of_rows_lie_near_boundaries_and_within_components(problem):
 @pytest.mark.parametrize("change", ["order of the rows", "names", "units"])
 def test_the_same_rows_are_watched_whatever_the_order_names_and_units(problem, change):
     _, _, observations, _, pivot = problem
-    here = watch(observations, standard(observations, pivot))
+    here = monitor(observations, standard(observations, pivot))
     x, order, shift, scale = observations.values, np.arange(60), np.zeros(2), np.ones(2)
     if change == "order of the rows":
         order = np.random.default_rng(0).permutation(60)
@@ -148,7 +148,7 @@ def test_the_same_rows_are_watched_whatever_the_order_names_and_units(problem, c
     else:
         shift, scale = np.array([5.0, -1e9]), np.array([1e6, 1e-6])
     moved = Observations.of(shift + scale * x[order])
-    there = watch(moved, standard(moved, pivot.rescale(shift, scale)))
+    there = monitor(moved, standard(moved, pivot.rescale(shift, scale)))
     np.testing.assert_array_equal(order[there.points], here.points)
     np.testing.assert_array_equal(order[there.pairs], here.pairs)
 
@@ -158,10 +158,10 @@ def test_two_rows_are_enough(n_components):
     observations = Observations.of(np.array([[0.0], [1.0]]))
     weights = np.full(n_components, 1 / n_components)
     means = np.linspace(0.4, 0.7, n_components)[:, None]
-    watched = watch(observations, Parameters(weights, means, np.ones((n_components, 1, 1))))
-    assert sorted(watched.points) == [0, 1]
-    assert (watched.pairs[:, 0] != watched.pairs[:, 1]).all()
-    assert len(watched.rows) == 2 + 2 * len(watched.pairs)
+    monitored = monitor(observations, Parameters(weights, means, np.ones((n_components, 1, 1))))
+    assert sorted(monitored.points) == [0, 1]
+    assert (monitored.pairs[:, 0] != monitored.pairs[:, 1]).all()
+    assert len(monitored.rows) == 2 + 2 * len(monitored.pairs)
 
 
 def test_what_the_sampler_knows_is_taken_from_it(problem):

@@ -5,9 +5,9 @@ from results.synthetic import FAR_APART, point_result, two_components
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.results import blocks
+from bayes_gmm.posterior import blocks
 from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.label_draws import sample_labels
 
 BETWEEN = np.array([[-2.0, 62.0], [0.0, 65.0], [1.0, 66.0], [8.0, 80.0]])
@@ -27,7 +27,7 @@ def many_labels(result):
 def test_labels_are_drawn_from_the_responsibilities_of_their_own_draw(world):
     result = world[3]
     shares = np.stack(
-        [mixture.responsibilities(BETWEEN, theta) for theta in Draws.of(result).thinned(10**6)]
+        [mixture.responsibilities(BETWEEN, theta) for theta in draws_of(result).thinned(10**6)]
     )
     drawn = many_labels(result)
     # The mean of each row's labels, and their covariance with the share that they are drawn from.

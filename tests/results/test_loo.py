@@ -13,8 +13,9 @@ from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results import loo as loo_module
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.loo import loo
 
 
@@ -58,7 +59,7 @@ def test_left_out_densities_of_one_component_are_student_t():
         kappa, nu = exact.mean_precision[0], exact.degrees_of_freedom[0] - 1
         shape = exact.scale[0] * (kappa + 1) / (kappa * nu)
         truth.append(stats.multivariate_t(exact.mean[0], shape, df=nu).logpdf(x[i]))
-    density = Ensemble.of(Draws.of(result).thinned(2000)).log_density(x)
+    density = Ensemble.of(draws_of(result).thinned(2000)).log_density(x)
     inverse = np.exp(density.min(axis=1, keepdims=True) - density)
     error = inverse.std(axis=1) / inverse.mean(axis=1) / np.sqrt(2000)
     found = loo(result)
@@ -117,7 +118,7 @@ def test_the_group_of_log_likelihoods_is_added_to_a_copy(pair):
     assert "log_likelihood" not in posterior.children
     values = added["log_likelihood"]["x"]
     assert values.dims == ("chain", "draw", "obs_id")
-    draws = Draws.of(posterior)
+    draws = draws_of(posterior)
     theta = draws.thinned(10**6)[draws.n_draws + 3]
     truth = mixture.marginal_log_density(x, theta)
     np.testing.assert_allclose(values.isel(chain=1, draw=3), truth, rtol=1e-11)
@@ -152,7 +153,7 @@ def test_few_draws_and_points_are_refused(pair):
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
 def test_units_move_elpd_by_their_logarithm_and_nothing_else(scale):
     x, _, result = one_component(1)
-    draws = Draws.of(result)
+    draws = draws_of(result)
     moved = Draws(draws.weights, scale * draws.means, scale**2 * draws.covariances)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

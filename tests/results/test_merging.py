@@ -8,9 +8,9 @@ from results.synthetic import conjugate_posterior, exact_draws, posterior_result
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.criteria import criteria
+from bayes_gmm.posterior.criteria import criteria
+from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.evidence import SAVING
 from bayes_gmm.results.invariants import mixture_moments
 from bayes_gmm.results.merging import best_merger, merged

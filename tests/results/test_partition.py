@@ -9,11 +9,11 @@ from sklearn.metrics import mutual_info_score, rand_score
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.partition_search import LOSSES, best_partition, ordered, refine
 from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.draws import Draws
 from bayes_gmm.results.label_draws import sample_labels
 from bayes_gmm.results.partition import confidence, distances, partition
-from bayes_gmm.results.partition_search import LOSSES, best_partition, ordered, refine
 
 
 def set_partitions(n):

@@ -7,10 +7,11 @@ from results.synthetic import sampled_tree
 from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.draws import VARIABLES, Draws, raw_draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.results.draws import VARIABLES, draws_of, raw_draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.posterior_tree import posterior_tree
-from bayes_gmm.results.relabel.verb import METHODS, relabel
+from bayes_gmm.results.relabel import METHODS, relabel
 from bayes_gmm.results.tree import point_parameters
 from tests.helpers import random_parameters
 
@@ -251,4 +252,4 @@ def test_other_variables_follow_their_components_under_every_method(with_others,
 def test_a_covariance_equals_its_transpose_in_every_draw(faithful_posterior):
     covariances = faithful_posterior["posterior"]["covariances"].to_numpy()
     np.testing.assert_array_equal(covariances, covariances.swapaxes(-1, -2))
-    Parameters(*(array[0, 0] for array in Draws.of(faithful_posterior)))
+    Parameters(*(array[0, 0] for array in draws_of(faithful_posterior)))

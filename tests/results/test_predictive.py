@@ -17,8 +17,9 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results import blocks, predictive
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.posterior import blocks
+from bayes_gmm.results import predictive
+from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.predictive import log_density, log_likelihood, predict
 
 NAMES = ["eruptions", "waiting"]
@@ -57,7 +58,7 @@ def test_the_predictive_density_of_one_component_is_student_t(normal_posterior):
     kappa, nu = exact.mean_precision[0], exact.degrees_of_freedom[0] - d + 1
     truth = stats.multivariate_t(exact.mean[0], exact.scale[0] * (kappa + 1) / (kappa * nu), df=nu)
     far = x.mean(axis=0) + np.outer([-3.5, 0.0, 1.0, 2.0, 3.5], x.std(axis=0))
-    draws = Draws.of(result).thinned(10**6)
+    draws = draws_of(result).thinned(10**6)
     densities = np.stack([joint_density(far, theta).sum(axis=1) for theta in draws])
     error = densities.std(axis=0) / np.sqrt(len(draws)) / densities.mean(axis=0)
 
@@ -77,7 +78,7 @@ def test_a_predictive_density_integrates_to_one():
 def test_posterior_responsibilities_are_the_average_over_the_draws(pair_posterior):
     _, _, _, result = pair_posterior
     between = np.array([[-2.0, 62.0], [0.0, 65.0], [1.0, 66.0], [8.0, 80.0]])
-    joint = np.stack([joint_density(between, theta) for theta in Draws.of(result).thinned(10**6)])
+    joint = np.stack([joint_density(between, theta) for theta in draws_of(result).thinned(10**6)])
     shares = joint / joint.sum(axis=2, keepdims=True)
     predicted = predict(result, between, ci_prob=0.9)
 
@@ -95,7 +96,7 @@ def test_posterior_responsibilities_are_the_average_over_the_draws(pair_posterio
 def test_entropy_splits_into_what_overlap_and_what_ignorance_leave(pair_posterior):
     _, _, _, result = pair_posterior
     between = np.array([[-2.0, 62.0], [0.0, 65.0], [1.0, 66.0], [8.0, 80.0]])
-    joint = np.stack([joint_density(between, theta) for theta in Draws.of(result).thinned(10**6)])
+    joint = np.stack([joint_density(between, theta) for theta in draws_of(result).thinned(10**6)])
     shares = joint / joint.sum(axis=2, keepdims=True)
     mean = shares.mean(axis=0)
     total = entr(mean).sum(axis=1)
@@ -120,7 +121,7 @@ def test_half_way_between_equal_components_nothing_is_known():
 
 def test_a_known_parameter_leaves_no_mutual_information(pair_posterior):
     x = pair_posterior[0]
-    theta = Draws.of(pair_posterior[3]).thinned(1)[0]
+    theta = draws_of(pair_posterior[3]).thinned(1)[0]
     same = tuple(
         np.broadcast_to(part, (2, 5, *part.shape))
         for part in (theta.weights, theta.means, theta.covariances)
@@ -134,7 +135,7 @@ def test_a_known_parameter_leaves_no_mutual_information(pair_posterior):
 def test_the_band_of_the_log_density_holds_its_share_of_the_draws(pair_posterior):
     result = pair_posterior[3]
     rows = np.array([[-8.0, 50.0], [0.0, 65.0], [20.0, 90.0]])
-    draws = Draws.of(result).thinned(10**6)
+    draws = draws_of(result).thinned(10**6)
     densities = np.log([joint_density(rows, theta).sum(axis=1) for theta in draws])
     found = log_density(result, rows, ci_prob=0.8)
     lower, upper = np.quantile(densities, (0.1, 0.9), axis=0)
@@ -181,8 +182,8 @@ def test_many_draws_are_thinned_evenly_over_all_chains(pair_posterior, monkeypat
     result = pair_posterior[3]
     monkeypatch.setattr(predictive, "MOST_DRAWS", 8)
     assert predict(result).attrs["n_draws"] == 8
-    kept = {theta.weights[0] for theta in Draws.of(result).thinned(8)}
-    per_chain = [kept & set(chain) for chain in Draws.of(result).weights[..., 0]]
+    kept = {theta.weights[0] for theta in draws_of(result).thinned(8)}
+    per_chain = [kept & set(chain) for chain in draws_of(result).weights[..., 0]]
     assert [len(part) for part in per_chain] == [2, 2, 2, 2]
 
 

@@ -11,11 +11,12 @@ from bayes_gmm.errors import ConvergenceWarning, InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.results.draws import VARIABLES, Draws, permutation, raw_draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.relabel import by_rows
+from bayes_gmm.posterior.relabel.assignment import best, runner_up
+from bayes_gmm.results.draws import VARIABLES, draws_of, permutation, raw_draws
 from bayes_gmm.results.posterior_tree import posterior_tree
-from bayes_gmm.results.relabel import by_rows, relabel
-from bayes_gmm.results.relabel.assignment import best, runner_up
-from bayes_gmm.results.relabel.verb import METHODS
+from bayes_gmm.results.relabel import METHODS, relabel
 from bayes_gmm.results.tree import point_parameters
 from tests.helpers import random_parameters
 
@@ -98,7 +99,7 @@ def criterion(method, x, relabelled, pivot):
 @pytest.mark.parametrize("method", BY_ROWS)
 def test_every_draw_has_the_best_of_all_permutations(method, n_components):
     theta, x, _, _, result = problem(1, n_components, spread=0.5)
-    found = Draws.of(relabel(result, method))
+    found = draws_of(relabel(result, method))
     value = criterion(method, x, found, theta)
     tables = log_joint(x, found)
     renamed = 0
@@ -134,7 +135,7 @@ def test_draws_that_are_clear_get_their_true_names_back(method):
     theta, _, draws, order, result = problem(3, 3, spread=CLOSE, n=200)
     found = relabel(result, method, **by_of(method))
     sort = np.argsort(theta.means[:, 0]) if method == "ordering" else np.arange(3)
-    for ours, truth in zip(Draws.of(found), draws, strict=True):
+    for ours, truth in zip(draws_of(found), draws, strict=True):
         np.testing.assert_array_equal(ours, truth[:, :, sort])
     np.testing.assert_array_equal(permutation(found), np.argsort(order, axis=2)[..., sort])
     np.testing.assert_array_equal(point_parameters(found).means, theta.means[sort])
@@ -188,7 +189,7 @@ def test_components_are_sorted_by_what_the_user_names():
         (lambda draws: -draws.weights, lambda draws: -draws.weights),
     ):
         found = relabel(result, "ordering", by=by)
-        values = read(Draws.of(found))
+        values = read(draws_of(found))
         assert (np.diff(values, axis=2) >= 0).all()
         point = point_parameters(found)
         own = Draws(*(a[None, None] for a in (point.weights, point.means, point.covariances)))
@@ -254,7 +255,7 @@ def test_of_many_rows_a_part_stands_for_all(method, monkeypatch):
     assert chosen.times.sum() == pytest.approx(3000)
     other = by_rows.choose_rows(x[::-1], point_parameters(result), 50)
     np.testing.assert_array_equal(chosen.x, other.x)
-    for ours, truth in zip(Draws.of(relabel(result, method)), draws, strict=True):
+    for ours, truth in zip(draws_of(relabel(result, method)), draws, strict=True):
         np.testing.assert_array_equal(ours, truth)
 
 

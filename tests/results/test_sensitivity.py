@@ -15,10 +15,11 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.results.draws import Draws
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.prior_parts import log_prior_parts
+from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
 from bayes_gmm.results.prior_parameters import prior_dataset
-from bayes_gmm.results.prior_parts import log_prior_parts
 from bayes_gmm.results.sensitivity import CONFLICT, STRONG_PRIOR, sensitivity
 
 NAMES = ["eruptions", "waiting"]
@@ -69,7 +70,7 @@ def test_the_numbers_are_arviz_s_own(pair):
 
 def test_the_table_is_in_the_user_s_units(pair):
     table = sensitivity(pair[3]).table
-    draws = Draws.of(pair[3])
+    draws = draws_of(pair[3])
     row = table.loc[(RELABELLED, "mean[0, eruptions]")]
     assert row["mean"] == pytest.approx(draws.means[..., 0, 0].mean())
     assert row["sd"] == pytest.approx(draws.means[..., 0, 0].std())
@@ -86,7 +87,7 @@ def test_a_shift_is_where_the_mean_would_be_if_a_density_counted_half_to_first_o
     free = posterior["invariants"]
     likelihood = free["log_likelihood"].to_numpy()
     prior = free["log_posterior"].to_numpy() - likelihood
-    values = Draws.of(posterior).means[..., 1, 0]
+    values = draws_of(posterior).means[..., 1, 0]
     for column, scaled in (("prior_shift", prior), ("likelihood_shift", likelihood)):
         means = []
         for alpha in (0.999, 1.001):
@@ -193,7 +194,7 @@ def test_the_parts_of_the_log_prior_are_those_of_the_book():
     x, _, _, result = two_components(4, n=50, n_draws=20, names=NAMES)
     usual = Prior.default(x, 2)
     prior = Prior([2.0, 3.0], usual.mean, usual.mean_precision, 5.0, usual.scale)
-    draws = Draws.of(result)
+    draws = draws_of(result)
     log_prior = np.array(
         [
             [prior.log_density(Parameters(*(a[c, d] for a in draws))) for d in range(20)]
@@ -245,9 +246,9 @@ def test_components_that_are_not_identified_do_not_count():
 
 def test_label_free_rows_do_not_know_names(pair):
     x, _, _, posterior = pair
-    draws = Draws.of(posterior)
+    draws = draws_of(posterior)
     order = np.random.default_rng(0).permuted(np.broadcast_to([0, 1], draws.weights.shape), axis=2)
-    pivot = Draws.of(posterior).thinned(1)[0]
+    pivot = draws_of(posterior).thinned(1)[0]
     both = [
         posterior_result(given, x, Prior.default(x, 2), pivot=pivot, names=NAMES)
         for given in (draws, draws.reorder(order))
@@ -260,7 +261,7 @@ def test_label_free_rows_do_not_know_names(pair):
 @pytest.mark.parametrize("scale", [1e-8, 1e8])
 def test_units_change_means_and_not_sensitivities(scale):
     x, _, result = one_component(1)
-    draws = Draws.of(result)
+    draws = draws_of(result)
     moved = Draws(draws.weights, scale * draws.means, scale**2 * draws.covariances)
     other = sensitivity(posterior_result(moved, scale * x, Prior.default(scale * x, 1))).table
     table = sensitivity(result).table

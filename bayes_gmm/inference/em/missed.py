@@ -1,0 +1,92 @@
+"""Whether a search for the maximum of the likelihood missed a better one, by EM from a given point.
+
+A point with a higher likelihood than an optimum proves that there is a higher peak. It does not
+prove that the search missed anything: the peak may be known and set aside, because it is expected
+to predict new rows worse, or the likelihood may be unbounded there. EM from that point tells.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import CollapseError
+from bayes_gmm.inference.em import existence, point, ranking
+from bayes_gmm.inference.em.runner import BETTER, NEARLY
+from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+
+Meaning = Literal["unconverged", "collapsed", "set aside", "missed"]
+
+
+class Reached(NamedTuple):
+    """Where EM ended: its log-likelihood in the user's units, and the score that ranks optima."""
+
+    log_likelihood: float
+    score: float
+
+
+def reached(
+    observations: Observations, start: Parameters, structure: Structure = UNCONSTRAINED
+) -> Reached | None:
+    """Run EM from one point.
+
+    Parameters
+    ----------
+    observations : Observations
+    start : Parameters
+        In the user's units.
+    structure : Structure
+
+    Returns
+    -------
+    Reached or None
+        None if a component collapses on the way.
+    """
+    view = structure.standardized(observations)
+    origin, scale = view.origin, view.scale
+    at = start.rescale(-origin / scale, 1 / scale)
+    try:
+        found = point.estimate(
+            observations,
+            start.n_components,
+            None,
+            structure,
+            tol=NEARLY,
+            seed=0,
+            starts=lambda rule, data, rng: [rule.at(at)],
+        )
+    except CollapseError:
+        return None
+    covariance = existence.moments_of(expectation(view), start.n_features)[1]
+    flat = Prior.flat(start.n_components, start.n_features)
+    score = ranking.predicted(flat, structure, covariance, observations.n_seen)
+    return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
+
+
+def judge(found: Reached | None, own: Reached | None, height: float, known: np.ndarray) -> Meaning:
+    """Say what the optimum that EM ended in means for an estimate.
+
+    Parameters
+    ----------
+    found, own : Reached or None
+        Where EM ends from the other point, and from the estimate.
+    height : float
+        Log-likelihood of the estimate.
+    known : ndarray
+        Log-likelihoods of all optima of its search.
+
+    Returns
+    -------
+    str
+        "unconverged" if EM goes on from the estimate itself; "collapsed"; "missed" if the optimum
+        is better and the search did not know of it; else "set aside".
+    """
+    if own is not None and own.log_likelihood >= height + BETTER:
+        return "unconverged"
+    if found is None or own is None:
+        return "collapsed"
+    new = bool((np.abs(known - found.log_likelihood) >= BETTER).all())
+    return "missed" if new and found.score > own.score + BETTER else "set aside"

@@ -1,0 +1,275 @@
+"""The point estimate: the search in standardized coordinates, its outcome in the user's units."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bayes_gmm.data import Observations
+from bayes_gmm.data.row_weights import in_rows
+from bayes_gmm.errors import CollapseError
+from bayes_gmm.inference.em import existence, initialize, ranking
+from bayes_gmm.inference.em.em import EMResult, EMState
+from bayes_gmm.inference.em.runner import Runner
+from bayes_gmm.inference.em.search import Effort, Search, run_each, search
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
+from bayes_gmm.kernels.climb import climber
+from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.model.missing import filled
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.statistics import entropy
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
+
+N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
+MOST_COMPARED = 20
+
+Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candidate]]
+
+
+class StartCollapse(NamedTuple):
+    """A component that a start lost, as last seen, in the user's units: (D,), (D, D), rows."""
+
+    start: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    n_rows: float
+
+
+class PointEstimate(NamedTuple):
+    """The best start's parameters in the user's units, and what the search reports.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    optimizer : dict
+    optima : list of EMState
+        All distinct optima, the best first, in the coordinates (x - origin) / scale.
+    origin, scale : ndarray (D,)
+    collapses : list of StartCollapse
+        Components that collapsed in the starts, whether or not the starts went on without them.
+    """
+
+    parameters: Parameters
+    optimizer: dict[str, Any]
+    optima: list[EMState]
+    origin: np.ndarray
+    scale: np.ndarray
+    collapses: list[StartCollapse]
+
+    @property
+    def mixtures(self) -> list[Parameters]:
+        """The optima in the user's units, as many of the best as are worth comparing."""
+        others = (optimum.candidate.parameters for optimum in self.optima[1:MOST_COMPARED])
+        return [self.parameters, *(one.rescale(self.origin, self.scale) for one in others)]
+
+
+def mode(
+    observations: Observations,
+    n_components: int,
+    prior: Prior,
+    structure: Structure = UNCONSTRAINED,
+    *,
+    seed: int | None,
+) -> PointEstimate:
+    """Find the modes of a posterior, from which chains start and by which draws are labelled.
+
+    Parameters
+    ----------
+    observations : Observations
+    n_components : int
+    prior : Prior
+        Concentrations below one, under which there may be no mode, count as one.
+    structure : Structure
+    seed : int or None
+
+    Returns
+    -------
+    PointEstimate
+    """
+    least = replace(prior, concentration=np.maximum(prior.concentration, 1))
+    return estimate(observations, n_components, least, structure, seed=seed)
+
+
+@ONE_BLAS_THREAD
+def estimate(
+    observations: Observations,
+    n_components: int,
+    prior: Prior | None,
+    structure: Structure,
+    *,
+    n_starts: int = N_STARTS,
+    max_iter: int = MAX_ITER,
+    tol: float = TOLERANCE,
+    seed: int | list[int] | None,
+    starts: Starts | None = None,
+    reg_covar: float = 0.0,
+    equal_weights: bool = False,
+) -> PointEstimate:
+    """Fit a mixture from several starts and keep the best.
+
+    Parameters
+    ----------
+    observations : Observations
+        Without a prior, weights that are no counts are brought to the scale of rows for the search.
+    n_components : int
+    prior : Prior or None
+        In the user's units; None is maximum likelihood.
+    structure : Structure
+    n_starts, max_iter : int
+    tol : float
+        In nats.
+    seed : int, list of int or None
+    starts : callable, optional
+        Gives the starts that each are climbed from, in the coordinates of
+        `structure.standardized`; there is then no search, and the components keep their order.
+    reg_covar : float
+        What is added to the diagonal of each covariance, in the user's units.
+    equal_weights : bool
+        Hold every weight at 1 / K.
+
+    Returns
+    -------
+    PointEstimate
+
+    Raises
+    ------
+    InputError
+        If there are too few rows, or features that determine each other.
+    CollapseError
+        If every start lost a component.
+    """
+    observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
+    n_rows, n_features = observations.total_weight, observations.n_features
+    view = structure.standardized(observations)
+    origin, scale = view.origin, view.scale
+    data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
+    sample = data.observations(view)
+    proper = prior is not None and prior.is_proper
+    if not proper:
+        existence.require_components(n_components, observations.n_counted, len(data.rows))
+    spread = np.zeros(n_features) + reg_covar / scale**2
+    expect = expectation(view, structure, spread=spread)
+    # All of few rows, or a part of many: where the starts are compared.
+    explore = expect if sample is view else expectation(sample, structure, spread=spread)
+    diagonal = structure.is_diagonal  # correlation plays no part
+    mean, covariance = existence.moments_of(
+        expect, n_features, complete=view.is_complete, diagonal=diagonal
+    )
+    if diagonal:
+        covariance = np.diag(np.diagonal(covariance))
+    if not view.is_complete:
+        data = data._replace(rows=filled(data.as_given, mean, covariance))
+    if not proper:
+        existence.require_spread(
+            covariance, view.feature_names, observations.n_counted, len(data.rows)
+        )
+    standard_prior = (
+        Prior.flat(n_components, n_features)
+        if prior is None
+        else prior.rescale(-origin / scale, 1 / scale)
+    )
+    score = ranking.predicted(standard_prior, structure, covariance, n_rows)
+    variances = existence.conditional_variances(covariance)
+    rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
+    rng = np.random.default_rng(seed)
+    try:
+        if starts is None:
+            seeds = initialize.seeds(data, n_components, n_starts, rng)
+            share = 1.0 if sample is view else n_rows / data.counts.sum()
+            run_all = climber(rule, data.groups(share, spread))
+            runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
+            cost = step_cost(structure, n_components, data.rows)
+            effort = Effort.of(n_starts, n_components, cost)
+            whole = None if sample is view else expect
+            by_mass = ranking.by_mass(standard_prior, structure, equal_weights=equal_weights)
+            found = search(
+                runner,
+                seeds,
+                effort,
+                whole=whole,
+                share=share,
+                tol=tol,
+                order=by_mass if proper else None,
+            )
+        else:
+            score = ranking.penalized(covariance, n_rows)
+            given = starts(rule, data, rng)
+            found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
+    except CollapseError as error:
+        raise CollapseError(str(error), _collapses(error.collapses, view, unit)) from None
+    # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
+    # prior's; the objective counts both in the user's units.
+    best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
+    optima = [optimum.run.state for optimum in found.optima]
+    parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
+    log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
+    if starts is None and (prior is None or prior.is_exchangeable):
+        order = parameters.order_of_means
+        parameters, rows = parameters.reorder(order), rows[order]
+    optimizer = {
+        **_search_report(found, to_units, log_prior, unit),
+        "optimum_log_mass": to_units
+        + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
+        "component_spurious": ranking.rests_on_few(rows, structure, n_features),
+        "n_parameters": structure.n_free(n_components, n_features)
+        - (n_components - 1 if equal_weights else 0),
+    }
+    return PointEstimate(
+        parameters, optimizer, optima, origin, scale, _collapses(found.runs, view, unit)
+    )
+
+
+def _at_scale_of_rows(observations: Observations) -> tuple[Observations, float]:
+    """Bring weights to a scale at which one is about a row; also the unit, the old over the new."""
+    weights, unit = in_rows(observations.weights)
+    return replace(observations, weights=weights), unit
+
+
+def _search_report(found: Search, to_units: float, log_prior: float, unit: float) -> dict[str, Any]:
+    """What `optimizer_result` says of the search, heights in the user's units of rows and of X."""
+    best = found.optima[0].run
+    log_likelihood = best.state.statistics.log_normalizer + to_units
+    moved = log_likelihood + log_prior - best.state.objective
+    heights = np.array([optimum.run.state.objective for optimum in found.optima])
+    return {
+        "objective": unit * (np.array(best.objectives) + moved),
+        "start_objective": unit * (np.array([run.state.objective for run in found.runs]) + moved),
+        "start_iterations": np.array([len(run.objectives) - 1 for run in found.runs]),
+        "start_converged": np.array([run.converged for run in found.runs]),
+        "start_collapsed": np.array([bool(run.all_collapses) for run in found.runs]),
+        "swaps_in_vain": found.swaps_in_vain,
+        "still_improving": found.still_improving,
+        "optimum_objective": unit * (heights + moved),
+        "optimum_starts": np.array([optimum.n_starts for optimum in found.optima]),
+        "optimum_spurious": heights > heights[0],
+        "optimum_score": unit * (np.array([o.score for o in found.optima]) + to_units),
+        "log_likelihood": unit * log_likelihood,
+        "log_prior": log_prior,
+        "objective_final": unit * (log_likelihood + log_prior),
+        "n_iterations": len(best.objectives) - 1,
+        "converged": best.converged,
+        "entropy": unit * entropy(best.state.candidate.log_quadratic, best.state.statistics),
+    }
+
+
+def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> list[StartCollapse]:
+    """Components that starts lost, in the user's units."""
+    scales = np.outer(view.scale, view.scale)
+    return [
+        StartCollapse(
+            start, view.origin + view.scale * c.mean, c.covariance * scales, unit * c.n_rows
+        )
+        for start, run in enumerate(runs)
+        for c in run.all_collapses
+    ]
+
+
+def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:
+    """Operations of a step of EM on these rows, about."""
+    n_rows, n_features = rows.shape
+    if structure.is_diagonal:
+        return n_components * n_rows * (2 * n_features + 10)
+    return n_components * (n_rows * (n_features**2 + 10) + n_features**3)

@@ -1,0 +1,1 @@
+"""Gibbs: labels and parameters drawn in turn."""

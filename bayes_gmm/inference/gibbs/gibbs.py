@@ -1,0 +1,248 @@
+r"""The posterior under the conjugate prior by blocked Gibbs: one pass over the rows per draw.
+
+    z | theta, x      rows take labels by their responsibilities         one pass
+    theta | z, x      a draw of prior.posterior(statistics)              K small problems
+
+Both conditionals are drawn exactly and as a whole, so there is nothing to tune; the sweeps before
+the first draw only let the start be forgotten. A chain works in the coordinates
+(x - origin) / scale, and its draws depend on the seed and its place among the chains alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from os import cpu_count
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream
+from bayes_gmm.errors import InputError, require_whole
+from bayes_gmm.inference.gibbs import cost
+from bayes_gmm.inference.gibbs.chain import Chain, Rows, run
+from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
+from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.kernels.label_counts import MOST, can_count
+from bayes_gmm.kernels.log_rho import FEW_FEATURES
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.progress import progress
+
+SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
+LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made longer unasked
+
+
+def sample(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
+    structure: Structure = UNCONSTRAINED,
+    thin: int = 1,
+    **settings: Any,
+) -> xr.DataTree:
+    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`.
+
+    Parameters
+    ----------
+    observations : Observations
+    prior : Prior
+    starts : sequence of Parameters
+    structure : Structure
+    thin : int
+    **settings : object
+        draws, tune, cores, seed, progressbar.
+
+    Returns
+    -------
+    xarray.DataTree
+    """
+    runs = longer_runs(observations, prior, starts, structure=structure, thin=thin, **settings)
+    return next(runs)
+
+
+def longer_runs(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    progressbar: bool,
+    thin: int,
+    structure: Structure = UNCONSTRAINED,
+) -> Iterator[xr.DataTree]:
+    """Draw from the posterior; then go on, each time to chains twice as long, until told to stop.
+
+    A longer run has as many draws, twice as far apart, and is to the last bit a run with a `thin`
+    twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
+    anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
+
+    Parameters
+    ----------
+    observations : Observations
+        In memory, mapped or streamed; blocks of rows are read again for every sweep.
+    prior : Prior
+        In the user's units; it must be proper.
+    starts : sequence of Parameters
+        Where each chain starts, in the user's units; a weight may be zero.
+    draws, tune : int
+        Draws kept per chain, and sweeps made before them.
+    cores : int or None
+        How many chains run at a time, by default one per core; it changes the time taken and
+        nothing else.
+    seed : int or None
+    progressbar : bool
+    thin : int
+        Sweeps per draw.
+    structure : Structure
+        Of those that `is_drawn` names.
+
+    Yields
+    ------
+    xarray.DataTree
+        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
+        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
+        log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
+        rows that took each label given the draw, copies included. All in the user's units,
+        components named as they came. Attribute thin says how many sweeps a draw has; partial is 1
+        if the run was interrupted: then all chains are cut to the shortest.
+
+    Raises
+    ------
+    InputError
+        If an argument cannot be used.
+    KeyboardInterrupt
+        If the run was interrupted before every chain had a draw.
+
+    References
+    ----------
+    Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
+    """
+    _check(observations, prior, starts, draws, tune, cores, seed, thin)
+    n_components, n_features = prior.n_components, prior.n_features
+    observations = structure.standardized(observations)
+    inside = Conjugate.of(standardized(prior, observations), structure)
+    rows = Rows(observations)
+    records = Record.empty((len(starts), draws), n_components, n_features)
+    chains = [
+        Chain(
+            rows,
+            inside,
+            standardized(start, observations),
+            Record(*(field[place] for field in records)),
+            tune,
+            thin,
+            child,
+        )
+        for place, (start, child) in enumerate(
+            zip(starts, sequences_of_chains(seed, len(starts)), strict=True)
+        )
+    ]
+    work = cost.of_a_sweep(observations.n_rows, n_components, n_features)
+    slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
+    last: xr.DataTree | None = None
+    while True:
+        one_blas_thread = ONE_BLAS_THREAD if n_features > FEW_FEATURES else nullcontext()
+        n_draws = sum(chain.n_left for chain in chains)
+        what = "draws" if last is None else "draws of longer chains"
+        with one_blas_thread, progress(n_draws, what, shown=progressbar) as done:
+            interrupted = run(chains, slab, cores or cpu_count() or 1, done)
+        if interrupted and last is not None:
+            last.attrs["partial"] = 1
+            yield last
+            return
+        n_kept = min(chain.n_draws for chain in chains)
+        if n_kept == 0:
+            raise KeyboardInterrupt
+        kept = Record(*(field[:, :n_kept] for field in records))
+        last = _tree(kept, observations, partial=interrupted, thin=thin)
+        yield last
+        thin *= 2
+        operations = len(chains) * (tune + thin * draws) * work
+        rereads = rows.whole is None and isinstance(observations.values, Stream)
+        # The limit grows with what was asked for, so that more draws never mean fewer sweeps.
+        if interrupted or rereads or operations > LONGEST * max(1, draws / 1000):
+            return
+        for chain in chains:
+            chain.thin_out()
+
+
+def _check(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    thin: int,
+) -> None:
+    require_settings(draws, tune, len(starts), cores, seed, least_tune=0)
+    require_whole("thin", thin, 1)
+    require_counts(observations)
+    prior.require_proper()
+    if prior.n_features != observations.n_features:
+        raise InputError(
+            f"prior is for {prior.n_features} features, and X has {observations.n_features}"
+        )
+    for place, start in enumerate(starts):
+        if start.means.shape != prior.mean.shape:
+            raise InputError(
+                f"starts[{place}] has means of shape {start.means.shape}, and the prior is for "
+                f"{prior.mean.shape}; both must have the same components and features"
+            )
+
+
+def require_counts(observations: Observations) -> None:
+    """Check that every row was seen a whole number of times, so that each copy can have a label."""
+    weights = observations.weights
+    if weights is None:
+        return
+    bad = np.flatnonzero(~can_count(weights))
+    if bad.size:
+        raise InputError(
+            f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, and Gibbs gives each copy of a "
+            f"row a label, which takes whole numbers, at most {MOST:.0f}: choose "
+            'engine="nuts" or "pymc", which take any weights >= 0'
+        )
+
+
+def _tree(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
+    """Label draws (chain, draw, ...) in the user's units."""
+    origin, scale = observations.origin, observations.scale
+    leading, features = ("chain", "draw"), list(observations.feature_names)
+    n_chains, n_draws, n_components = record.weights.shape
+    coords = {"chain": range(n_chains), "draw": range(n_draws), "cluster": range(n_components)}
+    posterior = xr.Dataset(
+        {
+            # A copy, as all arrays here are: a longer run writes over the record.
+            "weights": ((*leading, "cluster"), record.weights.copy()),
+            "means": ((*leading, "cluster", "feature"), origin + scale * record.means),
+            "covariances": (
+                (*leading, "cluster", "feature", "feature_bis"),
+                record.covariances * np.outer(scale, scale),
+            ),
+        },
+        coords={**coords, "feature": features, "feature_bis": features},
+    )
+    jacobian = observations.total_weight * np.log(scale).sum()
+    stats = xr.Dataset(
+        {
+            "log_likelihood": (leading, record.log_likelihood - jacobian),
+            "component_counts": ((*leading, "cluster"), record.counts.copy()),
+        },
+        coords=coords,
+    )
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"partial": int(partial), "thin": thin}),
+            "/posterior": posterior,
+            "/sample_stats": stats,
+        }
+    )

@@ -1,0 +1,1 @@
+"""NUTS on a gradient written by hand."""

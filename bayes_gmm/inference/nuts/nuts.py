@@ -1,0 +1,149 @@
+r"""The posterior under the conjugate prior by NUTS, on a density and a gradient written by hand.
+
+The density is that of `pymc_model` in the same free coordinates, and the sampler is the same. But
+nothing has to be compiled: value and gradient come from one pass over the rows, by Fisher's
+identity, in a function that numba keeps in its cache.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from nutpie.compile_pymc import CompiledPyMCModel
+
+from bayes_gmm.data import Observations
+from bayes_gmm.inference.nuts.nutpie_chains import Column, run
+from bayes_gmm.inference.settings import (
+    nudged,
+    require_settings,
+    seeds_of_chains,
+    standardized,
+    with_weights,
+)
+from bayes_gmm.kernels.log_posterior import LogPosterior, no_expansion
+from bayes_gmm.model.free_coordinates import FreeCoordinates
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
+
+
+def sample(
+    observations: Observations,
+    prior: Prior,
+    starts: Sequence[Parameters],
+    *,
+    draws: int,
+    tune: int,
+    cores: int | None,
+    seed: int | None,
+    progressbar: bool,
+) -> xr.DataTree:
+    """Draw from the posterior of a mixture with a conjugate prior.
+
+    Parameters
+    ----------
+    observations : Observations
+        In memory.
+    prior : Prior
+        In the user's units; it must be proper.
+    starts : sequence of Parameters
+        Where each chain starts, in the user's units; a weight may be zero.
+    draws, tune : int
+        Draws kept per chain, and draws made before them to adapt the sampler.
+    cores : int or None
+        How many chains run at a time, by default one per core; it changes the time taken and
+        nothing else.
+    seed : int or None
+    progressbar : bool
+        Show progress; if not, nothing is printed.
+
+    Returns
+    -------
+    xarray.DataTree
+        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
+        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats: statistics of
+        NUTS under PyMC's names, log_likelihood (chain, draw), and component_counts (chain, draw,
+        cluster), the expected number of rows of each component. All in the user's units,
+        components named as they came. Attribute partial is 1 if the run was interrupted.
+
+    Raises
+    ------
+    InputError
+        If a number is out of its range, or the prior is improper.
+    KeyboardInterrupt
+        If the run was interrupted before any chain had a draw.
+
+    References
+    ----------
+    Hoffman & Gelman (2014), J. Mach. Learn. Res. 15.
+    """
+    require_settings(draws, tune, len(starts), cores, seed)
+    coordinates = FreeCoordinates(standardized(prior, observations))
+    density = LogPosterior(observations, coordinates)
+    points = [nudged(coordinates.of(standardized(with_weights(s), observations))) for s in starts]
+    chains = run(
+        [compiled_model(density, point) for point in points],
+        seeds_of_chains(seed, len(starts)),
+        draws=draws,
+        tune=tune,
+        cores=cores,
+        progressbar=progressbar,
+        store_unconstrained=True,
+        store_gradient=True,
+    )
+    free = chains.statistics["unconstrained_draw"].values
+    gradient = chains.statistics["gradient"].values
+    weights, means, covariances = coordinates.parameters(free)
+    scale = observations.scale
+    # The sampler saw densities of (x - origin) / scale, so that units change no draw.
+    log_units = observations.total_weight * np.log(scale).sum()
+    log_density = chains.statistics["logp"].values - log_units
+    counts = coordinates.counts(free, gradient, observations.total_weight)
+    return chains.tree(
+        {
+            "weights": Column(weights, ("cluster",)),
+            "means": Column(observations.origin + scale * means, ("cluster", "feature")),
+            "covariances": Column(
+                covariances * np.outer(scale, scale), ("cluster", "feature", "feature_bis")
+            ),
+        },
+        {
+            "lp": Column(log_density, ()),
+            "energy": Column(chains.statistics["energy"].values + log_units, ()),
+            "log_likelihood": Column(log_density - coordinates.log_prior(free), ()),
+            "component_counts": Column(np.maximum(counts, 0), ("cluster",)),
+        },
+        feature=observations.feature_names,
+        feature_bis=observations.feature_names,
+    )
+
+
+def compiled_model(density: LogPosterior, start: np.ndarray) -> CompiledPyMCModel:
+    """Give nutpie the density as it takes a compiled PyMC model: by the addresses of C functions.
+
+    Nothing is expanded: the sampler keeps its free coordinates.
+
+    Parameters
+    ----------
+    density : LogPosterior
+    start : ndarray (P,)
+
+    Returns
+    -------
+    CompiledPyMCModel
+    """
+    return CompiledPyMCModel(
+        dims={},
+        compiled_logp_func=density.function,
+        compiled_expand_func=no_expansion(),
+        initial_point_func=lambda seed: start,
+        shared_data={},
+        shared_var_keys={},
+        user_data=density.block,
+        n_expanded=0,
+        shape_info=([], [], []),
+        logp_func=None,
+        expand_func=None,
+        _n_dim=start.size,
+        _shapes={},
+        _coords={},
+    )

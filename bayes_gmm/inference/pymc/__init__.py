@@ -1,0 +1,1 @@
+"""The mixture as a model of PyMC, its distributions and its likelihood operation."""

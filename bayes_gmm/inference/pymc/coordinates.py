@@ -1,0 +1,106 @@
+r"""The coordinates in which values of the model are sampled: free, and without units.
+
+Those of a covariance Sigma are the entries of Bartlett's triangle S: W = S A is the whitener of
+Sigma, W'W = Sigma^-1, and A that of a scale matrix of the prior. Those of a mean count standard
+deviations of the data.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pymc.logprob.transforms import Transform
+from pytensor.tensor.variable import TensorVariable
+
+from bayes_gmm.inference.pymc.pytensor_op import covariance, product, whitener
+
+LOG_2 = float(np.log(2))
+
+
+class BartlettCoordinates(Transform):
+    r"""Free coordinates of covariances: log S_ii, then S_ij below the diagonal, row by row.
+
+    Under the prior they are independent, and S_ij is standard normal. The Jacobian of the chain
+    coordinates -> S -> W = S A -> W'W -> Sigma is a product of powers of diagonals:
+
+    .. math:: \left|\frac{\partial\Sigma}{\partial u}\right| = 2^D \prod_{i=1}^D
+        S_{ii} \, A_{ii}^{D - i + 1} \, W_{ii}^{i - 2 (D + 1)}
+
+    Parameters
+    ----------
+    scale_whitener : ndarray (K, D, D)
+        A, lower triangular with A'A = Psi^-1.
+    """
+
+    name = "bartlett"
+    ndim_supp = 2
+
+    def __init__(self, scale_whitener: np.ndarray):
+        self.scale_whitener = scale_whitener
+        self.n_features = scale_whitener.shape[-1]
+        self.below = np.tril_indices(self.n_features, -1)
+
+    def forward(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Covariances (K, D, D) to free coordinates (K, D (D + 1) / 2)."""
+        triangle = product(whitener(value), pt.as_tensor(np.linalg.inv(self.scale_whitener)))
+        diagonal = pt.log(pt.diagonal(triangle, axis1=-2, axis2=-1))
+        return pt.concatenate([diagonal, triangle[..., *self.below]], axis=-1)
+
+    def backward(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Free coordinates (K, D (D + 1) / 2) to covariances (K, D, D)."""
+        n_features, n_below = self.n_features, len(self.below[0])
+        diagonal, entries = value[..., :n_features], value[..., n_features:]
+        triangle = np.eye(n_features) * pt.exp(diagonal)[..., None]
+        if n_below:
+            # A sum over one-hot matrices: cheaper to compile than writing into an array.
+            places = np.zeros((n_below, n_features, n_features))
+            places[np.arange(n_below), *self.below] = 1
+            triangle += (entries[..., None, None] * places).sum(axis=-3)
+        return covariance(product(triangle, pt.as_tensor(self.scale_whitener)))
+
+    def log_jac_det(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Log Jacobian determinant of `backward`, (K,)."""
+        n_features = self.n_features
+        row = np.arange(1, n_features + 1)
+        power = row - 2 * (n_features + 1)
+        log_scale = np.log(np.einsum("kii->ki", self.scale_whitener))
+        constant = n_features * LOG_2 + log_scale @ (n_features - row + 1 + power)
+        return constant + (value[..., :n_features] * (power + 1)).sum(axis=-1)
+
+
+class JointBartlettCoordinates(BartlettCoordinates):
+    """The same for covariances with one joint density: the log Jacobians are summed."""
+
+    name = "jointbartlett"  # PyMC cuts the name of a value at its last underscore
+    ndim_supp = 3
+
+    def log_jac_det(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Log Jacobian determinant of `backward`, ()."""
+        return super().log_jac_det(value, *inputs).sum()
+
+
+class Standardized(Transform):
+    """Free coordinates of means: (mu - origin) / scale.
+
+    Parameters
+    ----------
+    origin, scale : ndarray (D,)
+    """
+
+    name = "standardized"
+    ndim_supp = 1
+
+    def __init__(self, origin: np.ndarray, scale: np.ndarray):
+        self.origin, self.scale = origin, scale
+
+    def forward(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Means (K, D) to free coordinates (K, D)."""
+        return (value - self.origin) / self.scale
+
+    def backward(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Free coordinates (K, D) to means (K, D)."""
+        return self.origin + self.scale * value
+
+    def log_jac_det(self, value: TensorVariable, *inputs: Any) -> TensorVariable:
+        """Log Jacobian determinant of `backward`, (K,)."""
+        return pt.zeros(value.shape[:-1]) + np.log(self.scale).sum()

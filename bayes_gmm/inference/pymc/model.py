@@ -1,0 +1,148 @@
+r"""The generative story as a PyMC model, to read, to sample and to extend.
+
+    weights, means, covariances ~ prior                              (pymc_priors.py)
+    x_n ~ sum_k weights_k N(means_k, covariances_k)                  the label z_n summed out
+
+The parameters are in the user's units, so that a posterior of `weights`, `means` and `covariances`
+is all that PyMC needs for predictions, log-likelihoods or another run.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pymc as pm
+
+from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
+from bayes_gmm.errors import InputError
+from bayes_gmm.inference.pymc.conjugate import MixtureVariables
+from bayes_gmm.inference.pymc.distributions import normal_draws, normal_log_density
+from bayes_gmm.inference.pymc.mixture import (
+    SIGNATURE,
+    SIGNATURE_OF_ROWS,
+    draws,
+    draws_of_rows,
+    log_density,
+    weighted_log_density,
+)
+from bayes_gmm.inference.pymc.priors import AnyPrior, variables
+
+LIKELIHOODS = ("fused", "mixture")
+
+
+def pymc_model(
+    observations: Observations,
+    prior: AnyPrior,
+    *,
+    likelihood: str = "fused",
+    n_components: int | None = None,
+) -> pm.Model:
+    r"""Build the model of a Gaussian mixture.
+
+    Parameters
+    ----------
+    observations : Observations
+    prior : Prior, IndependentPrior, HierarchicalPrior or callable
+        In the user's units. A callable takes no arguments, is called inside the model, where the
+        dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D) and
+        lower Cholesky factors (K, D, D) built from PyMC distributions. Or it returns a dict with
+        fields of `Prior`, of which any may be a variable, such as {"scale": size * psi}: a prior
+        that is conjugate given these variables. Fields that it leaves out are those of
+        `Prior.default`.
+    likelihood : str
+        "fused", the whole mixture as one operation whose value and gradient come from one pass
+        over the rows; or "mixture", `pymc.Mixture` over a batch of normal distributions, the same
+        density and many times slower.
+    n_components : int, optional
+        K; needed if the prior is a callable.
+
+    Returns
+    -------
+    pymc.Model
+        Variables weights (cluster), covariances (cluster, feature, feature_bis) and means
+        (cluster, feature), free unless a callable made them of others; observed variable x
+        (obs_id, feature), whose rows are the data container "data", and the container
+        "row_weights" (obs_id) if rows have weights: the log density of a row is multiplied by it.
+
+    Raises
+    ------
+    InputError
+        If the prior is improper or does not fit, or the likelihood is not known.
+    """
+    if likelihood not in LIKELIHOODS:
+        available = ", ".join(map(repr, LIKELIHOODS))
+        raise InputError(f"likelihood is {likelihood!r}; what is available is {available}")
+    if n_components is None:
+        n_components = getattr(prior, "n_components", None)
+    if n_components is None:
+        raise InputError("n_components is missing: a function as prior does not say what K is")
+    with pm.Model(coords=_coordinates(observations, n_components)) as model:
+        theta = variables(prior, observations, n_components)
+        rows = pm.Data("data", np.asarray(observations.values, float), dims=("obs_id", "feature"))
+        observed = {"observed": rows, "dims": ("obs_id", "feature")}
+        fused = likelihood == "fused"
+        if observations.weights is not None:
+            times = pm.Data("row_weights", observations.weights, dims="obs_id")
+            _weighted(theta, times, weighted_log_density if fused else _weighted_mixture, observed)
+        elif fused:
+            _fused(theta, observed)
+        else:
+            pm.Mixture("x", theta.weights, _components(theta.means, theta.covariances), **observed)
+    return model
+
+
+def _fused(theta: MixtureVariables, observed: dict[str, Any]) -> None:
+    """Add the observed mixture as one distribution."""
+    pm.CustomDist(
+        "x",
+        *theta,
+        logp=log_density,
+        dist=draws,
+        signature=SIGNATURE,
+        class_name="GaussianMixture",
+        **observed,
+    )
+
+
+def _weighted(
+    theta: MixtureVariables, times: Any, logp: Callable[..., Any], observed: dict[str, Any]
+) -> None:
+    """Add the observed mixture of rows that were seen so often."""
+    pm.CustomDist(
+        "x",
+        *theta,
+        times,
+        logp=logp,
+        dist=draws_of_rows,
+        signature=SIGNATURE_OF_ROWS,
+        class_name="GaussianMixture" if logp is weighted_log_density else "WeightedMixture",
+        **observed,
+    )
+
+
+def _weighted_mixture(value: Any, weights: Any, means: Any, covariances: Any, times: Any) -> Any:
+    """Log density of each row by `pymc.Mixture`, as often as it was seen."""
+    return times * pm.logp(pm.Mixture.dist(weights, _components(means, covariances)), value)
+
+
+def _components(means: Any, covariances: Any) -> Any:
+    """A batch of normal distributions."""
+    return pm.CustomDist.dist(
+        means,
+        covariances,
+        logp=normal_log_density,
+        dist=normal_draws,
+        signature="(d),(d,d)->(d)",
+        class_name="MvNormal",
+    )
+
+
+def _coordinates(observations: Observations, n_components: int) -> dict[str, Any]:
+    names = observations.feature_names
+    return {
+        "cluster": range(n_components),
+        "feature": names,
+        "feature_bis": names,
+        "obs_id": stored(observations.index)["obs_id"].to_numpy(),
+    }

@@ -1,0 +1,172 @@
+r"""The prior of the model as PyMC variables, one function for each kind of prior.
+
+Each adds `weights`, `means` and `covariances` to the model around it. Of the families in
+`bayes_gmm.model` all three are free variables, sampled in the coordinates of
+`pymc_coordinates.py`. A function of the user's may build them of whatever variables it likes;
+there they are what it returned, and the free variables are its own. Or it returns fields of a
+`Prior` that are variables, so that the prior is conjugate given these.
+"""
+
+import warnings
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import pymc as pm
+from pytensor.tensor.variable import TensorVariable
+
+from bayes_gmm.data import Observations
+from bayes_gmm.errors import InputError
+from bayes_gmm.inference.em.initialize import means_apart
+from bayes_gmm.inference.pymc.conjugate import (
+    DIMS,
+    ConjugateFields,
+    MixtureVariables,
+    conjugate,
+    start_at,
+    whiteners,
+)
+from bayes_gmm.inference.pymc.coordinates import (
+    BartlettCoordinates,
+    JointBartlettCoordinates,
+    Standardized,
+)
+from bayes_gmm.inference.pymc.families import (
+    hierarchical_draws,
+    hierarchical_log_density,
+    independent_draws,
+    independent_log_density,
+)
+from bayes_gmm.inference.pymc.functions import PriorFunction, of_function
+from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
+from bayes_gmm.model.prior_family import PriorFamily
+from bayes_gmm.model.priors import Prior
+
+AnyPrior = Prior | PriorFamily | PriorFunction
+
+
+@singledispatch
+def variables(prior: AnyPrior, observations: Observations, n_components: int) -> MixtureVariables:
+    """Add the parameters of the mixture to the model around this call.
+
+    Parameters
+    ----------
+    prior : Prior, IndependentPrior, HierarchicalPrior or callable
+        In the user's units.
+    observations : Observations
+    n_components : int
+
+    Returns
+    -------
+    MixtureVariables
+
+    Raises
+    ------
+    InputError
+        If the prior is improper, does not fit the data, or is not a prior at all.
+    """
+    if not callable(prior):
+        raise InputError(
+            "prior must be a Prior, an IndependentPrior, a HierarchicalPrior, or a function that "
+            "returns weights, means and Cholesky factors, or fields of a Prior by their names; "
+            f"got {prior!r}"
+        )
+    return of_function(prior, observations, n_components)
+
+
+@variables.register
+def _conjugate(prior: Prior, observations: Observations, n_components: int) -> MixtureVariables:
+    prior.require_proper()
+    own = ConjugateFields(*(getattr(prior, name) for name in ConjugateFields._fields))
+    return conjugate(own, prior, observations)
+
+
+@variables.register
+def _independent(
+    prior: IndependentPrior, observations: Observations, n_components: int
+) -> MixtureVariables:
+    typical = _typical(prior)
+    covariances = pm.CustomDist(
+        "covariances",
+        np.tile(prior.sd, (n_components, 1)),
+        prior.sd_spread,
+        prior.eta,
+        logp=independent_log_density,
+        dist=independent_draws,
+        signature="(d),(),()->(d,d)",
+        class_name="LogNormalLKJ",
+        support_point=start_at(typical),
+        transform=BartlettCoordinates(whiteners(typical)),
+        dims=DIMS["covariances"],
+    )
+    return _with_normal_means(prior, observations, covariances)
+
+
+@variables.register
+def _hierarchical(
+    prior: HierarchicalPrior, observations: Observations, n_components: int
+) -> MixtureVariables:
+    _warn_of_ties(prior, observations)
+    typical = _typical(prior)
+    covariances = pm.CustomDist(
+        "covariances",
+        np.full(n_components, prior.degrees_of_freedom),
+        prior.scale_degrees_of_freedom,
+        prior.scale,
+        logp=hierarchical_log_density,
+        dist=hierarchical_draws,
+        signature="(k),(),(d,d)->(k,d,d)",
+        class_name="HierarchicalInverseWishart",
+        support_point=start_at(typical),
+        transform=JointBartlettCoordinates(whiteners(typical)),
+        dims=DIMS["covariances"],
+    )
+    return _with_normal_means(prior, observations, covariances)
+
+
+def _with_normal_means(
+    prior: PriorFamily, observations: Observations, covariances: TensorVariable
+) -> MixtureVariables:
+    weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
+    start = means_apart(observations, np.tile(prior.mean, (prior.n_components, 1)))
+    means = pm.CustomDist(
+        "means",
+        np.tile(prior.mean, (prior.n_components, 1)),
+        prior.mean_sd,
+        dist=_normal_means,
+        class_name="Normal",
+        support_point=start_at(start),
+        transform=Standardized(observations.origin, observations.scale),
+        dims=DIMS["means"],
+    )
+    return MixtureVariables(weights, means, covariances)
+
+
+def _normal_means(mean: TensorVariable, sd: TensorVariable, size: Any) -> TensorVariable:
+    return pm.Normal.dist(mean, sd, size=size)
+
+
+def _typical(prior: PriorFamily) -> np.ndarray:
+    return np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
+
+
+def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:
+    """Warn where a component could shrink onto rows that share a value, without bound."""
+    values = np.asarray(observations.values)
+    for name, column in zip(observations.feature_names, values.T, strict=True):
+        value, count = _commonest(column, observations.weights)
+        if count > prior.most_tied_rows:
+            warnings.warn(
+                f"{count:g} rows have {name} = {value:g}, and under this HierarchicalPrior the "
+                f"posterior of components is proper with up to {prior.most_tied_rows} such rows: "
+                "use Prior, or a larger scale_degrees_of_freedom",
+                stacklevel=2,
+            )
+
+
+def _commonest(column: np.ndarray, weights: np.ndarray | None) -> tuple[Any, Any]:
+    """The value that was seen most often, and how often."""
+    value, place = np.unique(column, return_inverse=True)
+    count = np.bincount(place, weights)
+    most = np.argmax(count)
+    return value[most], count[most]

@@ -1,0 +1,1 @@
+"""Everything that is computed from draws: arrays in, arrays out."""

@@ -1,0 +1,117 @@
+"""What each chain does on its own: whether it is stuck, or has settled, and where.
+
+R-hat says that chains disagree, not why. Chains that have settled, each on its own, and yet
+disagree by many Monte Carlo errors have found different modes: longer chains won't bring them
+together. Chains that have not settled are too short. A chain that doesn't move is stuck.
+"""
+
+import numpy as np
+
+from bayes_gmm.posterior.convergence import convergence
+
+REPEATED = 0.5  # share of draws equal to the one before from which a chain counts as stuck
+STILL = 0.01  # spread, relative to the other chains', below which a chain counts as stuck
+SETTLED = 25  # effective draws of a chain alone, of which a drift or a jump leaves few
+SEPARATED = 6  # Monte Carlo standard errors between the means of two chains
+
+
+def stuck(values: np.ndarray) -> list[int]:
+    """Find chains that hardly move.
+
+    Parameters
+    ----------
+    values : ndarray (chain, draw, Q)
+        Label-free quantities.
+
+    Returns
+    -------
+    list of int
+    """
+    if not values.shape[2]:
+        return []
+    repeated = (np.diff(values, axis=1) == 0).all(axis=2).mean(axis=1) >= REPEATED
+    spread = values.std(axis=1)
+    typical = np.median(spread, axis=0)
+    moving = typical > 0
+    relative = np.median(spread[:, moving] / typical[moving], axis=1) if moving.any() else 1.0
+    return [int(chain) for chain in np.flatnonzero(repeated | (relative < STILL))]
+
+
+def settled(sizes: np.ndarray) -> np.ndarray:
+    """Say of each chain whether it looks stationary on its own.
+
+    Parameters
+    ----------
+    sizes : ndarray (chain, Q)
+        Effective sample sizes of each chain alone; nan for what is constant in it.
+
+    Returns
+    -------
+    ndarray of bool (chain,)
+    """
+    defined = np.isfinite(sizes)
+    return defined.any(axis=1) & ((sizes >= SETTLED) | ~defined).all(axis=1)
+
+
+def modes(values: np.ndarray) -> list[list[int]]:
+    """Group settled chains by the mode that they have found.
+
+    Two chains share a mode if their means agree within `SEPARATED` Monte Carlo errors on every
+    quantity, directly or through other chains.
+
+    Parameters
+    ----------
+    values : ndarray (chain, draw, Q)
+
+    Returns
+    -------
+    list of list of int
+        Chains of each mode; chains that have not settled are in none.
+    """
+    sizes = np.stack([convergence(chain[None], ["ess_bulk"]).ess_bulk for chain in values])
+    means, errors = values.mean(axis=1), values.std(axis=1) / np.sqrt(sizes)
+    groups: list[list[int]] = []
+    for chain in np.flatnonzero(settled(sizes)).tolist():
+        near = [group for group in groups if any(_agree(means, errors, chain, c) for c in group)]
+        groups = [group for group in groups if group not in near]
+        groups.append(sorted([chain, *(other for group in near for other in group)]))
+    return sorted(groups)
+
+
+def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
+    distance = np.abs(means[one] - means[other])
+    error = np.hypot(errors[one], errors[other])
+    return bool((distance <= SEPARATED * error)[np.isfinite(error)].all())
+
+
+def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Describe how the sampler's labels moved.
+
+    Parameters
+    ----------
+    permutation : ndarray (chain, draw, K)
+
+    Returns
+    -------
+    within : ndarray (chain,)
+        Share of a chain's draws whose order isn't the chain's most common one.
+    between : bool
+        Whether the most common orders of the chains differ.
+    """
+    usual = []
+    for chain in permutation:
+        orders, counts = np.unique(chain, axis=0, return_counts=True)
+        usual.append(orders[counts.argmax()])
+    common = np.stack(usual)
+    within = (permutation != common[:, None]).any(axis=2).mean(axis=1)
+    return within, bool((common != common[0]).any())
+
+
+def other_labels(permutation: np.ndarray) -> np.ndarray:
+    """Share of each chain's draws whose labels were not those of the point estimate, (chain,).
+
+    Parameters
+    ----------
+    permutation : ndarray (chain, draw, K)
+    """
+    return (permutation != np.arange(permutation.shape[2])).any(axis=2).mean(axis=1)

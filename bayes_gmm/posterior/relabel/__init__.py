@@ -1,0 +1,1 @@
+"""Which component of a draw is which: permutations of the components."""

@@ -1,0 +1,163 @@
+r"""Relabelling to a pivot: which component of a draw is which component of the point estimate.
+
+The likelihood does not change when components are renamed, so the names in a draw mean nothing by
+themselves. Each draw takes the names under which its joint distribution of row and label is
+closest to that of the pivot, the point estimate p*:
+
+    min over permutations s of KL( p*(x, z) || p(x, s(z)) )
+
+This is Stephens's (2000) criterion with the pivot itself in the place of the data. Written out, it
+is a sum over components of phi*_k (log phi*_k / phi_s(k) + KL(N*_k || N_s(k))): an assignment
+problem. It has no units, a component counts by its weight, and a component of the draw that is
+narrow, or far away, is judged by how badly it would explain what the pivot's component produces.
+
+The pivot itself has to be a point of the mode that most draws are in. The same divergence chooses
+it: of the optima that EM found, the one that is closest to the draws.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.relabel.assignment import best, runner_up
+
+BLOCK_NUMBERS = 1 << 20  # memory for the draws compared at a time
+LOOKED_AT = 200  # draws by which a pivot is chosen
+
+
+class Match(NamedTuple):
+    """How draws are named after a pivot.
+
+    Attributes
+    ----------
+    permutation : ndarray of int (chain, draw, K)
+        Component k of the relabelled draw is component permutation[k] of the draw as it came.
+    distance : ndarray (chain, draw)
+        Divergence of the relabelled draw from the pivot, in nats per row.
+    gaps : ndarray (chain, draw, K)
+        How much further from the pivot the draw is by the best permutation that gives a component
+        another name, in nats per row. The least of them is the gap to the second best permutation.
+    """
+
+    permutation: np.ndarray
+    distance: np.ndarray
+    gaps: np.ndarray
+
+
+def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
+    """Choose a pivot: the optimum that is closest to the draws, or a draw if none is close.
+
+    Parameters
+    ----------
+    draws : Draws
+        With their components in any order.
+    optima : sequence of Parameters
+        At least one.
+
+    Returns
+    -------
+    pivot : Parameters
+        The last draw of a chain if half of the draws are less than half as far from it as from
+        any optimum: in one mode a draw is about twice as far from the others as the peak is, so
+        that the draws are then in a mode of which no optimum is known.
+    """
+    flat = Draws(*(array.reshape(1, -1, *array.shape[2:]) for array in draws))
+    step = -(-flat.n_draws // LOOKED_AT)
+    some = Draws(*(array[:, ::step] for array in flat))
+    own = [
+        Parameters.trusted(*(array[chain, -1] for array in draws)) for chain in range(len(draws[0]))
+    ]
+    near, own_near = (
+        [float(np.median(match(*some, point).distance)) for point in points]
+        for points in (optima, own)
+    )
+    best, drawn = int(np.argmin(near)), int(np.argmin(own_near))
+    return own[drawn] if own_near[drawn] < near[best] / 2 else optima[best]
+
+
+def match(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, pivot: Parameters
+) -> Match:
+    """Find the permutation of every draw that brings it closest to the pivot.
+
+    Parameters
+    ----------
+    weights : ndarray (chain, draw, K)
+    means : ndarray (chain, draw, K, D)
+    covariances : ndarray (chain, draw, K, D, D)
+    pivot : Parameters
+        With K components.
+
+    Returns
+    -------
+    Match
+
+    References
+    ----------
+    Stephens (2000), J. R. Statist. Soc. B 62, sec. 4; for pivots, Marin, Mengersen & Robert (2005),
+    Handbook of Statistics 25, sec. 3.
+    """
+    n_components, n_features = means.shape[-2:]
+    # The divergence has no units, but an inverse keeps its digits only where features share theirs.
+    units = np.sqrt(np.einsum("kii->ki", pivot.covariances).max(axis=0))
+    pivot = pivot.rescale(np.zeros(n_features), 1 / units)
+    phi, mu, sigma = (
+        array.reshape(-1, *array.shape[2:])
+        for array in (weights, means / units, covariances / np.outer(units, units))
+    )
+    block = max(1, BLOCK_NUMBERS // (n_components * n_features * max(n_components, n_features)))
+    permutation = np.empty(phi.shape, dtype=np.int64)
+    distance, gaps = np.empty(len(phi)), np.empty(phi.shape)
+    for start in range(0, len(phi), block):
+        some = slice(start, start + block)
+        costs = divergence(phi[some], mu[some], sigma[some], pivot)
+        permutation[some] = best(costs)
+        chosen = np.take_along_axis(costs, permutation[some][..., None], axis=2)
+        distance[some] = chosen.sum(axis=(1, 2))
+        gaps[some] = runner_up(costs, permutation[some])
+    return Match(
+        permutation.reshape(weights.shape),
+        distance.reshape(weights.shape[:2]),
+        gaps.reshape(weights.shape),
+    )
+
+
+def divergence(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray, pivot: Parameters
+) -> np.ndarray:
+    r"""Contribution to the divergence if component k of the pivot is component j of a draw.
+
+    .. math:: \phi^*_k \left[ \log\frac{\phi^*_k}{\phi_j} + \log\frac{|L_j|}{|L^*_k|}
+        + \tfrac12 \mathrm{tr}(\Sigma_j^{-1} \Sigma^*_k)
+        + \tfrac12 \lVert L_j^{-1} (\mu^*_k - \mu_j) \rVert^2 - \tfrac{D}{2} \right]
+
+    Parameters
+    ----------
+    weights : ndarray (S, K)
+    means : ndarray (S, K, D)
+    covariances : ndarray (S, K, D, D)
+    pivot : Parameters
+
+    Returns
+    -------
+    ndarray (S, K, K)
+        Indexed by draw, component of the pivot, component of the draw.
+    """
+    factors = np.linalg.cholesky(covariances)
+    precisions = np.linalg.inv(covariances)
+    half_log_det = np.log(np.einsum("sjii->sji", factors)).sum(axis=-1)
+    pivot_half_log_det = np.log(np.einsum("kii->ki", pivot.choleskys)).sum(axis=-1)
+    # A weight may have underflowed to zero.
+    log_weights, pivot_log_weights = (
+        np.log(np.maximum(phi, np.finfo(float).tiny)) for phi in (weights, pivot.weights)
+    )
+    log_odds = pivot_log_weights[:, None] - log_weights[:, None, :]
+    trace = np.einsum("sjab,kab->skj", precisions, pivot.covariances, optimize=True)
+    gap = pivot.means[None, :, None, :] - means[:, None, :, :]
+    distance = np.einsum("skja,sjab,skjb->skj", gap, precisions, gap, optimize=True)
+    spread = half_log_det[:, None, :] - pivot_half_log_det[:, None]
+    n_features = means.shape[-1]
+    return pivot.weights[:, None] * (log_odds + spread + 0.5 * (trace + distance - n_features))

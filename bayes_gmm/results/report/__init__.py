@@ -1,5 +1,0 @@
-"""One self-contained HTML file about an analysis, for reading, printing and sending."""
-
-from bayes_gmm.results.report.page import write_report
-
-__all__ = ["write_report"]
