@@ -11,9 +11,9 @@ from bayes_gmm.errors import InputError
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
-    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structures import Structure
 
     AnyPrior = Prior | PriorFamily | Callable[[], Any]
 
@@ -142,18 +142,18 @@ def structure_of_posterior(
     InputError
         If there is no such structure, or no engine for it.
     """
-    from bayes_gmm.model.covariance import DRAWN, Structure
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structures import Structure, names
 
     structure = Structure.named(covariance, n_features)
     name = structure.label(n_features)
     if structure.is_unconstrained(n_features):
         return structure
     if not structure.is_drawn:
-        wider = "VVI" if structure.orientation == "I" else "VVV"
         raise InputError(
-            f"covariance is {name!r}, of which no engine draws: choose one of {', '.join(DRAWN)}, "
-            f"such as {wider}, which has all covariances that {name} has"
+            f"covariance is {name!r}, of which no engine draws: choose one of "
+            f"{', '.join(names(drawn=True))}, such as {structure.wider}, which has all covariances "
+            f"that {name} has"
         )
     if engine in ("nuts", "pymc"):
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import bayes_gmm as bg
 from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError, require_whole
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior.relabel.ordering import read_key
 from bayes_gmm.results.analysis import too_long_for_loo
 from bayes_gmm.results.clusters import with_clusters

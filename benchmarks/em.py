@@ -24,7 +24,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.structures import CODES, Structure
 
 SIZES = [
     (1_000_000, 2, 5),

@@ -1,6 +1,6 @@
 """Independent truths about curvature: mixtures by volume, shape and angle, and finite differences.
 
-Nothing here knows the coordinates of `model.chart`: a covariance of two features is written as
+Nothing here knows the coordinates of `structures.chart`: a covariance of two features is written as
 lambda R(angle) diag(a, 1/a) R(angle)', and shared parts are written once.
 """
 
@@ -8,9 +8,9 @@ import numpy as np
 from helpers import random_parameters
 from scipy.linalg import expm
 
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.chart import Chart
 
 
 def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -> Parameters:
@@ -25,7 +25,7 @@ def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -
 
 
 def moved(chart: Chart, place: np.ndarray) -> Parameters:
-    """The mixture at these coordinates, by the formulas in words at the top of `model.chart`."""
+    """The mixture at these coordinates, by the formulas at the top of `structures.chart`."""
     theta = chart.parameters
     n_components, n_features = theta.means.shape
     free = n_components - 1

@@ -10,10 +10,10 @@ from helpers import assert_same_mixture, climb, from_labels, refuses
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 FAITHFUL = bg.datasets.load("faithful")
 IRIS = bg.datasets.load("iris", labels=True)

@@ -116,7 +116,7 @@ def fit(
     -1130.264
     """
     from bayes_gmm.inference.em import point
-    from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.model.structures import Structure
     from bayes_gmm.results.pole_words import worded
     from bayes_gmm.results.poles import as_arrays, poles
     from bayes_gmm.results.search_warnings import search_warnings

@@ -110,7 +110,7 @@ def add_groups(
     import xarray as xr
 
     from bayes_gmm.data.row_labels import stored
-    from bayes_gmm.model.structured_prior import within
+    from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.draws import (
         feature_names,
         keeps_rows,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bayes_gmm.arguments import AnyPrior
     from bayes_gmm.data import Observations
-    from bayes_gmm.model.structured_prior import StructuredPrior
+    from bayes_gmm.model.structures.prior import StructuredPrior
 
 PRIOR_DRAWS = 1000
 MEMORY = 1.0  # GiB

@@ -189,7 +189,7 @@ def sample(
     from bayes_gmm.inference.em import point
     from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.structured_prior import within
+    from bayes_gmm.model.structures.prior import within
     from bayes_gmm.posterior.relabel.pivot import typical
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.length import long_enough

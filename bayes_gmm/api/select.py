@@ -79,7 +79,7 @@ def select(
     ('EEE', 3)
     """
     from bayes_gmm.inference.em.grid import Cell, fit_grid
-    from bayes_gmm.model.covariance import CODES, Structure
+    from bayes_gmm.model.structures import Structure, names
     from bayes_gmm.posterior.criteria import NAMES
     from bayes_gmm.progress import progress
     from bayes_gmm.results.pole_words import of_error, place, told
@@ -99,7 +99,7 @@ def select(
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
     observations = as_observations(X, prior, row_weights, missing)
     if isinstance(covariance, str):
-        covariance = CODES if covariance == "all" else [covariance]
+        covariance = names() if covariance == "all" else [covariance]
     structures = list(
         dict.fromkeys(Structure.of(name, observations.n_features) for name in covariance)
     )

@@ -21,12 +21,12 @@ from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.inference.em.point import PointEstimate
 from bayes_gmm.inference.em.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 OVERDISPERSED = 2.0  # standard deviations of a start, in those of the posterior
 NEGLIGIBLE = 1e-2

@@ -36,13 +36,13 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.model.uncertainty import Uncertainty
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
@@ -158,7 +158,7 @@ def choose(
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
     nuts_can = (
-        structure.code == "VVV"
+        structure.is_unconstrained(n_features)
         and observations.is_complete
         and not isinstance(observations.values, Stream)
     )

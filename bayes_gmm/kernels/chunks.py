@@ -21,9 +21,9 @@ from threadpoolctl import ThreadpoolController
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.groups import Groups, accumulate, blocks_of
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 Expect = Callable[[LogQuadratic], SufficientStatistics]
 Kernel = Callable[..., SufficientStatistics]

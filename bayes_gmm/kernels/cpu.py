@@ -26,7 +26,7 @@ from bayes_gmm.kernels.log_rho import (
 from bayes_gmm.kernels.shared import shared_whitener
 from bayes_gmm.kernels.signatures import PASS
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 
 def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
@@ -42,9 +42,9 @@ def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
     Kernel
         Of the signature `PASS`.
     """
-    if structure.orientation == "I":
+    if structure.whiteners == "diagonal":
         return diagonal_whiteners
-    if structure.code == "EEE" and n_features > FEW_FEATURES:
+    if structure.whiteners == "one" and n_features > FEW_FEATURES:
         return shared_whitener
     return few_features if n_features <= FEW_FEATURES else many_features
 

@@ -13,9 +13,10 @@ kinds of arrays came by.
 """
 
 from collections.abc import Callable, Iterator
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from inspect import getclosurevars
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -78,7 +79,7 @@ class Kernel:
             if self._compiled is None:
                 load_called(self._function)
                 made: Any = njit(**OPTIONS, **self._options)(self._function)
-                made._cache._cache_file._source_stamp = SOURCES
+                made._cache._cache_file._source_stamp = SOURCES + own_source(self._function)
                 made.compile(self.signature)
                 made.disable_compile()
                 (result,) = made.overloads.values()
@@ -90,7 +91,7 @@ class Kernel:
 
     @property
     def address(self) -> int:
-        """Where its machine code is: how a kernel that is chosen at run time is handed to another."""
+        """Where its machine code is: so a kernel chosen at run time is handed to another."""
         self.compiled()
         return self._address
 
@@ -103,6 +104,36 @@ class Kernel:
 def kernel(signature: Any, **options: Any) -> Callable[[Callable], Kernel]:
     """Decorate a function to be compiled for one signature, when it is first needed."""
     return lambda function: Kernel(function, signature, **options)
+
+
+def own_source(function: Any) -> tuple:
+    """The file of a function, as in `SOURCES`: a family of structures may be of another package."""
+    file = Path(function.__code__.co_filename)
+    return ((file.name, file.stat().st_mtime, file.stat().st_size),) if file.exists() else ()
+
+
+@cache
+def twin(function: Callable, signature: Any) -> Kernel:
+    """Compile a plain function of the book, and inline the plain functions that it calls."""
+    return Kernel(_with_inlined(function), signature)
+
+
+@cache
+def _inlined_twin(function: FunctionType) -> Dispatcher:
+    return inlined(_with_inlined(function))
+
+
+def _with_inlined(function: Callable) -> FunctionType:
+    """Copy a function, with those that it names replaced by what numba inlines."""
+    called = {
+        name: _inlined_twin(value)
+        for name, value in getclosurevars(function).globals.items()
+        if isinstance(value, FunctionType)
+    }
+    plain: Any = function
+    copy = FunctionType(plain.__code__, {**plain.__globals__, **called}, plain.__name__)
+    copy.__qualname__ = plain.__qualname__
+    return copy
 
 
 def load_called(function: Callable) -> None:
@@ -127,13 +158,13 @@ class KernelType(types.FunctionType):
 register_model(KernelType)(FunctionModel)
 
 
-def at_address(signature: Any) -> Callable[[int], Any]:
+def at_address(signature: Any) -> Any:
     """Return what in compiled code makes a function of this signature from the address of one."""
     kind = types.FunctionType(signature)
 
     @intrinsic
-    def function_at(typing_context, address):  # noqa: ARG001 - numba asks for it
-        def generate(context, builder, signature, arguments):  # noqa: ARG001
+    def function_at(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             found = cgutils.create_struct_proxy(kind)(context, builder)
             found.jit_addr = builder.inttoptr(arguments[0], cgutils.voidptr_t)
             return found._getvalue()

@@ -24,15 +24,17 @@ from bayes_gmm.kernels.groups import (
     given_observed,
     restricted,
 )
-from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
+from bayes_gmm.kernels.kernel import Kernel, at_address, inlined, kernel
 from bayes_gmm.kernels.labels import PASS
 from bayes_gmm.kernels.signatures import BITS, FUNCTIONS, REAL, SUMS, VECTOR, WHOLE
 
 ROUNDING = 1e-13  # of a diagonal: a pivot this small is zero
-# The pass over rows, groups, place of the first row, key of the sweep, random generator, origin and
-# inverse scale, functions, sums, and the log normalizer so far.
-LOOK = types.FunctionType(PASS)
-GROUP_LOOK = REAL(LOOK, GROUPS, WHOLE, BITS, types.npy_rng, VECTOR, VECTOR, *FUNCTIONS, *SUMS, REAL)
+look_at = at_address(PASS)
+# The address of the pass over rows, groups, place of the first row, key of the sweep, random
+# generator, origin and inverse scale, functions, sums, and the log normalizer so far.
+GROUP_LOOK = REAL(
+    WHOLE, GROUPS, WHOLE, BITS, types.npy_rng, VECTOR, VECTOR, *FUNCTIONS, *SUMS, REAL
+)
 
 
 def pass_over(groups: Groups) -> Kernel:
@@ -42,13 +44,13 @@ def pass_over(groups: Groups) -> Kernel:
 
 @kernel(GROUP_LOOK)
 def complete_rows(
-    look, groups, start, key, rng, origin, inverse_scale, offset, center, whitener,
+    look_address, groups, start, key, rng, origin, inverse_scale, offset, center, whitener,
     count, first, second, log_normalizer,
 ):  # fmt: skip  # pragma: no cover - compiled
     """Run the pass where no entry is missing."""
     not_kept = np.empty(0, np.int64)
     rows = groups.values.reshape((groups.edges[1], groups.order.shape[1]))
-    return look(
+    return look_at(look_address)(
         rows, groups.weights, start, key, origin, inverse_scale, offset, center, whitener,
         count, first, second, not_kept, log_normalizer,
     )  # fmt: skip
@@ -56,10 +58,11 @@ def complete_rows(
 
 @kernel(GROUP_LOOK)
 def incomplete_rows(
-    look, groups, start, key, rng, origin, inverse_scale, offset, center, whitener,
+    look_address, groups, start, key, rng, origin, inverse_scale, offset, center, whitener,
     count, first, second, log_normalizer,
 ):  # fmt: skip  # pragma: no cover - compiled
     """Run the pass over every group, and complete its sums by draws."""
+    look = look_at(look_address)
     n_components, n_features = center.shape
     not_kept = np.empty(0, np.int64)
     rotated = np.empty((n_components, n_features, n_features))

@@ -9,8 +9,8 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
-from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import ScoreProducts
+from bayes_gmm.model.structures.chart import Chart
 
 BLOCK_NUMBERS = 1 << 17  # doubles per array, so that a block stays in cache
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures.chart import Chart
 
 
 class ScoreProducts(NamedTuple):

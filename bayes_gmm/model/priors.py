@@ -334,7 +334,7 @@ class Prior:
 
         See Also
         --------
-        bayes_gmm.model.structured_prior.StructuredPrior.mode : Of covariances that share parts.
+        bayes_gmm.model.structures.prior.StructuredPrior.mode : Of covariances that share parts.
         """
         spread = self.degrees_of_freedom + self.n_features + 2
         weights = weights_at_the_mode(self.concentration, spread)
@@ -469,11 +469,7 @@ class Prior:
         means = np.empty((n_components, n_features))
         covariances = np.empty((n_components, n_features, n_features))
         for k in range(n_components):
-            triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
-            degrees = self.degrees_of_freedom[k] - np.arange(n_features)
-            triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees))
-            # Precision = B'B with B = T' whitener, so x = B^-1 e has covariance Sigma.
-            root = np.linalg.inv(triangle.T @ whitener_of_scale[k])
+            root = wishart_root(self.degrees_of_freedom[k], whitener_of_scale[k], rng)
             covariances[k] = root @ root.T
             noise = rng.standard_normal(n_features)
             means[k] = self.mean[k] + root @ noise / np.sqrt(self.mean_precision[k])
@@ -521,3 +517,12 @@ def weights_at_the_mode(concentration: np.ndarray, spread: np.ndarray) -> np.nda
 def log_normals(mean_precision: np.ndarray, n_features: int) -> np.ndarray:
     """Logs of the constants of the densities of means, (K,), the covariances left out."""
     return 0.5 * n_features * (np.log(mean_precision) - LOG_2PI)
+
+
+def wishart_root(degrees: float, whitener: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a root R of Sigma = R R' ~ IW(degrees, Psi), from the whitener of Psi; see `sample`."""
+    n_features = len(whitener)
+    triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
+    triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees - np.arange(n_features)))
+    # Precision = B'B with B = T' whitener, so x = B^-1 e has covariance Sigma.
+    return np.linalg.inv(triangle.T @ whitener)

@@ -7,7 +7,7 @@ log of an sd or a variance, atanh of a correlation, and so they stay within its 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from bayes_gmm.model.chart import Chart
+from bayes_gmm.model.structures.chart import Chart
 from bayes_gmm.model.uncertainty import Uncertainty
 from bayes_gmm.posterior.scalars import Scalar
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.draws import feature_names, is_point, structure_of
 
 

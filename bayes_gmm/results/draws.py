@@ -5,7 +5,7 @@ import xarray as xr
 
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.labels import DIMS
 

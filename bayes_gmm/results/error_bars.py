@@ -20,8 +20,8 @@ from bayes_gmm.errors import (
     InputError,
 )
 from bayes_gmm.kernels.scores import score_products
-from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import Curvature
+from bayes_gmm.model.structures.chart import Chart
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
 from bayes_gmm.posterior.delta_method import delta_method, interval
 from bayes_gmm.posterior.relabel.pivot import match
@@ -200,7 +200,7 @@ def _labelled(
     scalars = catalogue(theta.n_components, fitted.features)
     names = [scalar.name for scalar in scalars]
     fixed = [
-        fitted.structure.orientation == "I"
+        fitted.structure.is_diagonal
         and scalar.kind in ("correlation", "covariance")
         and scalar.feature != scalar.feature_bis
         for scalar in scalars

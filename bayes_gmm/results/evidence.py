@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior import chains
 from bayes_gmm.posterior.convergence import Convergence, convergence
 from bayes_gmm.posterior.draws import Draws

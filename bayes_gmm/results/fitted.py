@@ -8,10 +8,10 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.results.draws import is_point, keeps_rows, row_weights
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
@@ -44,7 +44,7 @@ class Fitted(NamedTuple):
 
     @property
     def counted(self) -> Prior | None:
-        """The prior as it counts for this structure; see `model.structured_prior`."""
+        """The prior as it counts for this structure; see `model.structures.prior`."""
         if self.prior is None:
             return None
         return StructuredPrior.of(self.prior, self.structure).counted

@@ -25,7 +25,7 @@ from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, by_blocks, require_memory
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.draws import VARIABLES, draws_of, permutation, raw_draws

@@ -16,8 +16,8 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.invariants import mixture_moments
 

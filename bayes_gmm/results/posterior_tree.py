@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.relabel.pivot import match
 from bayes_gmm.results.draws import VARIABLES

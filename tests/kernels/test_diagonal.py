@@ -11,11 +11,11 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.groups import accumulate
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 DIAGONAL = ("EII", "VII", "EEI", "VEI", "EVI", "VVI")
 FEATURES = [1, 2, 3, 4, 5, 14, 15, 40]  # four features at a time, and what is left

@@ -9,10 +9,10 @@ from scipy.stats import multivariate_normal
 from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.groups import Groups, accumulate
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.missing import completed, filled, marginal, regression
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import from_log_quadratic
+from bayes_gmm.model.structures import CODES, Structure
 
 FIELDS = ("log_normalizer", "count", "first", "second")
 

@@ -8,8 +8,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 
 VARIANCES = np.array([0.3, 0.1, 0.02])
 

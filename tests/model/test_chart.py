@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from curvature_truths import jacobian, moved, of_structure
 
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.chart import Chart
 
 CASES = [
     *((code, k, d) for code in CODES for k, d in ((1, 2), (2, 3), (3, 2))),

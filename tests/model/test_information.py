@@ -10,11 +10,11 @@ from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels import scores
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model import mixture
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import CODES, DRAWN, Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import CODES, DRAWN, Structure
+from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 CASES = [
     *((code, 2, 2) for code in CODES),

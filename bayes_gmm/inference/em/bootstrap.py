@@ -24,10 +24,10 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import Structure
 
 MAX_ITER = 10_000
 FEWEST = 2  # replicates that have a standard deviation
@@ -253,6 +253,6 @@ def _conditional_variances(parameters: Parameters, structure: Structure) -> np.n
     weights, means = parameters.weights, parameters.means
     gap = means - weights @ means
     covariance = np.tensordot(weights, parameters.covariances, 1) + (weights * gap.T) @ gap
-    if structure.orientation == "I":
+    if structure.is_diagonal:
         return np.diagonal(covariance).copy()
     return np.diagonal(cholesky(covariance)) ** 2

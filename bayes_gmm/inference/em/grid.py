@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.inference.em.point import PointEstimate, estimate
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import Structure
 
 
 class Cell(NamedTuple):

@@ -14,9 +14,9 @@ from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference.em import existence, point, ranking
 from bayes_gmm.inference.em.runner import BETTER, NEARLY
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 Meaning = Literal["unconverged", "collapsed", "set aside", "missed"]
 

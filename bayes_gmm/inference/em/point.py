@@ -14,14 +14,14 @@ from bayes_gmm.inference.em.em import EMResult, EMState
 from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort, Search, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
-from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.missing import label_entropy
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 MOST_COMPARED = 20
@@ -155,7 +155,7 @@ def estimate(
     # All of few rows, or a part of many: where the starts are compared.
     explore = expect if sample is view else expectation(sample, structure, spread=spread)
     mean, covariance = existence.moments_of(
-        expect, n_features, complete=view.is_complete, diagonal=structure.orientation == "I"
+        expect, n_features, complete=view.is_complete, diagonal=structure.is_diagonal
     )
     data = data.filled(mean, covariance)
     if not proper:
@@ -175,7 +175,7 @@ def estimate(
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = climber(rule, data.groups(share, spread))
+            run_all = short_runs(rule, data.groups(share, spread))
             runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)
@@ -274,6 +274,6 @@ def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> lis
 def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:
     """Operations of a step of EM on these rows, about."""
     n_rows, n_features = rows.shape
-    if structure.orientation == "I":
+    if structure.is_diagonal:
         return n_components * n_rows * (2 * n_features + 10)
     return n_components * (n_rows * (n_features**2 + 10) + n_features**3)

@@ -40,11 +40,11 @@ import numpy as np
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.kernel import c_order
-from bayes_gmm.kernels.rule import family
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.kernels.rule import project
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 Score = Callable[[EMState], float]
 Order = Callable[[list[EMState]], list[int]]  # from the best one by score to numbers in order
@@ -141,8 +141,7 @@ def log_masses(
     ndarray (len(states),)
         In nats; not numbers if the prior is improper, or so narrow that it is lost to rounding.
     """
-    best = family(structure)
-    equal = structure.volume == "E", structure.shape == "E"
+    best, constants = project(structure), structure.constants
 
     def of(state: EMState) -> float:
         previous = state.candidate.parameters.covariances
@@ -152,7 +151,7 @@ def log_masses(
             state.statistics,
             structure,
             equal_weights=equal_weights,
-            project=lambda w, n, _: best(*c_order(w, n, previous), *equal),
+            project=lambda w, n, _: best(*c_order(w, n, previous), constants),
         )
 
     try:

@@ -8,7 +8,6 @@ by block, for every sweep, and the draws are the same to the last bit.
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
 from bayes_gmm.kernels.groups import Groups, blocks_of
-from bayes_gmm.kernels.kernel import c_order
+from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.kernels.sampled_groups import pass_over
 from bayes_gmm.model.parameters import Parameters
@@ -37,9 +36,9 @@ class Rows:
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
-    def passes(self, groups: Groups) -> tuple[Any, Any]:
-        """The compiled pass over groups, and the one over rows that it calls."""
-        return pass_over(groups), self._look.compiled()
+    def passes(self, groups: Groups) -> tuple[Kernel, int]:
+        """The pass over groups, and where the one over rows is that it calls."""
+        return pass_over(groups), self._look.address
 
 
 class Chain:
@@ -110,7 +109,7 @@ class Chain:
         if self._rows.whole is not None:
             run, look = self._rows.passes(self._rows.whole)
             lost = run_sweeps(
-                run.compiled(),
+                run.address,
                 look,
                 self._rows.whole,
                 self._rows.origin,

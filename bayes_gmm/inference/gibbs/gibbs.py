@@ -26,9 +26,9 @@ from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.progress import progress
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress

@@ -9,9 +9,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, CollapseWarning
 from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.error_bars import from_curvature, from_replicates
 from bayes_gmm.results.fitted import Fitted
 

@@ -20,11 +20,11 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.prior import within
 
 CASES = 32
 MOST_STEPS = 30

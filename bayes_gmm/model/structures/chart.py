@@ -17,12 +17,11 @@ order Sigma_k = R_k (I + M_k) R_k' in either, with M_k linear in the coordinates
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import helmert
 
-from bayes_gmm.model.covariance import MATRIX_CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.shared_parts import joint_axes
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.structure import pairs
 
 
 class Chart(NamedTuple):
@@ -69,18 +68,18 @@ class Chart(NamedTuple):
         Chart
         """
         n_components, n_features = parameters.means.shape
-        rotates = structure.orientation != "I"
-        root, variances = _roots(parameters, structure)
-        first, second = pairs(n_features, rotates)
+        root, variances = structure.frames(parameters.covariances)
+        first, second = pairs(n_features, structure.turns)
         scale = np.ones((n_components, len(first)))
         if variances is not None:
             a, b = variances[:, first], variances[:, second]
             scale[:, n_features:] = ((b - a) / np.sqrt(a * b))[:, n_features:]
-        basis, columns = _layout(structure, n_components, n_features)
         start = n_components - 1 + n_components * n_features
+        columns = start + structure.columns(n_components, n_features)
         size = start + structure.n_parameters(n_components, n_features)
-        inverse = inverse_factors(root) if variances is None else np.linalg.inv(root)
-        return cls(parameters, root, inverse, variances, scale, basis, columns + start, size)
+        basis = structure.basis(n_features)
+        inverse = np.linalg.inv if np.triu(root, 1).any() else inverse_factors
+        return cls(parameters, root, inverse(root), variances, scale, basis, columns, size)
 
     @property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
@@ -155,57 +154,3 @@ class Chart(NamedTuple):
         covariance = np.zeros((n_features, n_features, len(places)))
         covariance[:, :, start + n_features :] = (turned * self.scale[k]) @ self.basis
         return weight, mean, covariance
-
-
-def pairs(n_features: int, rotates: bool) -> tuple[np.ndarray, np.ndarray]:
-    """List the entries of a symmetric matrix: its diagonal, then those below it, if any count.
-
-    Parameters
-    ----------
-    n_features : int
-    rotates : bool
-        Whether there are entries off the diagonal.
-
-    Returns
-    -------
-    first, second : ndarray of int (Q,)
-    """
-    diagonal = np.arange(n_features)
-    lower = np.tril_indices(n_features, -1) if rotates else (diagonal[:0],) * 2
-    return np.concatenate([diagonal, lower[0]]), np.concatenate([diagonal, lower[1]])
-
-
-def _roots(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np.ndarray | None]:
-    """R_k, and the variances along the axes if these are what R_k is made of."""
-    if structure.orientation == "I" or structure.code in MATRIX_CODES:
-        return parameters.choleskys, None
-    covariances = parameters.covariances
-    if structure.orientation == "E":
-        one = np.empty(covariances.shape[1:])
-        joint_axes(covariances, one)
-        axes = np.broadcast_to(one, covariances.shape)
-        variances = np.einsum("kia,kij,kja->ka", axes, covariances, axes)
-    else:
-        variances, axes = np.linalg.eigh(covariances)
-    return axes * np.sqrt(variances)[:, None, :], variances
-
-
-def _layout(
-    structure: Structure, n_components: int, n_features: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """How the entries of M_k are made of volume, shape and orientation, and whose each is."""
-    n_pairs = len(pairs(n_features, structure.orientation != "I")[0])
-    blocks = [(structure.volume, np.eye(n_pairs, n_features).sum(axis=1, keepdims=True))]
-    if structure.shape != "I":
-        contrasts = np.zeros((n_pairs, n_features - 1))
-        contrasts[:n_features] = helmert(n_features).T
-        blocks.append((structure.shape, contrasts))
-    if structure.orientation != "I":
-        blocks.append((structure.orientation, np.eye(n_pairs)[:, n_features:]))
-    columns, start = [], 0
-    for letter, block in blocks:
-        size = block.shape[1]
-        own = size if letter == "V" else 0
-        columns.append(start + own * np.arange(n_components)[:, None] + np.arange(size))
-        start += size * (n_components if own else 1)
-    return np.hstack([block for _, block in blocks]), np.hstack(columns)
