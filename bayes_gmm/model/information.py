@@ -18,29 +18,16 @@ from bayes_gmm.model.structures.chart import Chart
 
 
 class ScoreProducts(NamedTuple):
-    """What a pass over the rows sums, in the coordinates of a chart.
+    """What a pass over the rows sums, in the coordinates of a chart."""
 
-    Attributes
-    ----------
-    n_rows : float
-        How many rows, or the sum of their weights.
-    counts, first, second : ndarray (K,), (K, D), (K, D, D)
-        Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k).
-    total : ndarray (P,)
-        Sum of s.
-    outer : ndarray (P, P)
-        Sum of s s'.
-    within : ndarray (P, P)
-        Sum of r g g' over rows and components.
-    """
-
-    n_rows: float
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    total: np.ndarray
-    outer: np.ndarray
-    within: np.ndarray
+    n_rows: float  # how many rows, or the sum of their weights
+    # Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k):
+    counts: np.ndarray  # (K,)
+    first: np.ndarray  # (K, D)
+    second: np.ndarray  # (K, D, D)
+    total: np.ndarray  # (P,), sum of s
+    outer: np.ndarray  # (P, P), sum of s s'
+    within: np.ndarray  # (P, P), sum of r g g' over rows and components
 
     @classmethod
     def zeros(cls, chart: Chart) -> "ScoreProducts":
@@ -59,41 +46,18 @@ class ScoreProducts(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """First and second derivatives of the objective in the coordinates of a chart.
+    """First and second derivatives of the objective in the coordinates of a chart."""
 
-    Attributes
-    ----------
-    gradient : ndarray (P,)
-    observed : ndarray (P, P)
-        Minus the second derivatives.
-    complete : ndarray (P, P)
-        The same if the labels were known.
-    scores : ndarray (P, P)
-        Sum over rows of the squared deviation of their scores from the mean one.
-    """
-
-    gradient: np.ndarray
-    observed: np.ndarray
-    complete: np.ndarray
+    gradient: np.ndarray  # (P,)
+    observed: np.ndarray  # (P, P), minus the second derivatives
+    complete: np.ndarray  # (P, P), the same if the labels were known
+    # (P, P), sum over rows of the squared deviation of their scores from the mean one
     scores: np.ndarray
 
     @classmethod
     def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None = None) -> "Curvature":
-        """Put the curvature together from the sums of a pass and the prior.
+        """Put the curvature together from the sums of a pass and the prior, as counted.
 
-        Parameters
-        ----------
-        chart : Chart
-        products : ScoreProducts
-        prior : Prior, optional
-            In the units of the chart's parameters, and as `counted` for their structure.
-
-        Returns
-        -------
-        Curvature
-
-        References
-        ----------
         Louis (1982), J. R. Statist. Soc. B 44, 226-233.
         """
         labelled = LabelledRows.of(chart, products, prior)
@@ -112,20 +76,13 @@ class LabelledRows(NamedTuple):
     .. math:: Q = \sum_k a_k \log \phi_k - \tfrac12 \left[ c_k \log |\Sigma_k|
         + \mathrm{tr}(\Sigma_k^{-1} S_k) - 2 F_k^\top \Sigma_k^{-1} \delta_k
         + m_k \delta_k^\top \Sigma_k^{-1} \delta_k \right], \qquad \delta_k = \mu_k - \hat\mu_k
-
-    Attributes
-    ----------
-    weight, mean, covariance : ndarray (K,)
-        a, m and c.
-    first, second : ndarray (K, D), (K, D, D)
-        F and S, whitened.
     """
 
-    weight: np.ndarray
-    mean: np.ndarray
-    covariance: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
+    weight: np.ndarray  # (K,), a
+    mean: np.ndarray  # (K,), m
+    covariance: np.ndarray  # (K,), c
+    first: np.ndarray  # (K, D), F, whitened
+    second: np.ndarray  # (K, D, D), S, whitened
 
     @classmethod
     def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None) -> "LabelledRows":

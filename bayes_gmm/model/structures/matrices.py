@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import multigammaln
 
-from bayes_gmm.model.normal import cholesky, inverse_factors
-from bayes_gmm.model.priors import wishart_root
+from bayes_gmm.model.normal import cholesky, inverse_factors, wishart_root
 from bayes_gmm.model.structures.axes import along_own_axes
 from bayes_gmm.model.structures.decomposition import Rotated
 from bayes_gmm.model.structures.loops import (
