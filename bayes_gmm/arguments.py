@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 WEIGHTS = "row_weights"
+MISSING = ("refuse", "mar")
 
 
 def require_tolerance(tol: Any) -> None:
@@ -28,26 +29,22 @@ def require_tolerance(tol: Any) -> None:
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
 
 
-def as_observations(X: Any, prior: Any = None, row_weights: Any = None) -> Observations:
+def as_observations(
+    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = None
+) -> Observations:
     """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
-    Parameters
-    ----------
-    X : object
-    prior : object
-        As the user gave it.
-    row_weights : array_like (N,), optional
-
-    Returns
-    -------
-    Observations
+    `prior`, `row_weights` and `missing` are as the user gave them; verbs that do not take
+    `missing` leave it out.
     """
     from bayes_gmm.data import Observations
     from bayes_gmm.data.row_weights import enough
     from bayes_gmm.model.priors import Prior
 
     spread = prior.spread if isinstance(prior, Prior) else None
-    observations = Observations.of(X, spread=spread)
+    if missing not in (None, *MISSING):
+        raise InputError(f"missing is {missing!r}; choose one of {', '.join(map(repr, MISSING))}")
+    observations = Observations.of(X, spread=spread, missing=missing)
     if row_weights is None:
         return observations
     weighted = observations.weighted(row_weights, what=WEIGHTS, spread=spread)

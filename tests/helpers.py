@@ -172,7 +172,7 @@ class Climb(NamedTuple):
     collapsed: int | None
 
 
-def climb(
+def found(
     x: np.ndarray,
     start: Parameters,
     prior: Prior | None = None,

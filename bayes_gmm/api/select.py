@@ -22,6 +22,7 @@ def select(
     prior: str | None = None,
     criterion: str = "bic",
     row_weights: Any = None,
+    missing: str = "refuse",
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -96,7 +97,7 @@ def select(
         raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
-    observations = as_observations(X, prior, row_weights)
+    observations = as_observations(X, prior, row_weights, missing)
     if isinstance(covariance, str):
         covariance = names() if covariance == "all" else [covariance]
     structures = list(

@@ -61,13 +61,18 @@ def select(
     n_dropped : int
         How many rows were left out.
     """
-    frame = chosen(frame, columns, what)
-    faults = faults or Faults(what)
-    frame = faults.look(frame)
-    faults.require_none(missing=not drop_missing)
+    frame, faults = chosen(frame, columns, what), faults or Faults(what)
+    frame = looked_at(frame, faults, missing=drop_missing)
     faults.require_a_complete_row()
     incomplete = frame.isna().any(axis=1)
     return frame[~incomplete], int(incomplete.sum())
+
+
+def looked_at(frame: "pd.DataFrame", faults: Faults, *, missing: bool) -> "pd.DataFrame":
+    """Turn columns into numbers, or raise; `missing` says whether entries may be."""
+    frame = faults.look(frame)
+    faults.require_none(missing=not missing)
+    return frame
 
 
 def chosen(frame: "pd.DataFrame", columns: Sequence[Any] | None, what: str) -> "pd.DataFrame":

@@ -13,6 +13,7 @@ from bayes_gmm.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+MAR = ', or keep them by missing="mar", if entries are missing at random'
 MOST_MARKS = 3  # different entries that are named as possible marks of a missing value
 NO_MEASUREMENTS = {
     "b": "True/False values",
@@ -70,6 +71,11 @@ class Faults:
         Says where a row is: "row 5", or "line 7" of a file.
     by_command : bool
         Whether the advice is for the command line, as it is of a file in any case.
+
+    Attributes
+    ----------
+    offers_mar : bool
+        Whether the message about missing entries says that they can be modelled.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Faults:
         by_command: bool = False,
     ) -> None:
         self.what = what
+        self.offers_mar = False
         self.n_rows = self.n_incomplete = 0
         self._numbers, self._place = numbers, place
         self._of_file = numbers is not None or by_command
@@ -240,7 +247,7 @@ class Faults:
             )
         return (
             f"missing values in {self.n_incomplete} of {self.n_rows} rows ({counts}), first in "
-            f"{self._place(first)}: leave these rows out by {advice}"
+            f"{self._place(first)}: leave these rows out by {advice}{MAR * self.offers_mar}"
         )
 
     def require_a_complete_row(self) -> None:

@@ -37,6 +37,7 @@ from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
+from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -86,6 +87,18 @@ def check(engine: Any, prior: Any) -> None:
         raise InputError(
             f"engine is {engine!r}, which needs the conjugate prior, a bayes_gmm.Prior; "
             'for any other choose "pymc"'
+        )
+
+
+def completes(engine: str, prior: Any, observations: Observations) -> None:
+    """Check that the engine can sample with the entries that are missing, which only Gibbs can."""
+    if observations.is_complete:
+        return
+    if engine not in ("auto", "gibbs") or not isinstance(prior, Prior):
+        by = f"engine={engine!r}" if isinstance(prior, Prior) else "a prior that is not conjugate"
+        raise InputError(
+            f'X has missing entries, and {by} takes complete rows: choose engine="gibbs" with the '
+            "conjugate prior, or leave incomplete rows out"
         )
 
 
@@ -144,8 +157,11 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    unconstrained = structure.is_unconstrained(n_features)
-    nuts_can = unconstrained and not isinstance(observations.values, Stream)
+    nuts_can = (
+        structure.is_unconstrained(n_features)
+        and observations.is_complete
+        and not isinstance(observations.values, Stream)
+    )
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
@@ -179,7 +195,7 @@ def sweeps_per_draw(
         Infinite where the posterior is flat at the mode.
     """
     chart = Chart.at(at, structure)
-    some = _not_too_many(observations)
+    some = as_expected(_not_too_many(observations), at)
     counted = StructuredPrior.of(prior, structure).counted
     curvature = Curvature.of(chart, score_products(some, chart), counted)
     share = Uncertainty.of(curvature).shares[0]

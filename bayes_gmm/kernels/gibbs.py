@@ -6,18 +6,18 @@ drawn by the compiled `draw_one` of its structure, known by its address; one tha
 share is drawn once, of their scales together.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import labels
-from bayes_gmm.kernels.kernel import kernel, twin
+from bayes_gmm.kernels.groups import GROUPS
+from bayes_gmm.kernels.kernel import at_address, kernel, twin
 from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.sampled_groups import GROUP_LOOK
 from bayes_gmm.kernels.signatures import (
     BITS,
     FLAG,
-    MATRIX,
     OUT_MATRIX,
     OUT_STACK,
     OUT_STACKS,
@@ -38,10 +38,11 @@ DRAW_ONE = REAL(
 )  # see `model.structures.structure.Structure`
 
 
-class Counted(NamedTuple):
-    """`StructuredPrior.counted` as numba takes it, and what the structure says of covariances.
+class Conjugate(NamedTuple):
+    """A `StructuredPrior` as numba takes it: the fields of `counted`, writable and in C order.
 
-    Arrays are writable and in C order.
+    Then what the structure says of covariances: whether there is one for all components, its
+    constants, and the address of what draws one.
     """
 
     concentration: np.ndarray
@@ -51,20 +52,14 @@ class Counted(NamedTuple):
     scale: np.ndarray
     is_common: bool
     constants: np.ndarray
-
-
-class Conjugate(NamedTuple):
-    """A `StructuredPrior` as the loops take it: how a covariance is drawn, and from what."""
-
-    draw_one: Any
-    counted: Counted
+    draw_one: int
 
     @classmethod
     def of(cls, prior: Prior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
         """Copy the fields of a prior, as they count for the structure."""
         own = StructuredPrior.of(prior, structure).counted
         assert structure.draw_one is not None
-        counted = Counted(
+        return cls(
             own.concentration.copy(),
             own.mean.copy(),
             own.mean_precision.copy(),
@@ -72,8 +67,8 @@ class Conjugate(NamedTuple):
             own.scale.copy(),
             structure.is_common,
             structure.constants.copy(),
+            twin(structure.draw_one, DRAW_ONE).address,
         )
-        return cls(twin(structure.draw_one, DRAW_ONE).compiled(), counted)
 
 
 class State(NamedTuple):
@@ -130,88 +125,34 @@ class Record(NamedTuple):
 
 
 FIELDS = {
-    Counted: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, FLAG, OUT_VECTOR),
+    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, FLAG, OUT_VECTOR, WHOLE),
     State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,
     Record: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_VECTOR, types.Array(WHOLE, 2, "C")),
 }
-COUNTED, STATE, TOTALS, RECORD = (
+CONJUGATE, STATE, TOTALS, RECORD = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
-CONJUGATE = (types.FunctionType(DRAW_ONE), COUNTED)
-ENDING = (WHOLE, WHOLE, types.npy_rng, *CONJUGATE, STATE, TOTALS, RECORD)
-LOOK = types.FunctionType(labels.PASS)
+ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
+group_look_at, draw_one_at = at_address(GROUP_LOOK), at_address(DRAW_ONE)
 
 
-@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+@kernel(WHOLE(WHOLE, WHOLE, GROUPS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
 def run_sweeps(
-    look,
-    x,
-    times,
-    origin,
-    inverse_scale,
-    key,
-    first_sweep,
-    n_sweeps,
-    tune,
-    thin,
-    rng,
-    draw_one,
-    prior,
-    state,
-    sums,
-    record,
-):  # pragma: no cover - compiled
-    """Run sweeps over rows that fit into one block.
+    run_address, look_address, groups, origin, inverse_scale, key, first_sweep, n_sweeps,
+    tune, thin, rng, prior, state, sums, record,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Run sweeps over rows that fit into one block; sweep 0 takes the labels at the start.
 
-    Parameters
-    ----------
-    look : callable
-        A compiled pass of `labels`, or of `label_counts`.
-    x : ndarray (N, D)
-        Rows in the user's units.
-    times : ndarray (N,)
-        How often each was seen; empty for once.
-    origin, inverse_scale : ndarray (D,)
-        The coordinates of the pass are (x - origin) * inverse_scale.
-    key : uint64
-        Fixes the labels, together with the parameters.
-    first_sweep, n_sweeps : int
-        Sweep 0 takes the labels at the start.
-    tune, thin : int
-        See `end_sweep`.
-    rng : numpy.random.Generator
-    draw_one, prior : Conjugate
-    state : State
-    sums : Sums
-    record : Record
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returns the component that has lost its covariance to rounding, or -1.
     """
-    not_kept = np.empty(0, np.int64)
+    run = group_look_at(run_address)
     for sweep in range(first_sweep, first_sweep + n_sweeps):
-        log_normalizer = look(
-            x,
-            times,
-            0,
-            sweep_key(key, sweep),
-            origin,
-            inverse_scale,
-            state.offset,
-            state.means,
-            state.whitener,
-            sums.counts,
-            sums.first,
-            sums.second,
-            not_kept,
-            0.0,
-        )
-        lost = end_sweep(
-            sweep, log_normalizer, tune, thin, rng, draw_one, prior, state, sums, record
-        )
+        log_normalizer = run(
+            look_address, groups, 0, sweep_key(key, sweep), rng, origin, inverse_scale,
+            state.offset, state.means, state.whitener, sums.counts, sums.first, sums.second, 0.0,
+        )  # fmt: skip
+        lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
             return lost
     return -1
@@ -219,7 +160,7 @@ def run_sweeps(
 
 @kernel(WHOLE(WHOLE, REAL, *ENDING))
 def end_sweep(
-    sweep, log_normalizer, tune, thin, rng, draw_one, prior, state, sums, record
+    sweep, log_normalizer, tune, thin, rng, prior, state, sums, record
 ):  # pragma: no cover - compiled
     """Record the state with the labels it gave, then draw the next and empty the sums.
 
@@ -232,7 +173,7 @@ def end_sweep(
         Of the pass at the state.
     tune, thin : int
     rng : numpy.random.Generator
-    draw_one, prior : Conjugate
+    prior : Conjugate
     state : State
     sums : Sums
         Of all rows.
@@ -255,18 +196,18 @@ def end_sweep(
                 record.means[place, k, i] = state.means[k, i]
                 for j in range(n_features):
                     record.covariances[place, k, i, j] = state.covariances[k, i, j]
-    lost = draw(rng, draw_one, prior, state, sums)
+    lost = draw(rng, prior, state, sums)
     for k in range(n_components):
         sums.counts[k] = 0.0
         for i in range(n_features):
             sums.first[k, i] = 0.0
-            for j in range(i + 1):
+            for j in range(n_features):
                 sums.second[k, i, j] = 0.0
     return lost
 
 
-@kernel(WHOLE(types.npy_rng, *CONJUGATE, STATE, TOTALS))
-def draw(rng, draw_one, prior, state, sums):  # pragma: no cover - compiled
+@kernel(WHOLE(types.npy_rng, CONJUGATE, STATE, TOTALS))
+def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
 
     Parameters
@@ -274,7 +215,7 @@ def draw(rng, draw_one, prior, state, sums):  # pragma: no cover - compiled
     rng : numpy.random.Generator
         Gives K gammas of the weights; then for each component its covariance and D normals of the
         mean.
-    draw_one, prior : Conjugate
+    prior : Conjugate
     state : State
         Its means are what the sums are about.
     sums : Sums
@@ -314,7 +255,7 @@ def draw(rng, draw_one, prior, state, sums):  # pragma: no cover - compiled
                             + pull * distance[i] * distance[j]
                         )
                         factor[i, j] = factor[i, j] + entry if m > k else entry
-            log_det = draw_one(
+            log_det = draw_one_at(prior.draw_one)(
                 rng,
                 degrees,
                 factor,

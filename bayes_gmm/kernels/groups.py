@@ -1,4 +1,4 @@
-r"""The pass over rows in which entries are missing: rows in groups, each with the same ones observed.
+r"""The pass over groups of rows, in each of which the same entries are observed.
 
 For a component with whitener W, and the features in the order observed o, missing m, rotations Q
 make its whitener triangular again:
@@ -36,7 +36,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.data.streams import Stream, blocks
 from bayes_gmm.kernels import cpu
-from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
+from bayes_gmm.kernels.kernel import Kernel, at_address, c_order, inlined, kernel
 from bayes_gmm.kernels.signatures import (
     FUNCTIONS,
     PASS,
@@ -45,6 +45,7 @@ from bayes_gmm.kernels.signatures import (
     REAL,
     SUMS,
     VECTOR,
+    WHOLE,
 )
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic
@@ -126,7 +127,8 @@ class Groups(NamedTuple):
         )
         places = (np.ascontiguousarray(part, np.int64) for part in (edges, order, widths))
         values, weights, spread = map(read_only, floats)
-        return cls(values, weights, *map(read_only, places), spread)
+        edges, order, widths = map(read_only, places)
+        return cls(values, weights, edges, order, widths, spread)
 
     @property
     def is_complete(self) -> bool:
@@ -135,7 +137,7 @@ class Groups(NamedTuple):
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Look at an array without the right to write, so that its type is the same wherever it is from."""
+    """Look at an array without the right to write, so that all have the same type."""
     view = array.view()
     view.flags.writeable = False
     return view
@@ -143,8 +145,9 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 FIELDS = (VECTOR, VECTOR, PLACES, PLACES_OF_GROUPS, PLACES, VECTOR)
 GROUPS = types.BaseTuple.from_types(FIELDS, Groups)
-# A pass over groups: the kernel, groups, origin and inverse scale, functions, sums.
-GROUP_PASS = REAL(types.FunctionType(PASS), GROUPS, VECTOR, VECTOR, *FUNCTIONS, *SUMS)
+# A pass over groups: the address of the kernel, groups, origin and inverse scale, functions, sums.
+GROUP_PASS = REAL(WHOLE, GROUPS, VECTOR, VECTOR, *FUNCTIONS, *SUMS)
+pass_at = at_address(PASS)
 
 
 def accumulate(
@@ -165,7 +168,7 @@ def accumulate(
     count = np.zeros(n_components)
     first = np.zeros((n_components, n_features))
     second = np.zeros((n_components, n_features, n_features))
-    kernel = cpu.loop(n_features, structure).compiled()
+    kernel = cpu.loop(n_features, structure).address
     log_normalizer = pass_over(groups)(
         kernel, groups, *c_order(origin, 1 / scale), *functions, count, first, second
     )
@@ -199,13 +202,13 @@ def add_spread(count, second, spread, order):  # pragma: no cover - compiled
 
 @kernel(GROUP_PASS)
 def complete_rows(
-    accumulate, groups, origin, inverse_scale, offset, center, whitener, count, first, second
+    kernel_address, groups, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
     """Run the pass where no entry is missing."""
     order = groups.order[0]
     n_features = order.size
     averaged = softened(offset, whitener, groups.spread, order)
-    log_normalizer = accumulate(
+    log_normalizer = pass_at(kernel_address)(
         groups.values.reshape((groups.edges[1], n_features)), groups.weights,
         origin, inverse_scale, averaged, center, whitener, count, first, second,
     )  # fmt: skip
@@ -215,9 +218,10 @@ def complete_rows(
 
 @kernel(GROUP_PASS)
 def incomplete_rows(
-    accumulate, groups, origin, inverse_scale, offset, center, whitener, count, first, second
+    kernel_address, groups, origin, inverse_scale, offset, center, whitener, count, first, second
 ):  # pragma: no cover - compiled
     """Run the pass over every group, and complete its sums by their expectation."""
+    accumulate = pass_at(kernel_address)
     n_components, n_features = center.shape
     rotated = np.empty((n_components, n_features, n_features))
     log_normalizer = 0.0
@@ -382,7 +386,7 @@ def blocks_of(
 ) -> Callable[[], Iterator[Groups]]:
     """Return a function that gives the rows of a data set again, in blocks of groups."""
     values, weights = observations.values, observations.weights
-    if not observations.is_complete:
+    if not observations.is_complete and not isinstance(values, Stream):
         order, _, _ = by_pattern(values)
         values = values[order]
         weights = None if weights is None else weights[order]

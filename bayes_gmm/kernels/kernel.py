@@ -28,7 +28,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_constant
 from numba.experimental.function_type import FunctionModel
-from numba.extending import register_model
+from numba.extending import intrinsic, register_model
 
 # When the cache is out of date: numba looks at the file of a function, not of what is inlined.
 SOURCES = tuple(
@@ -67,6 +67,7 @@ class Kernel:
         self.symbol = f"{function.__module__}.{function.__qualname__}"
         self._function, self._options = function, options
         self._compiled: Any = None
+        self._address = 0
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the machine code."""
@@ -83,9 +84,16 @@ class Kernel:
                 made.disable_compile()
                 (result,) = made.overloads.values()
                 name = result.fndesc.llvm_func_name
-                llvm.add_symbol(self.symbol, result.library.get_pointer_to_function(name))
+                self._address = result.library.get_pointer_to_function(name)
+                llvm.add_symbol(self.symbol, self._address)
                 self._compiled = made
             return self._compiled
+
+    @property
+    def address(self) -> int:
+        """Where its machine code is: so a kernel chosen at run time is handed to another."""
+        self.compiled()
+        return self._address
 
     @property
     def _numba_type_(self) -> "KernelType":
@@ -148,6 +156,22 @@ class KernelType(types.FunctionType):
 
 
 register_model(KernelType)(FunctionModel)
+
+
+def at_address(signature: Any) -> Any:
+    """Return what in compiled code makes a function of this signature from the address of one."""
+    kind = types.FunctionType(signature)
+
+    @intrinsic
+    def function_at(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            found = cgutils.create_struct_proxy(kind)(context, builder)
+            found.jit_addr = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+            return found._getvalue()
+
+        return kind(address), generate
+
+    return function_at
 
 
 @lower_constant(KernelType)

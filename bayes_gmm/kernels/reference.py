@@ -5,6 +5,9 @@ log-quadratic functions, (x - origin) / scale, and returns the sufficient statis
 other kernel has this signature, and a test holds it to this one.
 """
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 
 from bayes_gmm.model.missing import completed, marginal
@@ -28,4 +31,4 @@ def accumulate(
         part = rows[np.ix_(own, observed)]
         seen = from_log_quadratic(part, marginal(log_quadratic, observed), times[own])
         statistics.append(completed(seen, log_quadratic, observed))
-    return sum(statistics)
+    return reduce(add, statistics)

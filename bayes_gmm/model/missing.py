@@ -1,4 +1,4 @@
-r"""Entries that are missing at random: the marginal of what is observed, and what it says of the rest.
+r"""Entries missing at random: the marginal of what is observed, and what it says of the rest.
 
 Of x ~ N(mu, Sigma) with x_o observed and x_m missing,
 
@@ -10,15 +10,21 @@ of its observed entries (Rubin, 1976). EM completes sums over rows by their expe
 draw; both need N, F = sum d and S = sum d d' of the observed entries, d = x_o - mu_o, and no rows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
+from bayes_gmm.data import Observations
+from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
-from bayes_gmm.model.parameters import LogQuadratic
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
 def marginal(functions: LogQuadratic, observed: np.ndarray) -> LogQuadratic:
-    """Integrate exp of log-quadratic functions over the features that are not observed, bool (D,)."""
+    """Integrate the missing features out of exp of log-quadratic functions; observed: bool (D,)."""
+    if observed.all():
+        return functions
     inside = np.ix_(observed, observed)
     covariances = _covariances(functions)
     whitener = inverse_factors(cholesky(np.stack([one[inside] for one in covariances])))
@@ -28,16 +34,38 @@ def marginal(functions: LogQuadratic, observed: np.ndarray) -> LogQuadratic:
 
 
 def regression(covariance: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope B (|m|, |o|) and what is left, C (|m|, |m|), of the missing features on the observed."""
+    """Slope B (|m|, |o|) of the missing features, and what is left of them, C (|m|, |m|)."""
     across = covariance[np.ix_(~observed, observed)]
     slope = np.linalg.solve(covariance[np.ix_(observed, observed)], across.T).T
     return slope, covariance[np.ix_(~observed, ~observed)] - slope @ across.T
+
+
+def log_rho(functions: LogQuadratic, x: np.ndarray) -> np.ndarray:
+    """Marginals of log-quadratic functions at rows (N, D), nan where missing: (N, K)."""
+    found = np.empty((len(x), len(functions.offset)))
+    order, edges, patterns = by_pattern(x)
+    for start, stop, observed in zip(edges, edges[1:], patterns, strict=False):
+        own = order[start:stop]
+        found[own] = marginal(functions, observed)(x[np.ix_(own, observed)])
+    return found
+
+
+def label_entropy(
+    functions: LogQuadratic, x: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """Entropy of the responsibilities of rows (N, D), nan where missing, all together, in nats."""
+    log_joint = log_rho(functions, x)
+    log_share = log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True)
+    entropies = -(np.exp(log_share) * np.where(np.isfinite(log_share), log_share, 0.0)).sum(axis=1)
+    return float(entropies.sum() if weights is None else weights @ entropies)
 
 
 def completed(
     statistics: SufficientStatistics, functions: LogQuadratic, observed: np.ndarray
 ) -> SufficientStatistics:
     """Complete the statistics of observed entries by what is expected of the missing ones."""
+    if observed.all():
+        return statistics
     n_components, n_features = functions.center.shape
     first, second = np.zeros((n_components, n_features)), np.zeros(functions.whitener.shape)
     for k, covariance in enumerate(_covariances(functions)):
@@ -55,16 +83,25 @@ def completed(
 def filled(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Rows (N, D) with what is expected of their missing entries (nan) under one normal."""
     x = x.copy()
-    missing = np.isnan(x)
-    found, place = np.unique(missing, axis=0, return_inverse=True)
-    for g, lacking in enumerate(found):
-        if lacking.any():
-            rows = np.flatnonzero(place.ravel() == g)
-            slope, _ = regression(covariance, ~lacking)
-            x[np.ix_(rows, lacking)] = (
-                mean[lacking] + (x[np.ix_(rows, ~lacking)] - mean[~lacking]) @ slope.T
-            )
+    order, edges, patterns = by_pattern(x)
+    for start, stop, observed in zip(edges, edges[1:], patterns, strict=False):
+        own = order[start:stop]
+        slope, _ = regression(covariance, observed)
+        gap = x[np.ix_(own, observed)] - mean[observed]
+        x[np.ix_(own, ~observed)] = mean[~observed] + gap @ slope.T
     return x
+
+
+def as_expected(observations: Observations, theta: Parameters) -> Observations:
+    """Put what the mixture as one normal expects in the place of missing entries."""
+    if observations.is_complete:
+        return observations
+    mean = theta.weights @ theta.means
+    gap = theta.means - mean
+    between = gap.T @ (theta.weights[:, None] * gap)
+    covariance = np.einsum("k,kij->ij", theta.weights, theta.covariances) + between
+    values = filled(np.asarray(observations.values), mean, covariance)
+    return replace(observations, values=values, is_complete=True)
 
 
 def _covariances(functions: LogQuadratic) -> np.ndarray:

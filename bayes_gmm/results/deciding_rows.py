@@ -20,6 +20,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.missing import log_rho
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.draws import keeps_rows
 from bayes_gmm.results.observed import kept_observations
@@ -73,7 +74,7 @@ def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray
     ----------
     values : ndarray (N,)
     times : ndarray (N,), optional
-        How often each counts, once by default.
+        How often each counts, once by default; nan does not.
 
     Returns
     -------
@@ -82,9 +83,12 @@ def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray
     deviations : ndarray
         Their distances from the median, in robust standard deviations.
     """
-    if times is not None and not times.all():
-        counted = np.flatnonzero(times)
-        positions, deviations = far(values[counted], times[counted])
+    left_out = np.isnan(values)
+    if times is not None:
+        left_out |= times == 0
+    if left_out.any():
+        counted = np.flatnonzero(~left_out)
+        positions, deviations = far(values[counted], None if times is None else times[counted])
         return counted[positions], deviations
     nothing = np.empty(0, dtype=int), np.empty(0)
     n_rows = len(values) if times is None else times.sum()
@@ -163,8 +167,8 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
         if not positions.size:
             continue
         rows = (np.asarray(observations.values[positions], dtype=float) - origin) / scale
-        log_rho = functions(rows)
-        shares = np.exp(log_rho - np.logaddexp.reduce(log_rho, axis=1, keepdims=True))
+        log_joint = log_rho(functions, rows)
+        shares = np.exp(log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True))
         owner = shares.argmax(axis=1)
         if observations.weights is not None:
             shares = shares * observations.weights[positions, None]

@@ -71,7 +71,11 @@ def keeps_rows(tree: xr.DataTree) -> bool:
 
 def n_observed(tree: xr.DataTree) -> int:
     """Count the rows that a result was computed from, kept or not, each once."""
-    return len(observed_rows(tree)) if keeps_rows(tree) else int(tree.attrs["n_observations"])
+    return (
+        len(observed_rows(tree, complete=False))
+        if keeps_rows(tree)
+        else int(tree.attrs["n_observations"])
+    )
 
 
 def row_weights(tree: xr.DataTree) -> np.ndarray | None:
@@ -93,20 +97,24 @@ def n_seen(tree: xr.DataTree) -> float:
     return float(n_observed(tree) if weights is None else weights.sum())
 
 
-def observed_rows(tree: xr.DataTree) -> np.ndarray:
-    """Read the data that a result was computed from, (N, D).
+def observed_rows(tree: xr.DataTree, *, complete: bool = True) -> np.ndarray:
+    """Read the data that a result was computed from, (N, D), nan where entries are missing.
 
-    Raises
-    ------
-    InputError
-        If the result does not keep them.
+    Raises InputError if the result does not keep them, or if they must be complete and are not.
     """
     if not keeps_rows(tree):
         raise InputError(
             f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
             "sample from a random part of them"
         )
-    return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
+    rows = tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
+    if complete and np.isnan(rows).any():
+        raise InputError(
+            f"{int(np.isnan(rows).any(axis=1).sum())} of the {len(rows)} rows of the result have "
+            "missing entries, and complete rows are needed here; parameters, labels and densities "
+            "of such rows are available, by bg.parameters, bg.predict and bg.log_density"
+        )
+    return rows
 
 
 def is_posterior(result: object) -> bool:

@@ -27,9 +27,9 @@ def kept_observations(result: xr.DataTree) -> Observations:
     InputError
         If the result does not keep them.
     """
-    rows = observed_rows(result)
+    rows = observed_rows(result, complete=False)
     spread = np.ones(rows.shape[1])
-    observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
+    observations = Observations.of(np.ascontiguousarray(rows), spread=spread, missing="mar")
     weights = row_weights(result)
     if weights is not None:
         observations = observations.weighted(weights, spread=spread)

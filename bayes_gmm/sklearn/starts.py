@@ -179,7 +179,7 @@ def shared_out(
     -------
     SufficientStatistics
     """
-    rows, counts = data
+    rows, counts, _ = data
     if kind == "random":
         share = rng.random((len(rows), n_components))
         share *= (counts / share.sum(axis=1))[:, None]

@@ -153,7 +153,7 @@ def test_a_kernel_is_loaded_from_the_cache_unless_any_source_has_changed(monkeyp
 
 def test_an_import_loads_no_kernel():
     program = """
-import bayes_gmm.kernels.climb, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs.chain
+import bayes_gmm.kernels.short_runs, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs.chain
 import gc
 from bayes_gmm.kernels.kernel import Kernel
 kernels = [each for each in gc.get_objects() if isinstance(each, Kernel)]

@@ -14,6 +14,7 @@ from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.model.default_moments import dependent
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.statistics import SufficientStatistics
 
 MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
 
@@ -104,12 +105,13 @@ def moments_of(
     """Mean (D,) and covariance (D, D) of the standardized data, by passes with a single component.
 
     One pass sums complete rows. Where entries are missing, EM finds the most likely normal.
+    `diagonal` leaves correlations out.
     """
     mean, covariance = np.zeros(n_features), np.eye(n_features)
     if complete:
         nowhere = np.zeros((1, n_features, n_features))
         statistics = expect(LogQuadratic(np.zeros(1), mean[None], nowhere))
-        return statistics.mean[0], statistics.scatter[0] / statistics.count[0]
+        return statistics.mean[0], _covariance(statistics, diagonal)
     before = -np.inf
     for _ in range(MOST_STEPS):
         try:
@@ -117,9 +119,12 @@ def moments_of(
         except InputError:  # the rows do not determine one
             break
         gain, before = statistics.log_normalizer - before, statistics.log_normalizer
-        mean, covariance = statistics.mean[0], statistics.scatter[0] / statistics.count[0]
-        if diagonal:
-            covariance = np.diag(np.diagonal(covariance))
+        mean, covariance = statistics.mean[0], _covariance(statistics, diagonal)
         if gain < CLOSE:
             break
     return mean, covariance
+
+
+def _covariance(statistics: SufficientStatistics, diagonal: bool) -> np.ndarray:
+    covariance = statistics.scatter[0] / statistics.count[0]
+    return np.diag(np.diagonal(covariance)) if diagonal else covariance

@@ -18,6 +18,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference.em import kmeans
 from bayes_gmm.kernels.groups import Groups
+from bayes_gmm.model.missing import filled
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16
@@ -43,6 +44,12 @@ class Sketch(NamedTuple):
     def as_given(self) -> np.ndarray:
         """Rows, nan where entries are missing."""
         return self.rows if self.lacking is None else np.where(self.lacking, np.nan, self.rows)
+
+    def filled(self, mean: np.ndarray, covariance: np.ndarray) -> "Sketch":
+        """Put what one normal expects in the place of missing entries."""
+        if self.lacking is None:
+            return self
+        return self._replace(rows=filled(self.as_given, mean, covariance))
 
     def groups(self, share: float, spread: np.ndarray) -> Groups:
         """Rows as the compiled loops take them, each standing for `share` rows of the data."""

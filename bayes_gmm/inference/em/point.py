@@ -14,9 +14,9 @@ from bayes_gmm.inference.em.em import EMResult, EMState
 from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort, Search, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
-from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.model.missing import filled
+from bayes_gmm.kernels.short_runs import short_runs
+from bayes_gmm.model.missing import label_entropy
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
@@ -154,14 +154,10 @@ def estimate(
     expect = expectation(view, structure, spread=spread)
     # All of few rows, or a part of many: where the starts are compared.
     explore = expect if sample is view else expectation(sample, structure, spread=spread)
-    diagonal = structure.is_diagonal  # correlation plays no part
     mean, covariance = existence.moments_of(
-        expect, n_features, complete=view.is_complete, diagonal=diagonal
+        expect, n_features, complete=view.is_complete, diagonal=structure.is_diagonal
     )
-    if diagonal:
-        covariance = np.diag(np.diagonal(covariance))
-    if not view.is_complete:
-        data = data._replace(rows=filled(data.as_given, mean, covariance))
+    data = data.filled(mean, covariance)
     if not proper:
         existence.require_spread(
             covariance, view.feature_names, observations.n_counted, len(data.rows)
@@ -179,7 +175,7 @@ def estimate(
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = climber(rule, data.groups(share, spread))
+            run_all = short_runs(rule, data.groups(share, spread))
             runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)
@@ -202,7 +198,7 @@ def estimate(
         raise CollapseError(str(error), _collapses(error.collapses, view, unit)) from None
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
-    best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
+    best, to_units = found.optima[0].run, -view.log_volume
     optima = [optimum.run.state for optimum in found.optima]
     parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
     log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
@@ -211,6 +207,7 @@ def estimate(
         parameters, rows = parameters.reorder(order), rows[order]
     optimizer = {
         **_search_report(found, to_units, log_prior, unit),
+        "entropy": unit * _entropy(best.state, view),
         "optimum_log_mass": to_units
         + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
@@ -251,8 +248,15 @@ def _search_report(found: Search, to_units: float, log_prior: float, unit: float
         "objective_final": unit * (log_likelihood + log_prior),
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
-        "entropy": unit * entropy(best.state.candidate.log_quadratic, best.state.statistics),
     }
+
+
+def _entropy(state: EMState, view: Observations) -> float:
+    """Entropy of the labels of all rows, in nats."""
+    functions = state.candidate.log_quadratic
+    if view.is_complete:
+        return entropy(functions, state.statistics)
+    return label_entropy(functions, (view.values - view.origin) / view.scale, view.weights)
 
 
 def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> list[StartCollapse]:

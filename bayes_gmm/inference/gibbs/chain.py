@@ -6,18 +6,19 @@ by block, for every sweep, and the draws are the same to the last bit.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.streams import blocks
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.kernel import c_order
+from bayes_gmm.kernels.groups import Groups, blocks_of
+from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.sampled_groups import pass_over
 from bayes_gmm.model.parameters import Parameters
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
@@ -28,22 +29,16 @@ class Rows:
 
     def __init__(self, observations: Observations):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
-        self._values, self._times = observations.values, observations.weights
-        kernels = labels if self._times is None else label_counts
-        self.look = kernels.loop(observations.n_features)
-        self.whole: tuple[np.ndarray, ...] | None = None
+        self.blocks = blocks_of(observations, BLOCK_ROWS)
+        kernels = labels if observations.weights is None else label_counts
+        self._look = kernels.loop(observations.n_features)
+        self.whole: Groups | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield blocks of rows as the kernels take them, and how often each was seen."""
-        start = 0
-        for block in blocks(self._values, BLOCK_ROWS):
-            times = np.empty(0)
-            if self._times is not None:
-                times = self._times[start : start + len(block)]
-            start += len(block)
-            yield c_order(block, times)
+    def passes(self, groups: Groups) -> tuple[Kernel, int]:
+        """The pass over groups, and where the one over rows is that it calls."""
+        return pass_over(groups), self._look.address
 
 
 class Chain:
@@ -112,9 +107,11 @@ class Chain:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
         if self._rows.whole is not None:
+            run, look = self._rows.passes(self._rows.whole)
             lost = run_sweeps(
-                self._rows.look.compiled(),
-                *self._rows.whole,
+                run.address,
+                look,
+                self._rows.whole,
                 self._rows.origin,
                 self._rows.inverse_scale,
                 self._key,
@@ -132,26 +129,26 @@ class Chain:
     def _sweep_over_blocks(self, stop: threading.Event) -> bool:
         """Run one sweep block by block; False if it was told to stop, and must not go on."""
         key = np.uint64(sweep_key(self._key, self._sweep))
-        not_kept = np.empty(0, np.int64)
         start, log_normalizer = 0, 0.0
-        for block, times in self._rows.blocks():
+        for groups in self._rows.blocks():
             if stop.is_set():
                 return False
-            log_normalizer = self._rows.look(
-                block,
-                times,
+            run, look = self._rows.passes(groups)
+            log_normalizer = run(
+                look,
+                groups,
                 start,
                 key,
+                self._rng,
                 self._rows.origin,
                 self._rows.inverse_scale,
                 self._state.offset,
                 self._state.means,
                 self._state.whitener,
                 *self._sums,
-                not_kept,
                 log_normalizer,
             )
-            start += len(block)
+            start += int(groups.edges[-1])
         _require_covariance(end_sweep(self._sweep, log_normalizer, *self._ending()))
         self._sweep += 1
         return True
@@ -161,7 +158,7 @@ class Chain:
             self._tune,
             self._thin,
             self._rng,
-            *self._prior,
+            self._prior,
             self._state,
             self._sums,
             self._record,

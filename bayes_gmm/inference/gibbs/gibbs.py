@@ -231,10 +231,9 @@ def _tree(record: Record, observations: Observations, *, partial: bool, thin: in
         },
         coords={**coords, "feature": features, "feature_bis": features},
     )
-    jacobian = observations.total_weight * np.log(scale).sum()
     stats = xr.Dataset(
         {
-            "log_likelihood": (leading, record.log_likelihood - jacobian),
+            "log_likelihood": (leading, record.log_likelihood - observations.log_volume),
             "component_counts": ((*leading, "cluster"), record.counts.copy()),
         },
         coords=coords,

@@ -139,7 +139,7 @@ class GibbsStep(BlockedStep):
             np.empty(0, np.int64),
             0.0,
         )
-        if draw(self.rng, *self._prior_of(point), state, sums) >= 0:
+        if draw(self.rng, self._prior_of(point), state, sums) >= 0:
             raise InputError("the prior's scale is lost to rounding; give a larger one")
         values = self._to_values(
             np.maximum(state.weights, SMALLEST_WEIGHT),
