@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 
 
 class ScoreProducts(NamedTuple):
-    """What a pass over the rows sums, in the coordinates of a chart."""
+    """What a pass over the rows sums, in local coordinates."""
 
     n_rows: float  # how many rows, or the sum of their weights
     # Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k):
@@ -30,10 +30,10 @@ class ScoreProducts(NamedTuple):
     within: np.ndarray  # (P, P), sum of r g g' over rows and components
 
     @classmethod
-    def zeros(cls, chart: Chart) -> "ScoreProducts":
+    def zeros(cls, local: LocalCoordinates) -> "ScoreProducts":
         """Start an empty sum."""
-        n_components, n_features = chart.parameters.means.shape
-        size = chart.n_coordinates
+        n_components, n_features = local.parameters.means.shape
+        size = local.n_coordinates
         return cls(
             0.0,
             np.zeros(n_components),
@@ -46,7 +46,7 @@ class ScoreProducts(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """First and second derivatives of the objective in the coordinates of a chart."""
+    """First and second derivatives of the objective in local coordinates."""
 
     gradient: np.ndarray  # (P,)
     observed: np.ndarray  # (P, P), minus the second derivatives
@@ -55,15 +55,17 @@ class Curvature(NamedTuple):
     scores: np.ndarray
 
     @classmethod
-    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None = None) -> "Curvature":
+    def of(
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None = None
+    ) -> "Curvature":
         """Put the curvature together from the sums of a pass and the prior, as counted.
 
         Louis (1982), J. R. Statist. Soc. B 44, 226-233.
         """
-        labelled = LabelledRows.of(chart, products, prior)
-        complete = labelled.information(chart)
+        labelled = LabelledRows.of(local, products, prior)
+        complete = labelled.information(local)
         return cls(
-            labelled.gradient(chart),
+            labelled.gradient(local),
             complete - products.within + products.outer,
             complete,
             products.outer - np.outer(products.total, products.total) / products.n_rows,
@@ -85,14 +87,16 @@ class LabelledRows(NamedTuple):
     second: np.ndarray  # (K, D, D), S, whitened
 
     @classmethod
-    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None) -> "LabelledRows":
+    def of(
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None
+    ) -> "LabelledRows":
         """Add the rows that the prior stands for to those of the data."""
         count, first, second = products.counts, products.first, products.second
         if prior is None:
             return cls(count, count, count, first, second)
         precision = prior.mean_precision
-        whitener = chart.whitener
-        gap = np.einsum("kij,kj->ki", whitener, prior.mean - chart.parameters.means)
+        whitener = local.whitener
+        gap = np.einsum("kij,kj->ki", whitener, prior.mean - local.parameters.means)
         spread = whitener @ prior.scale @ whitener.swapaxes(1, 2)
         return cls(
             count + prior.concentration - 1,
@@ -102,36 +106,36 @@ class LabelledRows(NamedTuple):
             second + spread + precision[:, None, None] * gap[:, :, None] * gap[:, None, :],
         )
 
-    def gradient(self, chart: Chart) -> np.ndarray:
+    def gradient(self, local: LocalCoordinates) -> np.ndarray:
         """First derivatives, (P,)."""
-        a, b = chart.pairs
-        result = np.zeros(chart.n_coordinates)
+        a, b = local.pairs
+        result = np.zeros(local.n_coordinates)
         for k, second in enumerate(self.second):
             entries = np.where(a == b, 0.5 * (second[a, b] - self.covariance[k]), second[a, b])
             features = np.concatenate([[self.weight[k]], self.first[k], entries])
-            result[chart.places(k)] += features @ chart.score_map(k)
+            result[local.places(k)] += features @ local.score_map(k)
         return result
 
-    def information(self, chart: Chart) -> np.ndarray:
+    def information(self, local: LocalCoordinates) -> np.ndarray:
         """Minus the second derivatives, (P, P)."""
         n_components, n_features = self.first.shape
-        result = np.zeros(2 * (chart.n_coordinates,))
-        weights = chart.parameters.weights[:-1]
+        result = np.zeros(2 * (local.n_coordinates,))
+        weights = local.parameters.weights[:-1]
         free = slice(0, n_components - 1)
         result[free, free] = self.weight.sum() * (np.diag(weights) - np.outer(weights, weights))
-        basis = chart.basis
-        units = _units(*chart.pairs, n_features)
+        basis = local.basis
+        units = _units(*local.pairs, n_features)
         for k in range(n_components):
-            means, spread = np.split(chart.places(k)[n_components - 1 :], [n_features])
+            means, spread = np.split(local.places(k)[n_components - 1 :], [n_features])
             # A mean moves more easily as its variance grows: e' M F is what the two share.
-            mixed = ((units @ self.first[k]) * chart.scale[k][:, None]).T @ basis
+            mixed = ((units @ self.first[k]) * local.scale[k][:, None]).T @ basis
             result[means, means] += self.mean[k]
             result[np.ix_(means, spread)] += mixed
             result[np.ix_(spread, means)] += mixed.T
-            if chart.variances is None:
-                own = _by_matrices(self.second[k], units, *chart.pairs)
+            if local.variances is None:
+                own = _by_matrices(self.second[k], units, *local.pairs)
             else:
-                own = _by_axes(self.second[k], chart.variances[k], *chart.pairs)
+                own = _by_axes(self.second[k], local.variances[k], *local.pairs)
             result[np.ix_(spread, spread)] += basis.T @ own @ basis
         return result
 

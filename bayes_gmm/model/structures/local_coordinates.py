@@ -24,7 +24,7 @@ from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.structure import pairs
 
 
-class Chart(NamedTuple):
+class LocalCoordinates(NamedTuple):
     """Coordinates about a point, all zero there."""
 
     parameters: Parameters  # the point
@@ -41,7 +41,7 @@ class Chart(NamedTuple):
     n_coordinates: int  # K - 1 for weights, K D for means, and those of the covariances
 
     @classmethod
-    def at(cls, parameters: Parameters, structure: Structure) -> "Chart":
+    def at(cls, parameters: Parameters, structure: Structure) -> "LocalCoordinates":
         """Build the coordinates about a point that has this structure."""
         n_components, n_features = parameters.means.shape
         root, variances = structure.frames(parameters.covariances)
