@@ -41,7 +41,7 @@ from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
-from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.model.uncertainty import Uncertainty
 
@@ -194,10 +194,10 @@ def sweeps_per_draw(
     float
         Infinite where the posterior is flat at the mode.
     """
-    chart = Chart.at(at, structure)
+    local = LocalCoordinates.at(at, structure)
     some = as_expected(_not_too_many(observations), at)
     counted = StructuredPrior.of(prior, structure).counted
-    curvature = Curvature.of(chart, score_products(some, chart), counted)
+    curvature = Curvature.of(local, score_products(some, local), counted)
     share = Uncertainty.of(curvature).shares[0]
     return float((2 - share) / share) if share > 0 else np.inf
 

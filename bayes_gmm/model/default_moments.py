@@ -38,26 +38,14 @@ LITTLE = 0.01  # how much is shrunk where columns determine each other
 
 
 class DefaultMoments(NamedTuple):
-    """What a default prior knows of the data, in the user's units.
+    """What a default prior knows of the data, in the user's units."""
 
-    Attributes
-    ----------
-    mean : ndarray (D,)
-    covariance : ndarray (D, D)
-        Divided by N - 1, shrunk, positive definite.
-    n_winsorized : ndarray of int (D,)
-        Entries of each column that count as if they lay closer to the median.
-    shrunk : float
-        lambda.
-    dependent : list of int
-        Features that determine each other exactly, of enough rows.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: np.ndarray  # (D,)
+    covariance: np.ndarray  # (D, D), divided by N - 1, shrunk, positive definite
+    # (D,), entries of each column that count as if they lay closer to the median
     n_winsorized: np.ndarray
-    shrunk: float
-    dependent: list[int]
+    shrunk: float  # lambda
+    dependent: list[int]  # features that determine each other exactly, of enough rows
 
     @classmethod
     def of(cls, observations: Observations) -> "DefaultMoments":
@@ -123,16 +111,7 @@ class DefaultMoments(NamedTuple):
         )
 
     def note(self, observations: Observations) -> str:
-        """Say how they differ from the plain moments of the data; nothing if they don't.
-
-        Parameters
-        ----------
-        observations : Observations
-
-        Returns
-        -------
-        str
-        """
+        """Say how they differ from the plain moments of the data; nothing if they don't."""
         said = []
         moved = {
             name: n
@@ -180,13 +159,7 @@ def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, n
     Where more than half of the entries are equal, those that differ speak for the spread: the
     quantile of the distances is at least the median of those that are not zero.
 
-    Parameters
-    ----------
-    observations : Observations
-
-    Returns
-    -------
-    median, sd : ndarray (D,)
+    Returns median, sd (D,).
     """
     read = weighted_blocks(observations)
     center = quantile(read, np.full(observations.n_features, 0.5))
@@ -209,14 +182,7 @@ def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, n
 def dependent(covariance: np.ndarray) -> list[int]:
     """Find a feature that those before it determine, and those of them that it depends on.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-
-    Returns
-    -------
-    list of int
-        In order; empty if every feature has a variance of its own.
+    covariance (D, D).
     """
     sd = np.sqrt(np.diagonal(covariance))
     covariance = covariance / np.outer(sd, sd)
@@ -237,17 +203,7 @@ def dependent(covariance: np.ndarray) -> list[int]:
 def weighted_blocks(
     observations: Observations,
 ) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
-    """Return a function that reads the rows that count, block by block, with their weights.
-
-    Parameters
-    ----------
-    observations : Observations
-
-    Returns
-    -------
-    callable
-        () -> iterator over (n, D) and (n,).
-    """
+    """Return a function that reads the rows that count, block by block, with their weights."""
 
     def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         size = max(1, BLOCK_NUMBERS // observations.n_features)

@@ -12,9 +12,9 @@ height of a density does.
 import numpy as np
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.log_prior import log_dirichlet
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic
+from bayes_gmm.model.prior_family import log_dirichlet
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -35,29 +35,7 @@ def complete_data(
     .. math:: \log p(x, r) = \log Z(\mathrm{posterior}) - \log Z(\mathrm{prior})
         - \tfrac{N D}{2} \log 2\pi
 
-    Parameters
-    ----------
-    prior : Prior
-        Proper; Z is its `log_volume`.
-    statistics : SufficientStatistics
-        Of the labels, which may be shares of rows.
-    structure : Structure
-    equal_weights : bool
-        Whether every weight is 1 / K.
-    project : callable, optional
-        A compiled twin of `structure.covariances`.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If the prior is improper, or its scale is lost to rounding.
-
-    References
-    ----------
+    The prior is proper, and `project` a compiled twin of `structure.covariances`, if there is one.
     Murphy (2012), eq. 4.221 for one component; Dirichlet-multinomial for the weights.
     """
     prior.require_proper()
@@ -111,25 +89,6 @@ def cheeseman_stutz(
 
     .. math:: \log p(x) \approx \log p(x, \hat r) - \sum_{nk} \hat r_{nk} \log \hat r_{nk}
 
-    Parameters
-    ----------
-    prior : Prior
-    log_quadratic : LogQuadratic
-        At the mode.
-    statistics : SufficientStatistics
-        The pass at the mode.
-    structure : Structure
-    equal_weights : bool
-    project : callable, optional
-        As in `complete_data`.
-
-    Returns
-    -------
-    float
-        In nats. A mode counts K! times, once for every order of its labels.
-
-    References
-    ----------
     Cheeseman & Stutz (1996), Bayesian classification (AutoClass); Chickering & Heckerman (1997),
     Machine Learning 29, sec. 2; Beal (2003), thesis, ch. 6, that it is a lower bound.
     """

@@ -7,17 +7,17 @@ log of an sd or a variance, atanh of a correlation, and so they stay within its 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import Uncertainty
 from bayes_gmm.posterior.scalars import Scalar
 
 
-def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
-    """Derivatives of the numbers that describe a component, in the coordinates `chart.places(k)`.
+def jacobian_of_scalars(local: LocalCoordinates, k: int) -> dict[str, np.ndarray]:
+    """Derivatives of the numbers that describe a component, in the coordinates `local.places(k)`.
 
     Parameters
     ----------
-    chart : Chart
+    local : LocalCoordinates
     k : int
 
     Returns
@@ -25,8 +25,8 @@ def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
     dict of str to ndarray (n, C)
         By kind, in the order of `scalars.catalogue`.
     """
-    weight, mean, covariance = chart.jacobian(k)
-    sigma = chart.parameters.covariances[k]
+    weight, mean, covariance = local.jacobian(k)
+    sigma = local.parameters.covariances[k]
     n_features = len(sigma)
     sd = np.sqrt(np.diagonal(sigma))
     of_sd = np.einsum("iic->ic", covariance) / (2 * sd[:, None])
@@ -36,7 +36,7 @@ def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
     of_correlation = covariance[i, j] / (sd[i] * sd[j])[:, None]
     of_correlation -= correlation * (relative[i] + relative[j])
     return {
-        "weight": weight[None] if len(chart.parameters.weights) > 1 else weight[None][:0],
+        "weight": weight[None] if len(local.parameters.weights) > 1 else weight[None][:0],
         "mean": mean,
         "sd": of_sd,
         "correlation": of_correlation,
@@ -45,13 +45,13 @@ def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
 
 
 def delta_method(
-    chart: Chart, uncertainty: Uncertainty, *, with_covariance: bool
+    local: LocalCoordinates, uncertainty: Uncertainty, *, with_covariance: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Standard errors of all scalars, and their covariance matrix.
 
     Parameters
     ----------
-    chart : Chart
+    local : LocalCoordinates
     uncertainty : Uncertainty
     with_covariance : bool
         False leaves the matrix out.
@@ -62,14 +62,14 @@ def delta_method(
         In the order of `scalars.catalogue`; not a number where the scalar is not determined.
     covariance : ndarray (S, S) or None
     """
-    n_components = chart.parameters.n_components
-    own = [jacobian_of_scalars(chart, k) for k in range(n_components)]
+    n_components = local.parameters.n_components
+    own = [jacobian_of_scalars(local, k) for k in range(n_components)]
     errors, images = [], []
     for kind in own[0]:
         for k in range(n_components):
-            errors.append(uncertainty.standard_errors(own[k][kind], chart.places(k)))
+            errors.append(uncertainty.standard_errors(own[k][kind], local.places(k)))
             if with_covariance:
-                images.append(own[k][kind] @ uncertainty.root[chart.places(k)])
+                images.append(own[k][kind] @ uncertainty.root[local.places(k)])
     flat = np.concatenate(errors)
     if not images:
         return flat, None

@@ -21,7 +21,7 @@ from bayes_gmm.errors import (
 )
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
-from bayes_gmm.model.structures.chart import Chart
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
 from bayes_gmm.posterior.delta_method import delta_method, interval
 from bayes_gmm.posterior.relabel.pivot import match
@@ -64,8 +64,8 @@ def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardEr
             "choose 'bootstrap' or 'weighted'"
         )
     parameters = fitted.parameters
-    chart = Chart.at(parameters, fitted.structure)
-    curvature = Curvature.of(chart, score_products(fitted.observations, chart), fitted.counted)
+    local = LocalCoordinates.at(parameters, fitted.structure)
+    curvature = Curvature.of(local, score_products(fitted.observations, local), fitted.counted)
     uncertainty = Uncertainty.of(curvature)
     attrs = {
         "positive_definite": int(not uncertainty.flat.any()),
@@ -83,7 +83,7 @@ def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardEr
     scalars = catalogue(parameters.n_components, fitted.features)
     estimate = flatten(parameters.weights, parameters.means, parameters.covariances)
     errors, covariance = delta_method(
-        chart, uncertainty, with_covariance=len(scalars) <= MOST_PARAMETERS
+        local, uncertainty, with_covariance=len(scalars) <= MOST_PARAMETERS
     )
     lower, upper = interval(scalars, estimate, errors, ci_prob)
     variables: dict[str, Any] = {
@@ -114,13 +114,13 @@ def quick_errors(result: Any) -> np.ndarray | None:
     if not keeps_rows(result):
         return None
     fitted = Fitted.of(result)
-    chart = Chart.at(fitted.parameters, fitted.structure)
-    size = max(fitted.observations.n_rows, chart.n_coordinates)
-    if fitted.equal_weights or size * chart.n_coordinates**2 > QUICK:
+    local = LocalCoordinates.at(fitted.parameters, fitted.structure)
+    size = max(fitted.observations.n_rows, local.n_coordinates)
+    if fitted.equal_weights or size * local.n_coordinates**2 > QUICK:
         return None
-    products = score_products(fitted.observations, chart)
-    uncertainty = Uncertainty.of(Curvature.of(chart, products, fitted.counted))
-    return delta_method(chart, uncertainty, with_covariance=False)[0]
+    products = score_products(fitted.observations, local)
+    uncertainty = Uncertainty.of(Curvature.of(local, products, fitted.counted))
+    return delta_method(local, uncertainty, with_covariance=False)[0]
 
 
 def from_replicates(

@@ -21,9 +21,8 @@ from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
-from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.prior_family import PriorFamily
+from bayes_gmm.model.prior_family import LogPrior, PriorFamily
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, by_blocks, require_memory

@@ -52,7 +52,7 @@ def independent_draws(
 ) -> TensorVariable:
     """Draws of covariances with log-normal standard deviations and LKJ correlations, (K, D, D).
 
-    The correlations come by the onion method; see `lkj.sample_factor`.
+    The correlations come by the onion method; see `independent_prior.lkj_factor`.
     """
     n_features = median.type.shape[-1]
     sd = pm.LogNormal.dist(pt.log(median), spread, size=median.shape)

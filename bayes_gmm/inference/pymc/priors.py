@@ -38,7 +38,8 @@ from bayes_gmm.inference.pymc.families import (
     independent_log_density,
 )
 from bayes_gmm.inference.pymc.functions import PriorFunction, of_function
-from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
 

@@ -166,3 +166,29 @@ def invert(matrix: np.ndarray, out: np.ndarray) -> float:
                 for j in range(n_features):
                     out[i, j] -= factor * out[m, j]
     return log_det
+
+
+def lower_factor(matrix: np.ndarray) -> bool:
+    """Put its Cholesky factor in the place of a lower triangle; return whether there is one."""
+    for j in range(len(matrix)):
+        for i in range(j, len(matrix)):
+            entry = matrix[i, j]
+            for m in range(j):
+                entry -= matrix[i, m] * matrix[j, m]
+            if i > j:
+                matrix[i, j] = entry / matrix[j, j]
+            elif entry > 0:
+                matrix[j, j] = np.sqrt(entry)
+            else:
+                return False
+    return True
+
+
+def right_divide(numerator: np.ndarray, denominator: np.ndarray, quotient: np.ndarray) -> None:
+    """Solve quotient denominator = numerator, all lower triangular."""
+    for i in range(len(numerator)):
+        for j in range(i, -1, -1):
+            entry = numerator[i, j]
+            for m in range(j + 1, i + 1):
+                entry -= quotient[i, m] * denominator[m, j]
+            quotient[i, j] = entry / denominator[j, j]

@@ -9,11 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import multigammaln
 
-from bayes_gmm.model.normal import cholesky, inverse_factors
-from bayes_gmm.model.priors import wishart_root
+from bayes_gmm.model.normal import cholesky, inverse_factors, wishart_root
 from bayes_gmm.model.structures.axes import along_own_axes
 from bayes_gmm.model.structures.decomposition import Rotated
-from bayes_gmm.model.structures.loops import INNER_TOLERANCE, MAX_INNER, divided, invert, pool
+from bayes_gmm.model.structures.loops import (
+    INNER_TOLERANCE,
+    MAX_INNER,
+    divided,
+    invert,
+    lower_factor,
+    pool,
+    right_divide,
+)
 
 
 class Matrices(Rotated):
@@ -103,18 +110,8 @@ class DrawnMatrices(Matrices):
         matrix is ever factored. The triangle is drawn row by row, each with its diagonal last.
         """
         n_features = len(scale)
-        # The Cholesky factor of the scale takes its place, entry by entry.
-        for j in range(n_features):
-            for i in range(j, n_features):
-                entry = scale[i, j]
-                for m in range(j):
-                    entry -= scale[i, m] * scale[j, m]
-                if i > j:
-                    scale[i, j] = entry / scale[j, j]
-                elif entry > 0:
-                    scale[j, j] = np.sqrt(entry)
-                else:
-                    return np.nan
+        if not lower_factor(scale):
+            return np.nan
         triangle = np.zeros((n_features, n_features))
         log_det = 0.0
         for i in range(n_features):
@@ -133,16 +130,6 @@ class DrawnMatrices(Matrices):
                 covariance[i, j] = entry
                 covariance[j, i] = entry
         return log_det
-
-
-def right_divide(numerator: np.ndarray, denominator: np.ndarray, quotient: np.ndarray) -> None:
-    """Solve quotient denominator = numerator, all lower triangular."""
-    for i in range(len(numerator)):
-        for j in range(i, -1, -1):
-            entry = numerator[i, j]
-            for m in range(j + 1, i + 1):
-                entry -= quotient[i, m] * denominator[m, j]
-            quotient[i, j] = entry / denominator[j, j]
 
 
 @dataclass(frozen=True)

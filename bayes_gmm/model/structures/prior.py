@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayes_gmm.model.log_prior import LogPrior, log_dirichlet
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.prior_family import LogPrior, log_dirichlet
 from bayes_gmm.model.priors import Prior, log_normals, weights_at_the_mode
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import Structure

@@ -24,49 +24,25 @@ from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.structure import pairs
 
 
-class Chart(NamedTuple):
-    """Coordinates about a point, all zero there.
+class LocalCoordinates(NamedTuple):
+    """Coordinates about a point, all zero there."""
 
-    Attributes
-    ----------
-    parameters : Parameters
-        The point.
-    root, whitener : ndarray (K, D, D)
-        R_k and its inverse.
-    variances : ndarray (K, D) or None
-        The diagonals of S_k, if the orientation is given by angles.
-    scale : ndarray (K, Q)
-        What an entry of M_k gains per unit of its own coordinate, by pairs of features.
-    basis : ndarray (Q, B)
-        The part of M_k's entries in each of a component's B coordinates of covariances.
-    columns : ndarray of int (K, B)
-        Where these are among all coordinates; components share some of them.
-    n_coordinates : int
-        K - 1 for weights, K D for means, and those of the covariances.
-    """
-
-    parameters: Parameters
-    root: np.ndarray
-    whitener: np.ndarray
+    parameters: Parameters  # the point
+    root: np.ndarray  # (K, D, D), R_k
+    whitener: np.ndarray  # (K, D, D), its inverse
+    # (K, D), the diagonals of S_k, if the orientation is given by angles
     variances: np.ndarray | None
+    # (K, Q), what an entry of M_k gains per unit of its own coordinate, by pairs of features
     scale: np.ndarray
+    # (Q, B), the part of M_k's entries in each of a component's B coordinates of covariances
     basis: np.ndarray
+    # (K, B), where these are among all coordinates; components share some of them
     columns: np.ndarray
-    n_coordinates: int
+    n_coordinates: int  # K - 1 for weights, K D for means, and those of the covariances
 
     @classmethod
-    def at(cls, parameters: Parameters, structure: Structure) -> "Chart":
-        """Build the coordinates about a point that has this structure.
-
-        Parameters
-        ----------
-        parameters : Parameters
-        structure : Structure
-
-        Returns
-        -------
-        Chart
-        """
+    def at(cls, parameters: Parameters, structure: Structure) -> "LocalCoordinates":
+        """Build the coordinates about a point that has this structure."""
         n_components, n_features = parameters.means.shape
         root, variances = structure.frames(parameters.covariances)
         first, second = pairs(n_features, structure.turns)
@@ -88,16 +64,7 @@ class Chart(NamedTuple):
         return pairs(n_features, self.scale.shape[1] > n_features)
 
     def places(self, k: int) -> np.ndarray:
-        """Which coordinates the density of a component depends on: weights, its mean, its spread.
-
-        Parameters
-        ----------
-        k : int
-
-        Returns
-        -------
-        ndarray of int
-        """
+        """Which coordinates a component depends on: weights, its mean, its spread."""
         n_components, n_features = self.parameters.means.shape
         weights = np.arange(n_components - 1)
         means = n_components - 1 + k * n_features + np.arange(n_features)
@@ -109,14 +76,7 @@ class Chart(NamedTuple):
         .. math:: \nabla \log p(x, z = k) = (1, e, q) \cdot \mathrm{map}, \qquad
             e = R_k^{-1}(x - \mu_k), \quad q_{aa} = \tfrac12(e_a^2 - 1), \quad q_{ab} = e_a e_b
 
-        Parameters
-        ----------
-        k : int
-
-        Returns
-        -------
-        ndarray (1 + D + Q, K - 1 + D + B)
-            Columns are `places`.
+        Returns (1 + D + Q, K - 1 + D + B).
         """
         weights = self.parameters.weights
         n_features = self.root.shape[1]
@@ -132,15 +92,7 @@ class Chart(NamedTuple):
     def jacobian(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Derivatives of a component's weight, mean and covariance in the coordinates `places`.
 
-        Parameters
-        ----------
-        k : int
-
-        Returns
-        -------
-        weight : ndarray (C,)
-        mean : ndarray (D, C)
-        covariance : ndarray (D, D, C)
+        Returns weight (C,), mean (D, C), covariance (D, D, C).
         """
         places, root, weights = self.places(k), self.root[k], self.parameters.weights
         n_features, start = len(root), len(weights) - 1
