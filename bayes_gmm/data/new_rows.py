@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.data.columns import select
+from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame, made_by
@@ -27,7 +27,7 @@ HELD_ROWS = 1 << 16
 
 
 def rows_like(
-    X: Any, features: tuple[str, ...], *, what: str = "X"
+    X: Any, features: tuple[str, ...], *, what: str = "X", missing: bool = False
 ) -> "tuple[np.ndarray, pd.Index]":
     """Check new rows against the features of a model.
 
@@ -57,7 +57,9 @@ def rows_like(
     """
     import pandas as pd
 
-    taken = [(values, index) for _, values, index in row_blocks(X, features, what=what)]
+    taken = [
+        (values, index) for _, values, index in row_blocks(X, features, what=what, missing=missing)
+    ]
     if not taken:
         raise InputError(f"{what} has no rows: give at least one")
     if len(taken) == 1:
@@ -68,7 +70,12 @@ def rows_like(
 
 
 def row_blocks(
-    X: Any, features: tuple[str, ...], *, what: str = "X", whole: bool = True
+    X: Any,
+    features: tuple[str, ...],
+    *,
+    what: str = "X",
+    whole: bool = True,
+    missing: bool = False,
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Check new rows block by block; in one block if they are in memory or a small file.
 
@@ -76,6 +83,8 @@ def row_blocks(
     ----------
     X, features, what
         As in `rows_like`.
+    missing : bool
+        Whether nan may stand for entries that are missing, but not for all of a row.
     whole : bool
         Whether a small file is one block.
 
@@ -96,15 +105,15 @@ def row_blocks(
         file = open_table(X, what)
         file.warn()
         frames = iter([file.rows()]) if whole and not file.is_large else file.frames()
-        yield from _checked(frames, features, what, file.faults())
+        yield from _checked(frames, features, what, file.faults(), missing)
     elif table is not None:
-        yield from _checked(table.blocks(), features, what, table.faults())
+        yield from _checked(table.blocks(), features, what, table.faults(), missing)
     else:
-        yield from _checked(iter([X]), features, what, Faults(what))
+        yield from _checked(iter([X]), features, what, Faults(what), missing)
 
 
 def _checked(
-    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults
+    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults, missing: bool
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Take the features out of each table, and number the rows on."""
     import pandas as pd
@@ -117,10 +126,16 @@ def _checked(
         if frame is None:
             values, index = _from_array(table, features, what), None
         else:
-            values, index = _from_frame(frame, features, what, faults), row_labels(frame.index)
+            values, index = (
+                _from_frame(frame, features, what, faults, missing),
+                row_labels(frame.index),
+            )
         if not len(values):
             raise InputError(f"{what} has no rows: give at least one")
         bad = ~(np.abs(values) < np.float64(LARGEST_SCALE))  # which is no float32
+        if missing:  # but not all of a row
+            lacking = np.isnan(values)
+            bad &= ~lacking | lacking.all(axis=1, keepdims=True)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(
@@ -144,7 +159,7 @@ def _one_row(X: Any, features: tuple[str, ...]) -> "pd.DataFrame | None":
 
 
 def _from_frame(
-    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults
+    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults, missing: bool
 ) -> np.ndarray:
     if not len(frame):
         raise InputError(f"{what} has no rows: give at least one")
@@ -153,8 +168,9 @@ def _from_frame(
     by_position = nameless and not set(features) & set(frame.columns)
     if by_position and frame.shape[1] != len(features):
         raise InputError(_wrong_width(frame.shape[1], features, what))
-    chosen, _ = select(frame, None if by_position else features, what=what, faults=faults)
-    return chosen.to_numpy(dtype=np.float64)
+    wanted = chosen(frame, None if by_position else features, what)
+    numbers = looked_at(wanted, faults, missing=missing)
+    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:
