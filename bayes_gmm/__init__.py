@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from bayes_gmm.api.standard_errors import parameters, standard_errors
     from bayes_gmm.data.files import read
     from bayes_gmm.inference.gibbs.step import GibbsStep
+    from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+    from bayes_gmm.model.independent_prior import IndependentPrior
     from bayes_gmm.model.parameters import Parameters
-    from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.analysis import load, save
@@ -96,8 +97,9 @@ __all__ = [
 
 # Where the names live whose modules import NumPy, SciPy or more: "module" or "module:name".
 _LATER = {
-    **dict.fromkeys(("HierarchicalPrior", "IndependentPrior"), "bayes_gmm.model.prior_families"),
     "GibbsStep": "bayes_gmm.inference.gibbs.step",
+    "HierarchicalPrior": "bayes_gmm.model.hierarchical_prior",
+    "IndependentPrior": "bayes_gmm.model.independent_prior",
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),

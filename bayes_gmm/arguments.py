@@ -11,14 +11,15 @@ from bayes_gmm.errors import InputError
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
-    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structures import Structure
 
     AnyPrior = Prior | PriorFamily | Callable[[], Any]
 
 
 WEIGHTS = "row_weights"
+MISSING = ("refuse", "mar")
 
 
 def require_tolerance(tol: Any) -> None:
@@ -28,26 +29,22 @@ def require_tolerance(tol: Any) -> None:
         raise InputError(f"tol must be a positive number of nats; got {tol!r}")
 
 
-def as_observations(X: Any, prior: Any = None, row_weights: Any = None) -> Observations:
+def as_observations(
+    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = None
+) -> Observations:
     """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
 
-    Parameters
-    ----------
-    X : object
-    prior : object
-        As the user gave it.
-    row_weights : array_like (N,), optional
-
-    Returns
-    -------
-    Observations
+    `prior`, `row_weights` and `missing` are as the user gave them; verbs that do not take
+    `missing` leave it out.
     """
     from bayes_gmm.data import Observations
     from bayes_gmm.data.row_weights import enough
     from bayes_gmm.model.priors import Prior
 
     spread = prior.spread if isinstance(prior, Prior) else None
-    observations = Observations.of(X, spread=spread)
+    if missing not in (None, *MISSING):
+        raise InputError(f"missing is {missing!r}; choose one of {', '.join(map(repr, MISSING))}")
+    observations = Observations.of(X, spread=spread, missing=missing)
     if row_weights is None:
         return observations
     weighted = observations.weighted(row_weights, what=WEIGHTS, spread=spread)
@@ -91,23 +88,7 @@ def as_prior(
 def prior_of_posterior(
     prior: AnyPrior | str, observations: Observations, n_components: int
 ) -> AnyPrior:
-    """Turn the argument `prior` of a posterior into a proper prior that fits the data.
-
-    Parameters
-    ----------
-    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
-    observations : Observations
-    n_components : int
-
-    Returns
-    -------
-    Prior, PriorFamily or callable
-
-    Raises
-    ------
-    InputError
-        If it is none of these, does not fit, or is improper.
-    """
+    """Turn the argument `prior` of a posterior into a proper prior that fits the data."""
     from bayes_gmm.model.prior_family import PriorFamily
 
     if isinstance(prior, PriorFamily):
@@ -125,38 +106,19 @@ def prior_of_posterior(
 def structure_of_posterior(
     covariance: str, n_features: int, engine: Any, prior: Any = "default"
 ) -> Structure:
-    """Turn the argument `covariance` of a posterior into a structure that an engine draws.
-
-    Parameters
-    ----------
-    covariance : str
-    n_features : int
-    engine : str
-        Checked elsewhere.
-    prior : object
-        As the user gave it.
-
-    Returns
-    -------
-    Structure
-
-    Raises
-    ------
-    InputError
-        If there is no such structure, or no engine for it.
-    """
-    from bayes_gmm.model.covariance import DRAWN, Structure
+    """Turn the argument `covariance` of a posterior into a structure that an engine draws."""
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structures import Structure, names
 
     structure = Structure.named(covariance, n_features)
     name = structure.label(n_features)
     if structure.is_unconstrained(n_features):
         return structure
     if not structure.is_drawn:
-        wider = "VVI" if structure.orientation == "I" else "VVV"
         raise InputError(
-            f"covariance is {name!r}, of which no engine draws: choose one of {', '.join(DRAWN)}, "
-            f"such as {wider}, which has all covariances that {name} has"
+            f"covariance is {name!r}, of which no engine draws: choose one of "
+            f"{', '.join(names(drawn=True))}, such as {structure.wider}, which has all covariances "
+            f"that {name} has"
         )
     if engine in ("nuts", "pymc"):
         raise InputError(

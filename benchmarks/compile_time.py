@@ -14,7 +14,7 @@ import sys
 import tempfile
 from time import process_time
 
-from bayes_gmm.model.covariance import CODES
+from bayes_gmm.model.structures import CODES
 
 STAGES = ("numba itself", "pass", "M-step", "whole fit")
 
@@ -29,9 +29,9 @@ def measure(code: str) -> dict[str, float]:
     from bayes_gmm.inference.em import point
     from bayes_gmm.kernels.chunks import expectation
     from bayes_gmm.kernels.rule import Rule
-    from bayes_gmm.model.covariance import Structure
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.structures import Structure
 
     observations = Observations.of(datasets.load("faithful"))
     structure = Structure.of(code, 2)

@@ -23,9 +23,8 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.structures import CODES, Structure
 
 SIZES = [
     (1_000_000, 2, 5),
@@ -62,7 +61,7 @@ def ours(x: np.ndarray, theta: bg.Parameters, code: str) -> Callable[[int], floa
     structure = Structure.of(code, x.shape[1])
     prior = bg.Prior.flat(theta.n_components, theta.n_features)
     rule = Rule(prior, structure, np.ones(theta.n_features))
-    expect = expectation(observations, accumulate_for(structure))
+    expect = expectation(observations, structure)
     origin, scale = observations.origin, observations.scale
     first = em.evaluate(expect, rule.at(theta.rescale(-origin / scale, 1 / scale)))
 

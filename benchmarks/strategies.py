@@ -22,11 +22,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em, initialize, kmeans, ranking, runner
-from bayes_gmm.kernels import climb as compiled
+from bayes_gmm.kernels import short_runs as compiled
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.climb import ClimbAll
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.kernels.short_runs import ShortRuns
+from bayes_gmm.model.structures import Structure
 
 HIT = 0.1
 NEARLY = 1e-2
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
     data: initialize.Sketch
     rule: Rule
-    climb_all: ClimbAll
+    run_all: ShortRuns
     runner: runner.Runner
 
     @classmethod
@@ -57,11 +57,11 @@ class Setting(NamedTuple):
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         score = ranking.predicted(prior, structure, covariance, data.counts.sum())
-        climb_all = compiled.climber(rule, *data)
+        run_all = compiled.short_runs(rule, data.as_rows())
         own = runner.Runner(
-            expectation(sample), rule, climb_all, score, data, np.random.default_rng(0), 3000
+            expectation(sample), rule, run_all, score, data, np.random.default_rng(0), 3000
         )
-        return cls(data, rule, climb_all, own)
+        return cls(data, rule, run_all, own)
 
     def end(self, labels: Labels) -> em.EMResult | None:
         """Climb from labelled rows; None where a component is lost."""

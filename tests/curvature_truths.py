@@ -1,6 +1,6 @@
 """Independent truths about curvature: mixtures by volume, shape and angle, and finite differences.
 
-Nothing here knows the coordinates of `model.chart`: a covariance of two features is written as
+Nothing here knows the package's local coordinates: a covariance of two features is written as
 lambda R(angle) diag(a, 1/a) R(angle)', and shared parts are written once.
 """
 
@@ -8,9 +8,9 @@ import numpy as np
 from helpers import random_parameters
 from scipy.linalg import expm
 
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 
 
 def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -> Parameters:
@@ -24,31 +24,31 @@ def of_structure(code: str, n_components: int, n_features: int, seed: int = 0) -
     )
 
 
-def moved(chart: Chart, place: np.ndarray) -> Parameters:
-    """The mixture at these coordinates, by the formulas in words at the top of `model.chart`."""
-    theta = chart.parameters
+def moved(local: LocalCoordinates, place: np.ndarray) -> Parameters:
+    """The mixture at these coordinates, by the formulas of `local_coordinates`."""
+    theta = local.parameters
     n_components, n_features = theta.means.shape
     free = n_components - 1
     weights = theta.weights * np.exp(np.append(place[:free], 0.0))
     shift = place[free : free + theta.means.size].reshape(theta.means.shape)
-    a, b = chart.pairs
+    a, b = local.pairs
     covariances = []
-    for k, root in enumerate(chart.root):
-        entries = chart.basis @ place[chart.columns[k]]
+    for k, root in enumerate(local.root):
+        entries = local.basis @ place[local.columns[k]]
         matrix = np.zeros((n_features, n_features))
-        if chart.variances is None:
+        if local.variances is None:
             matrix[a, b] = matrix[b, a] = entries
             covariances.append(root @ expm(matrix) @ root.T)
         else:
             i, j = a[n_features:], b[n_features:]
             matrix[i, j], matrix[j, i] = entries[n_features:], -entries[n_features:]
-            axes = root / np.sqrt(chart.variances[k]) @ expm(matrix)
-            variances = chart.variances[k] * np.exp(entries[:n_features])
+            axes = root / np.sqrt(local.variances[k]) @ expm(matrix)
+            variances = local.variances[k] * np.exp(entries[:n_features])
             covariances.append((axes * variances) @ axes.T)
     covariance = np.array(covariances)
     return Parameters(
         weights / weights.sum(),
-        theta.means + np.einsum("kij,kj->ki", chart.root, shift),
+        theta.means + np.einsum("kij,kj->ki", local.root, shift),
         (covariance + covariance.swapaxes(1, 2)) / 2,
     )
 

@@ -16,11 +16,11 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 
 def random_covariances(rng: np.random.Generator, n: int, n_features: int) -> np.ndarray:

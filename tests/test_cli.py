@@ -19,7 +19,7 @@ import bayes_gmm as bg
 from bayes_gmm import cli, datasets, simulation
 from bayes_gmm.errors import CollapseError, ConvergenceWarning, InputError
 from bayes_gmm.inference.engines import ENGINES
-from bayes_gmm.model.covariance import CODES
+from bayes_gmm.model.structures import CODES
 from bayes_gmm.pipeline import Pipeline
 
 NAMES = ["eruptions", "waiting"]

@@ -43,8 +43,10 @@ def test_examples_in_docstrings_give_what_they_say(name):
 
 def test_every_module_of_the_book_is_documented_and_no_other():
     book = (ROOT / "docs" / "book.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^   (\w+)$", book.split("## The pass")[0], re.MULTILINE))
-    assert listed == {path.stem for path in (PACKAGE / "model").glob("*.py")} - {"__init__"}
+    listed = set(re.findall(r"^   ([\w.]+)$", book.split("## The pass")[0], re.MULTILINE))
+    files = [path.relative_to(PACKAGE / "model") for path in (PACKAGE / "model").rglob("*.py")]
+    found = {".".join(path.with_suffix("").parts) for path in files if path.stem != "__init__"}
+    assert listed == found
 
 
 def test_every_public_name_is_in_the_reference():

@@ -16,7 +16,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference import engines
 from bayes_gmm.inference.em import point
 from bayes_gmm.inference.gibbs import cost, gibbs
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.convergence import convergence
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import match

@@ -12,9 +12,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import point
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import CODES, Structure
 
 IRIS = datasets.load("iris").to_numpy()
 FAITHFUL = datasets.load("faithful").to_numpy()

@@ -10,10 +10,10 @@ from helpers import assert_same_mixture, climb, from_labels, refuses
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 FAITHFUL = bg.datasets.load("faithful")
 IRIS = bg.datasets.load("iris", labels=True)
@@ -79,17 +79,17 @@ def test_the_map_fit_of_a_structure_is_where_its_objective_is_flat(code):
     x, structure = FLOWERS.to_numpy(), Structure.of(code, 4)
     result = bg.fit(x, 2, covariance=code, prior="default", n_starts=3, seed=1)
     own = StructuredPrior.of(bg.Prior.default(x, 2), structure)
-    chart = Chart.at(bg.parameters(result), structure)
+    local = LocalCoordinates.at(bg.parameters(result), structure)
 
     def objective(place: np.ndarray) -> float:
-        there = moved(chart, place)
+        there = moved(local, place)
         return mixture.log_likelihood(x, there) + own.log_density(there)
 
-    top = objective(np.zeros(chart.n_coordinates))
+    top = objective(np.zeros(local.n_coordinates))
     assert outcome(result, "objective_final") == pytest.approx(top, rel=1e-10)
     rng = np.random.default_rng(1)
     for _ in range(4):
-        direction = rng.normal(size=chart.n_coordinates)
+        direction = rng.normal(size=local.n_coordinates)
         slope, bend = along(objective, direction / np.linalg.norm(direction), step=3e-3)
         assert abs(slope) < 2e-4 * abs(bend)
         assert bend < 0

@@ -10,9 +10,9 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.poles import Pole
 from bayes_gmm.results.labels import record_columns
 from bayes_gmm.results.tree import point_tree

@@ -19,9 +19,9 @@ from bayes_gmm.inference.gibbs.step import GibbsStep
 from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.kernels.log_posterior import LogPosterior
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import CODES
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import CODES
 from bayes_gmm.posterior.dispensable import best_merger
 from bayes_gmm.results.evidence import gather
 from bayes_gmm.results.reading import draws_of, kept_observations

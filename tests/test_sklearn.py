@@ -19,7 +19,7 @@ import bayes_gmm as bg
 from bayes_gmm import errors
 from bayes_gmm.kernels import chunks
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import CODES
+from bayes_gmm.model.structures import CODES
 from bayes_gmm.sklearn import CollapseError, ConvergenceWarning, GaussianMixture
 from bayes_gmm.sklearn.shapes import compact
 

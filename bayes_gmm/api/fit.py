@@ -24,6 +24,7 @@ def fit(
     prior: Prior | str | None = None,
     equal_weights: bool = False,
     row_weights: Any = None,
+    missing: str = "refuse",
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -58,6 +59,10 @@ def fit(
         highest does not depend on it. Rows of weight 0 count for nothing. The result keeps the
         weights, as the coordinate `row_weights` of `observed_data`, and later verbs use them. X
         has to be in memory.
+    missing : "refuse" or "mar"
+        Whether nan in X is an error, or marks an entry that is missing at random (MAR): whether it
+        is missing may depend on what is observed of its row, and not on the value itself. Then the
+        likelihood is that of the observed entries, and nothing is imputed.
     n_starts : int
         How many starting points are compared, fewer where a step of EM is expensive; the first two
         are k-means. With more than 30 the search also goes on longer from the best of them.
@@ -111,7 +116,7 @@ def fit(
     -1130.264
     """
     from bayes_gmm.inference.em import point
-    from bayes_gmm.model.covariance import Structure
+    from bayes_gmm.model.structures import Structure
     from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.results.labels import record_columns
     from bayes_gmm.results.remarks import search_warnings, worded
@@ -122,7 +127,7 @@ def fit(
     require_whole("max_iter", max_iter, 1)
     seed = as_seed(seed)
     require_tolerance(tol)
-    observations = as_observations(X, prior, row_weights)
+    observations = as_observations(X, prior, row_weights, missing)
     structure = Structure.of(covariance, observations.n_features)
     chosen = as_prior(prior, observations, n_components)
     if chosen is not None and (chosen.concentration < 1).any():
@@ -153,6 +158,7 @@ def fit(
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
         equal_weights=int(equal_weights),
+        missing=missing,
         seed=seed,
     )
     search = result["optimizer_result"].to_dataset()

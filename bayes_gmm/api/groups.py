@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bayes_gmm.data import Observations
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import Prior
-    from bayes_gmm.model.structured_prior import StructuredPrior
+    from bayes_gmm.model.structures.prior import StructuredPrior
     from bayes_gmm.seeds import Seed
 
 PRIOR_DRAWS = 1000
@@ -117,7 +117,7 @@ def add_groups(
     import xarray as xr
 
     from bayes_gmm.data.row_labels import stored
-    from bayes_gmm.model.structured_prior import within
+    from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
     from bayes_gmm.results.labels import labelled
     from bayes_gmm.results.predictive import fitted_rows

@@ -14,7 +14,7 @@ from bayes_gmm.arguments import (
     prior_of_posterior,
     structure_of_posterior,
 )
-from bayes_gmm.errors import ConvergenceWarning, require_whole
+from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
 from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def sample(
     progressbar: bool = True,
     groups: str | Sequence[str] = (),
     row_weights: Any = None,
+    missing: str = "refuse",
 ) -> xr.DataTree:
     r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
 
@@ -146,6 +147,11 @@ def sample(
         coordinate `row_weights` of `observed_data`, and later verbs use them. Gibbs takes whole
         numbers, NUTS and PyMC any; "auto" chooses accordingly. X has to be in memory.
 
+    missing : "refuse" or "mar"
+        As in `fit`: nan marks an entry that is missing at random. Gibbs draws what the missing
+        entries add to the sums over rows with every sweep, exactly, and keeps none of them; the
+        other engines take complete rows.
+
     Returns
     -------
     xarray.DataTree
@@ -183,24 +189,27 @@ def sample(
     from bayes_gmm.inference.em import point
     from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
-    from bayes_gmm.model.structured_prior import within
+    from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)
     require_settings(draws, tune, chains, cores, seed)
-    observations = as_observations(X, prior, row_weights)
+    observations = as_observations(X, prior, row_weights, missing)
     chosen = prior_of_posterior(prior, observations, n_components)
     engines.check(engine, chosen)
+    engines.completes(engine, chosen, observations)
     structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
-    if engine == "gibbs":
+    if engine == "gibbs" or not observations.is_complete:
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r}")
+        if not observations.is_complete:
+            raise InputError(f"groups={groups!r} needs complete rows, and X has missing entries")
     shape = observations.n_rows, observations.n_features, n_components
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the names of the draws need a conjugate prior with a mode.
@@ -233,6 +242,7 @@ def sample(
         thin=drawn.thin,
         seed=seed,
         tune=tune,
+        missing=missing,
         covariance=structure.label(observations.n_features),
     )
     if result.attrs["partial"]:

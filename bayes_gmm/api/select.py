@@ -22,6 +22,7 @@ def select(
     prior: str | None = None,
     criterion: str = "bic",
     row_weights: Any = None,
+    missing: str = "refuse",
     n_starts: int = 30,
     max_iter: int = 10_000,
     tol: float = 1e-10,
@@ -78,7 +79,7 @@ def select(
     ('EEE', 3)
     """
     from bayes_gmm.inference.em.grid import Cell, fit_grid
-    from bayes_gmm.model.covariance import CODES, Structure
+    from bayes_gmm.model.structures import Structure, names
     from bayes_gmm.posterior.criteria import NAMES
     from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.progress import progress
@@ -97,9 +98,9 @@ def select(
         raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
-    observations = as_observations(X, prior, row_weights)
+    observations = as_observations(X, prior, row_weights, missing)
     if isinstance(covariance, str):
-        covariance = CODES if covariance == "all" else [covariance]
+        covariance = names() if covariance == "all" else [covariance]
     structures = list(
         dict.fromkeys(Structure.of(name, observations.n_features) for name in covariance)
     )

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Never, Self
 
 import numpy as np
 
-from bayes_gmm.data.columns import select
+from bayes_gmm.data.columns import chosen, looked_at
+from bayes_gmm.data.faults import MAR as MAR_OFFER
 from bayes_gmm.data.faults import NO_MEASUREMENTS, Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame
@@ -24,6 +25,7 @@ from bayes_gmm.data.streams import Source, Stream, blocks, recut, source
 from bayes_gmm.data.wording import listing, require_distinct, shorten
 from bayes_gmm.errors import InputError
 
+MAR = "mar"
 BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
 LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
 ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
@@ -31,52 +33,30 @@ ROUNDING = 8  # a column whose values differ by so many units in the last place 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """N rows of D measurements, known to be usable.
+    """N rows of D measurements, known to be usable."""
 
-    Attributes
-    ----------
-    values : np.ndarray, (N, D)
-        float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
-        No copy is made of what already has this form.
-        A `Stream` is read anew for every pass.
-    feature_names : tuple of str
-        The user's column names, or x0, x1, ...
-    row_labels : pandas.Index (N,) or None
-        The user's row labels; None stands for 0, 1, ...
-    origin, scale : np.ndarray, (D,)
-        Mean and standard deviation (divisor N) of each column.
-    weights : np.ndarray (N,), optional
-        How often each row counts; once by default.
-    """
-
+    # (N, D), float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
+    # No copy is made of what already has this form. A `Stream` is read anew for every pass
     values: np.ndarray | Stream
-    feature_names: tuple[str, ...]
-    row_labels: Any
-    origin: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray | None = None
+    feature_names: tuple[str, ...]  # the user's column names, or x0, x1, ...
+    row_labels: Any  # (N,), the user's row labels; None stands for 0, 1, ...
+    origin: np.ndarray  # (D,), mean of each column
+    scale: np.ndarray  # (D,), standard deviation of each column, divisor N
+    weights: np.ndarray | None = None  # (N,), how often each row counts; once by default
+    is_complete: bool = True  # whether no entry is missing; nan stands for one that is
 
     @classmethod
-    def of(cls, X: Any, *, what: str = "X", spread: np.ndarray | None = None) -> Self:
+    def of(
+        cls,
+        X: Any,
+        *,
+        what: str = "X",
+        spread: np.ndarray | None = None,
+        missing: str | None = None,
+    ) -> Self:
         """Check X and take it in; (N,) is read as (N, 1).
 
-        Parameters
-        ----------
-        X : table
-            Rows are observations. An array, memmap or list of lists; a pandas DataFrame or Series,
-            a dict of columns, an Arrow table, any dataframe that narwhals knows; a DataArray, in
-            which a dim `obs_id` may be anywhere; the path of a CSV or Parquet file, as for `read`,
-            which is read again for each pass if it is large. Or a function that returns a new
-            iterator of such tables each time, or an object that can be iterated repeatedly.
-        what : str
-            How error messages call X.
-        spread : ndarray (D,), optional
-            Standard deviations to take for columns that do not vary, which then may be there.
-
-        Raises
-        ------
-        InputError
-            If X is not a table of finite numbers, or if a column does not vary.
+        Shapes: spread (D,).
         """
         if isinstance(X, cls):
             return X
@@ -87,39 +67,68 @@ class Observations:
             if file.is_large:
                 table = Source(file.frames, file.faults)
             else:
-                return cls._of_frame(file.rows(), file.faults(), what, spread)
+                return cls._of_frame(file.rows(), file.faults(), what, spread, missing)
         if table is not None:
-            return cls._streamed(table, what, spread)
+            return cls._streamed(table, what, spread, missing)
         frame = as_frame(X, what)
         if frame is not None:
-            return cls._of_frame(frame, Faults(what), what, spread)
-        return cls._of_array(_as_array(X, what), [], None, what, spread)
+            return cls._of_frame(frame, Faults(what), what, spread, missing)
+        return cls._of_array(_as_array(X, what), [], None, what, spread, missing)
 
     @classmethod
-    def _of_frame(cls, frame: Any, faults: Faults, what: str, spread: np.ndarray | None) -> Self:
+    def _of_frame(
+        cls,
+        frame: Any,
+        faults: Faults,
+        what: str,
+        spread: np.ndarray | None,
+        missing: str | None,
+    ) -> Self:
         """Take in columns that have names."""
         if not frame.shape[1] or not len(frame):
-            return cls._of_array(frame.to_numpy(), [], None, what, spread)
-        numbers, _ = select(frame, what=what, faults=faults)
+            return cls._of_array(frame.to_numpy(), [], None, what, spread, missing)
+        faults.offers_mar = missing is not None
+        numbers = looked_at(chosen(frame, None, what), faults, missing=missing == MAR)
         names = [str(name) for name in numbers.columns]
-        return cls._of_array(numbers.to_numpy(dtype=np.float64), names, numbers.index, what, spread)
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        return cls._of_array(values, names, numbers.index, what, spread, missing)
 
     @classmethod
     def _of_array(
-        cls, array: np.ndarray, names: list[str], index: Any, what: str, spread: np.ndarray | None
+        cls,
+        array: np.ndarray,
+        names: list[str],
+        index: Any,
+        what: str,
+        spread: np.ndarray | None,
+        missing: str | None,
     ) -> Self:
         """Take in an array, its columns named or not."""
         values, names = _table(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
-        scanned = _scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what)
+        scanned = _scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what, missing)
         assert scanned is not None  # there are rows
         origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
-        return cls(values, tuple(names), row_labels(index), origin, scale)
+        if not scanned.is_complete and isinstance(values, np.memmap):
+            raise InputError(
+                f'{what} is a mapped file, and missing="mar" needs the rows in memory: give '
+                f"np.array({what})"
+            )
+        return cls(
+            values, tuple(names), row_labels(index), origin, scale, None, scanned.is_complete
+        )
 
     @classmethod
-    def _streamed(cls, table: Source, what: str, spread: np.ndarray | None) -> Self:
+    def _streamed(
+        cls, table: Source, what: str, spread: np.ndarray | None, missing: str | None
+    ) -> Self:
         """Take in rows that are read block by block, after reading them once."""
+        if missing == MAR:
+            raise InputError(
+                f'{what} is read block by block, and missing="mar" needs the rows in memory: give '
+                f"{what} as an array, or a random part of it"
+            )
         names: list[str] = []
 
         def opened() -> Iterator[np.ndarray]:
@@ -146,11 +155,11 @@ class Observations:
             faults.require_none()
 
         width = max((block.shape[1] for block in islice(opened(), 1)), default=1)
-        scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what)
-        if scanned is None or (scanned.moments.count < 2 and spread is None):
+        scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what, None)
+        if scanned is None or (scanned.n_rows < 2 and spread is None):
             raise InputError(f"{what} gave fewer than two rows: give at least two")
         origin, scale = _origin_and_scale(scanned, Stream.dtype, names, what, spread)
-        stream = Stream(opened, scanned.moments.count, len(names))
+        stream = Stream(opened, scanned.n_rows, len(names))
         return cls(stream, tuple(names), None, origin, scale)
 
     @property
@@ -165,19 +174,7 @@ class Observations:
     ) -> Self:
         """Let each row count as often as its weight says.
 
-        Parameters
-        ----------
-        weights : array_like, (N,)
-            Non-negative, not all zero.
-        what : str
-            How error messages call the weights.
-        spread : ndarray (D,), optional
-            As for `of`.
-
-        Raises
-        ------
-        InputError
-            If the weights do not fit, or leave a column constant.
+        Shapes: weights (N,), spread (D,).
         """
         if isinstance(self.values, Stream):
             raise InputError(
@@ -187,6 +184,8 @@ class Observations:
         counted = times > 0
         if np.count_nonzero(counted) < 2 and spread is None:
             raise InputError(f"{what} is positive for one row only: two at least must count")
+        if not self.is_complete:
+            return self._weighted_incomplete(times, what, spread)
         share = times / times.max()
         share /= share.sum()
         # Differences from a row that counts: what does not count may be as far away as it likes.
@@ -205,13 +204,34 @@ class Observations:
         held = None if on_disk else list(differences())
         mean = sum(own @ rows for rows, own in held or differences())
         scale = np.sqrt(sum(own @ (rows - mean) ** 2 for rows, own in held or differences()))
-        constant = scale <= ROUNDING * np.finfo(self.values.dtype).eps * np.abs(first)
+        scale = self._varying(scale, first, what, spread)
+        return replace(self, origin=first + mean, scale=scale, weights=times)
+
+    def _varying(
+        self, scale: np.ndarray, value: np.ndarray, what: str, spread: np.ndarray | None
+    ) -> np.ndarray:
+        """Standard deviations (D,), the expected ones where a column of such values is constant."""
+        constant = scale <= ROUNDING * np.finfo(self.values.dtype).eps * np.abs(value)
         if constant.any() and spread is None:
             name = self.feature_names[int(np.argmax(constant))]
             raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
-        if spread is not None:
-            scale = np.where(constant, spread, scale)
-        return replace(self, origin=first + mean, scale=scale, weights=times)
+        return scale if spread is None else np.where(constant, spread, scale)
+
+    def _weighted_incomplete(self, times: np.ndarray, what: str, spread: np.ndarray | None) -> Self:
+        """Weight rows, of which only the observed entries count for mean and spread."""
+        values = np.asarray(self.values)
+        present = ~np.isnan(values) & (times > 0)[:, None]
+        if not present.any(axis=0).all():
+            name = self.feature_names[int(np.argmin(present.any(axis=0)))]
+            raise InputError(f"{what} leaves column {name!r} without an entry; leave it out")
+        share = np.where(present, times[:, None] / times.max(), 0.0)
+        share /= share.sum(axis=0)
+        first = values[present.argmax(axis=0), np.arange(self.n_features)]
+        gap = np.where(present, values - first, 0.0)
+        mean = (share * gap).sum(axis=0)
+        scale = np.sqrt((share * (gap - mean) ** 2).sum(axis=0))
+        scale = self._varying(scale, first, what, spread)
+        return replace(self, origin=mean + first, scale=scale, weights=times)
 
     @property
     def total_weight(self) -> float:
@@ -223,6 +243,15 @@ class Observations:
         """How many rows that is where the scale of weights that are no counts says nothing."""
         weights = in_rows(self.weights)[0]
         return float(self.n_rows if weights is None else weights.sum())
+
+    @property
+    def log_volume(self) -> float:
+        """What a log-likelihood in the coordinates (x - origin) / scale exceeds that of x by."""
+        logs = np.log(self.scale)
+        if self.is_complete:
+            return self.total_weight * float(logs.sum())
+        times = np.ones(self.n_rows) if self.weights is None else self.weights
+        return float(times @ ~np.isnan(np.asarray(self.values)) @ logs)
 
     @property
     def n_rows(self) -> int:
@@ -319,23 +348,39 @@ def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
 
 
 class Scan(NamedTuple):
-    """What one look at all rows says: the first of them, and moments of differences from it."""
+    """What one look at all rows says.
+
+    The first value of each column, moments of differences from it, the number of rows, and whether
+    no entry is missing.
+    """
 
     first: np.ndarray
     moments: Moments
+    n_rows: int
+    is_complete: bool
 
 
-def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | None:
+def _scan(
+    rows: Iterable[np.ndarray], names: list[str], what: str, missing: str | None
+) -> Scan | None:
     """Measure the columns, and report numbers that are missing or infinite; None of no rows.
 
     Moments are taken of differences from the first row, so that mean/sd = 1e8 costs no digits.
     """
     first: np.ndarray | None = None
     moments: Moments | None = None
-    n_rows = n_bad = 0
-    message = ""
+    n_rows = n_bad = n_missing = n_empty = 0
+    message = empty = ""
     for block in rows:
         bad = ~np.isfinite(block)
+        if missing == MAR and bad.any():
+            lacking = np.isnan(block)
+            n_missing += int(lacking.sum())
+            without = lacking.all(axis=1)
+            if without.any() and not n_empty:
+                empty = f"first row {n_rows + int(np.argmax(without))}"
+            n_empty += int(without.sum())
+            bad &= ~lacking
         count = int(np.count_nonzero(bad))
         if count and not n_bad:
             row, column = np.argwhere(bad)[0]
@@ -346,6 +391,10 @@ def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | Non
             continue
         if first is None:
             first = block[0].astype(np.float64)
+        if np.isnan(first).any():  # the first value that there is
+            present = ~np.isnan(block)
+            found = block[present.argmax(axis=0), np.arange(block.shape[1])]
+            first = np.where(np.isnan(first), found, first)
         with np.errstate(over="ignore", invalid="ignore"):
             own = Moments.of(block - first)
             moments = own if moments is None else moments + own
@@ -353,9 +402,19 @@ def _scan(rows: Iterable[np.ndarray], names: list[str], what: str) -> Scan | Non
         number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"
         raise InputError(
             f"{what} has {number} not finite, {message}: leave such rows out, "
-            "for example by X[np.isfinite(X).all(axis=1)]"
+            f"for example by X[np.isfinite(X).all(axis=1)]{MAR_OFFER * (missing is not None)}"
         )
-    return None if first is None or moments is None else Scan(first, moments)
+    if n_empty:
+        rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
+        raise InputError(
+            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out"
+        )
+    if first is None or moments is None:
+        return None
+    if not moments.count.all():
+        name = names[int(np.argmin(moments.count))]
+        raise InputError(f"every entry of column {name!r} of {what} is missing: leave it out")
+    return Scan(first, moments, n_rows, n_missing == 0)
 
 
 def _origin_and_scale(
@@ -365,7 +424,7 @@ def _origin_and_scale(
 
     A column that does not vary has the standard deviation that is expected of it, if any is.
     """
-    first, moments = scanned
+    first, moments = scanned.first, scanned.moments
     scale = moments.standard_deviation
     with np.errstate(over="ignore"):
         spread = moments.high - moments.low

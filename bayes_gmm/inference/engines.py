@@ -36,12 +36,13 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.information import Curvature
+from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior, within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
+from bayes_gmm.model.structures.prior import StructuredPrior, within
 from bayes_gmm.model.uncertainty import Uncertainty
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
@@ -73,18 +74,7 @@ class Choice(NamedTuple):
 
 
 def check(engine: Any, prior: Any) -> None:
-    """Check that there is such an engine, and that it can sample under this prior.
-
-    Parameters
-    ----------
-    engine : str
-    prior : object
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
+    """Check that there is such an engine, and that it can sample under this prior."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     if engine in ("nuts", "gibbs") and not isinstance(prior, Prior):
@@ -94,18 +84,20 @@ def check(engine: Any, prior: Any) -> None:
         )
 
 
+def completes(engine: str, prior: Any, observations: Observations) -> None:
+    """Check that the engine can sample with the entries that are missing, which only Gibbs can."""
+    if observations.is_complete:
+        return
+    if engine not in ("auto", "gibbs") or not isinstance(prior, Prior):
+        by = f"engine={engine!r}" if isinstance(prior, Prior) else "a prior that is not conjugate"
+        raise InputError(
+            f'X has missing entries, and {by} takes complete rows: choose engine="gibbs" with the '
+            "conjugate prior, or leave incomplete rows out"
+        )
+
+
 def reads_blocks(engine: str, prior: Any) -> bool:
-    """Whether the engine reads the rows block by block, so that they need not be in memory.
-
-    Parameters
-    ----------
-    engine : str
-    prior : Prior or another prior
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the engine reads the rows block by block, so that they need not be in memory."""
     return engine in ("auto", "gibbs") and isinstance(prior, Prior)
 
 
@@ -118,24 +110,6 @@ def choose(
 ) -> Choice:
     """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
 
-    Parameters
-    ----------
-    engine : str
-        One of `ENGINES`.
-    observations : Observations
-    at : Parameters
-        The mode of the posterior, in the user's units.
-    prior : Prior or another prior
-        In the user's units.
-    structure : Structure
-        If not VVV, the engine is Gibbs.
-
-    Returns
-    -------
-    Choice
-
-    References
-    ----------
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
     if not isinstance(prior, Prior) or engine == "pymc":
@@ -149,7 +123,11 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    nuts_can = structure.code == "VVV" and not isinstance(observations.values, Stream)
+    nuts_can = (
+        structure.is_unconstrained(n_features)
+        and observations.is_complete
+        and not isinstance(observations.values, Stream)
+    )
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
@@ -169,23 +147,12 @@ def sweeps_per_draw(
 
     .. math:: \tau = (2 - s) / s
 
-    Parameters
-    ----------
-    observations : Observations
-    at : Parameters
-        The mode of the posterior.
-    prior : Prior
-    structure : Structure
-
-    Returns
-    -------
-    float
-        Infinite where the posterior is flat at the mode.
+    Returned: infinite where the posterior is flat at the mode.
     """
-    chart = Chart.at(at, structure)
-    some = _not_too_many(observations)
+    local = LocalCoordinates.at(at, structure)
+    some = as_expected(_not_too_many(observations), at)
     counted = StructuredPrior.of(prior, structure).counted
-    curvature = Curvature.of(chart, score_products(some, chart), counted)
+    curvature = Curvature.of(local, score_products(some, local), counted)
     share = Uncertainty.of(curvature).shares[0]
     return float((2 - share) / share) if share > 0 else np.inf
 

@@ -19,10 +19,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.streams import blocks
 from bayes_gmm.kernels import cpu
+from bayes_gmm.kernels.rows import Rows, accumulate, sorted_blocks
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 Expect = Callable[[LogQuadratic], SufficientStatistics]
 Kernel = Callable[..., SufficientStatistics]
@@ -32,51 +33,39 @@ BLOCK_ROWS = 1 << 14
 
 def expectation(
     observations: Observations,
-    kernel: Kernel = cpu.accumulate,
+    structure: Structure = UNCONSTRAINED,
     *,
+    spread: np.ndarray | None = None,
     threads: int | None = None,
     block_rows: int | None = None,
+    kernel: Kernel = accumulate,
 ) -> Expect:
     """Close over the data: the E-step as a function of the parameters only.
 
-    Parameters
-    ----------
-    observations : Observations
-    kernel : callable
-        One of `cpu.accumulate`, `cpu.accumulate_for(structure)` and `reference.accumulate`.
-    threads : int, optional
-        How many blocks are worked on at a time; by default one per core, and one for few rows.
-        Samplers, which run in threads of their own, pass 1.
-    block_rows : int, optional
-        Rows per block; fewer by default where there are many features, which make a row long work.
-
-    Returns
-    -------
-    callable
-        LogQuadratic -> SufficientStatistics, both in the coordinates
-        (x - observations.origin) / observations.scale.
+    It works in the coordinates (x - origin) / scale, in which `spread` (D,) are the variances that
+    `rows` explains. A block has fewer rows where there are many features, which make a row long
+    work. By default as many blocks are worked on at a time as there are cores, and one of few rows;
+    samplers, which run in threads of their own, pass 1.
     """
-    weights = observations.weights
-    origin, scale = observations.origin, observations.scale
-    n_rows = observations.n_rows
+    origin, scale, complete = observations.origin, observations.scale, observations.is_complete
     many_features = observations.n_features > cpu.FEW_FEATURES
     if block_rows is None:
         block_rows = BLOCK_ROWS // 4 if many_features else BLOCK_ROWS
     if threads is None:
-        threads = (os.cpu_count() or 1) if n_rows > block_rows else 1
+        threads = (os.cpu_count() or 1) if observations.n_rows > block_rows else 1
     one_blas_thread = ONE_BLAS_THREAD if many_features else nullcontext()
+    read = sorted_blocks(observations, block_rows, spread)
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
-        def one(place: int, rows: np.ndarray) -> SufficientStatistics:
-            start = place * block_rows
-            times = None if weights is None else weights[start : start + len(rows)]
-            return kernel(rows, origin, scale, log_quadratic, times)
+        def one(rows: Rows) -> SufficientStatistics:
+            return kernel(
+                rows, origin, scale, log_quadratic, structure=structure, complete=complete
+            )
 
-        cut = enumerate(blocks(observations.values, block_rows))
         with one_blas_thread:
             if threads == 1:
-                return _total(one(*block) for block in cut)
-            return _total(_in_order(_pool(threads), one, cut, ahead=4 * threads))
+                return _total(map(one, read()))
+            return _total(_in_order(_pool(threads), one, read(), ahead=4 * threads))
 
     return expect
 
@@ -84,13 +73,13 @@ def expectation(
 def _in_order(
     pool: ThreadPoolExecutor,
     one: Callable[..., SufficientStatistics],
-    cut: Iterable[tuple[int, np.ndarray]],
+    cut: Iterable[Rows],
     ahead: int,
 ) -> Iterator[SufficientStatistics]:
     """Work on a few blocks at a time and give their statistics in order."""
     waiting: deque[Future[SufficientStatistics]] = deque()
     for block in cut:
-        waiting.append(pool.submit(one, *block))
+        waiting.append(pool.submit(one, block))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
@@ -139,16 +128,7 @@ def _blas() -> ThreadpoolController:
 
 
 def in_parts(work: Callable[[slice], None], n: int, *, busy: bool) -> None:
-    """Do independent pieces of work, some on each core.
-
-    Parameters
-    ----------
-    work : callable
-        Does the pieces of a slice of range(n), without holding the GIL.
-    n : int
-    busy : bool
-        Whether the work is worth several threads.
-    """
+    """Do independent pieces of work, some on each core."""
     threads = min(os.cpu_count() or 1, n) if busy else 1
     edges = [n * i // threads for i in range(threads + 1)]
     with ONE_BLAS_THREAD:

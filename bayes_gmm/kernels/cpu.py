@@ -8,13 +8,11 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 `chunks.expectation` runs it on several blocks of rows at a time.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 
 from bayes_gmm.kernels.diagonal import diagonal_whiteners
-from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
+from bayes_gmm.kernels.incomplete import incomplete_rows
+from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -29,66 +27,19 @@ from bayes_gmm.kernels.log_rho import (
 from bayes_gmm.kernels.shared import shared_whitener
 from bayes_gmm.kernels.signatures import PASS
 from bayes_gmm.kernels.weighted_sums import add_few, add_many
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
-from bayes_gmm.model.parameters import LogQuadratic
-from bayes_gmm.model.statistics import SufficientStatistics
-
-UNWEIGHTED = np.empty(0)
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 
-def accumulate(
-    x: np.ndarray,
-    origin: np.ndarray,
-    scale: np.ndarray,
-    log_quadratic: LogQuadratic,
-    weights: np.ndarray | None = None,
-    structure: Structure = UNCONSTRAINED,
-) -> SufficientStatistics:
-    """Expected sufficient statistics of a block of rows; see `reference.accumulate`.
+def loop(n_features: int, structure: Structure = UNCONSTRAINED, *, complete: bool = True) -> Kernel:
+    """Choose the fastest kernel of the signature `PASS`, given what the whiteners have in common.
 
-    Of second moments only that is made which an M-step of this structure reads.
+    `complete` says whether no entry is missing.
     """
-    offset, center, whitener = c_order(*log_quadratic)
-    n_components, n_features = center.shape
-    count = np.zeros(n_components)
-    first = np.zeros((n_components, n_features))
-    second = np.zeros((n_components, n_features, n_features))
-    data = c_order(x, UNWEIGHTED if weights is None else weights, origin, 1 / scale)
-    functions = offset, center, whitener
-    log_normalizer = loop(n_features, structure)(*data, *functions, count, first, second)
-    return SufficientStatistics(log_normalizer, count, first, second, log_quadratic.center)
-
-
-def accumulate_for(structure: Structure) -> Callable[..., SufficientStatistics]:
-    """Return `accumulate` for functions and M-steps of a structure.
-
-    Parameters
-    ----------
-    structure : Structure
-
-    Returns
-    -------
-    callable
-    """
-    return partial(accumulate, structure=structure)
-
-
-def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
-    """Choose the fastest compiled loop over rows, given what the whiteners have in common.
-
-    Parameters
-    ----------
-    n_features : int
-    structure : Structure
-
-    Returns
-    -------
-    Kernel
-        Of the signature `PASS`.
-    """
-    if structure.orientation == "I":
+    if not complete:
+        return incomplete_rows
+    if structure.whiteners == "diagonal":
         return diagonal_whiteners
-    if structure.code == "EEE" and n_features > FEW_FEATURES:
+    if structure.whiteners == "one" and n_features > FEW_FEATURES:
         return shared_whitener
     return few_features if n_features <= FEW_FEATURES else many_features
 

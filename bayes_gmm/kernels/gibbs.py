@@ -1,15 +1,9 @@
 r"""A Gibbs sweep compiled: the pass with sampled labels, then a draw of the conjugate posterior.
 
 Small problems spend their time in the draw, so it and the loop around it are compiled too. The
-specification of the draw is `StructuredPrior.posterior(statistics).sample(rng)`. Here, for
-matrices, the triangle of Bartlett's decomposition is turned so that the whitener that the
-next pass needs is a product,
-
-    Psi = L L'     W = S L^-1     Sigma = W^-1 W^-T     mu = m + W^-1 e / sqrt(kappa)
-
-with S lower triangular, S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 1) below: W'W is
-Wishart, and no precision or covariance matrix is ever factored. Diagonals and spheres are drawn as
-variances; a covariance that all components share is drawn once, of their scales together.
+specification of the draw is `StructuredPrior.posterior(statistics).sample(rng)`. A covariance is
+drawn by the compiled `draw_one` of its structure, known by its address; one that all components
+share is drawn once, of their scales together.
 """
 
 from typing import NamedTuple
@@ -17,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import labels
-from bayes_gmm.kernels.kernel import inlined, kernel
-from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.kernel import at_address, kernel, twin
+from bayes_gmm.kernels.labels import PASS, sweep_key
+from bayes_gmm.kernels.rows import ROWS
 from bayes_gmm.kernels.signatures import (
     BITS,
     FLAG,
-    MATRIX,
     OUT_MATRIX,
     OUT_STACK,
     OUT_STACKS,
@@ -33,21 +26,22 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
-from bayes_gmm.model.families import MATRICES, SPHERES
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
-OF_MATRICES, OF_SPHERES = MATRICES.code, SPHERES.code
+DRAW_ONE = REAL(
+    types.npy_rng, REAL, OUT_MATRIX, VECTOR, OUT_MATRIX, OUT_MATRIX, OUT_MATRIX
+)  # see `model.structures.structure.Structure`
 
 
 class Conjugate(NamedTuple):
-    """A `StructuredPrior` as numba takes it: arrays that are writable and in C order.
+    """A `StructuredPrior` as numba takes it: the fields of `counted`, writable and in C order.
 
-    The arrays are those of `counted`; then the family of the covariances, and whether there is one
-    for all components.
+    Then what the structure says of covariances: whether there is one for all components, its
+    constants, and the address of what draws one.
     """
 
     concentration: np.ndarray
@@ -55,26 +49,24 @@ class Conjugate(NamedTuple):
     mean_precision: np.ndarray
     degrees_of_freedom: np.ndarray
     scale: np.ndarray
-    family: int
     is_common: bool
+    constants: np.ndarray
+    draw_one: int
 
     @classmethod
     def of(cls, prior: Prior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
         """Copy the fields of a prior, as they count for the structure."""
         own = StructuredPrior.of(prior, structure).counted
-        family = (
-            MATRICES
-            if structure.is_unconstrained(prior.n_features)
-            else structure.covariance_family
-        )
+        assert structure.draw_one is not None
         return cls(
             own.concentration.copy(),
             own.mean.copy(),
             own.mean_precision.copy(),
             own.degrees_of_freedom.copy(),
             own.scale.copy(),
-            family.code,
             structure.is_common,
+            structure.constants.copy(),
+            twin(structure.draw_one, DRAW_ONE).address,
         )
 
 
@@ -132,7 +124,7 @@ class Record(NamedTuple):
 
 
 FIELDS = {
-    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, WHOLE, FLAG),
+    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, FLAG, OUT_VECTOR, WHOLE),
     State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,
     Record: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_VECTOR, types.Array(WHOLE, 2, "C")),
@@ -141,74 +133,26 @@ CONJUGATE, STATE, TOTALS, RECORD = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
 ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
-LOOK = types.FunctionType(labels.PASS)
+look_at, draw_one_at = at_address(PASS), at_address(DRAW_ONE)
 
 
-@kernel(WHOLE(LOOK, MATRIX, VECTOR, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+@kernel(WHOLE(WHOLE, ROWS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
 def run_sweeps(
-    look,
-    x,
-    times,
-    origin,
-    inverse_scale,
-    key,
-    first_sweep,
-    n_sweeps,
-    tune,
-    thin,
-    rng,
-    prior,
-    state,
-    sums,
-    record,
-):  # pragma: no cover - compiled
-    """Run sweeps over rows that fit into one block.
+    address, rows, origin, inverse_scale, key, first_sweep, n_sweeps,
+    tune, thin, rng, prior, state, sums, record,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Run sweeps over rows that fit into one block; sweep 0 takes the labels at the start.
 
-    Parameters
-    ----------
-    look : callable
-        A compiled pass of `labels`, or of `label_counts`.
-    x : ndarray (N, D)
-        Rows in the user's units.
-    times : ndarray (N,)
-        How often each was seen; empty for once.
-    origin, inverse_scale : ndarray (D,)
-        The coordinates of the pass are (x - origin) * inverse_scale.
-    key : uint64
-        Fixes the labels, together with the parameters.
-    first_sweep, n_sweeps : int
-        Sweep 0 takes the labels at the start.
-    tune, thin : int
-        See `end_sweep`.
-    rng : numpy.random.Generator
-    prior : Conjugate
-    state : State
-    sums : Sums
-    record : Record
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returns the component that has lost its covariance to rounding, or -1.
     """
+    look = look_at(address)
     not_kept = np.empty(0, np.int64)
     for sweep in range(first_sweep, first_sweep + n_sweeps):
         log_normalizer = look(
-            x,
-            times,
-            0,
-            sweep_key(key, sweep),
-            origin,
-            inverse_scale,
-            state.offset,
-            state.means,
-            state.whitener,
-            sums.counts,
-            sums.first,
-            sums.second,
-            not_kept,
-            0.0,
-        )
+            rows.x, rows.weights, 0, sweep_key(key, sweep), origin, inverse_scale,
+            state.offset, state.means, state.whitener, sums.counts, sums.first, sums.second,
+            not_kept, 0.0,
+        )  # fmt: skip
         lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
             return lost
@@ -223,23 +167,7 @@ def end_sweep(
 
     Draw i is the state after tune + (i + 1) thin updates.
 
-    Parameters
-    ----------
-    sweep : int
-    log_normalizer : float
-        Of the pass at the state.
-    tune, thin : int
-    rng : numpy.random.Generator
-    prior : Conjugate
-    state : State
-    sums : Sums
-        Of all rows.
-    record : Record
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returned: the component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
     after = sweep - tune
@@ -267,26 +195,10 @@ def end_sweep(
 def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Gives K gammas of the weights; then for each component its covariance and D normals of the
-        mean. A matrix takes the triangle row by row, each with its diagonal last; diagonals and
-        spheres a gamma for each variance.
-    prior : Conjugate
-    state : State
-        Its means are what the sums are about.
-    sums : Sums
-        Of `second` only the lower triangles are read.
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returned: the component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
     factor = np.zeros((n_features, n_features))
-    triangle = np.zeros((n_features, n_features))
     root = np.zeros((n_features, n_features))
     shift, distance = np.empty(n_features), np.empty(n_features)
     log_det, total = 0.0, 0.0
@@ -314,20 +226,15 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
                             + pull * distance[i] * distance[j]
                         )
                         factor[i, j] = factor[i, j] + entry if m > k else entry
-            if prior.family == OF_MATRICES:
-                log_det = _matrix(rng, degrees, factor, triangle, root, state.whitener[k])
-                for i in range(n_features):
-                    for j in range(i + 1):
-                        entry = 0.0
-                        for m in range(j + 1):
-                            entry += root[i, m] * root[j, m]
-                        state.covariances[k, i, j] = entry
-                        state.covariances[k, j, i] = entry
-            else:
-                sphere = prior.family == OF_SPHERES
-                log_det = _variances(
-                    rng, degrees, factor, sphere, root, state.whitener[k], state.covariances[k]
-                )
+            log_det = draw_one_at(prior.draw_one)(
+                rng,
+                degrees,
+                factor,
+                prior.constants,
+                root,
+                state.whitener[k],
+                state.covariances[k],
+            )
             if np.isnan(log_det):
                 return k
         else:
@@ -354,72 +261,3 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
         state.weights[k] /= total
         state.offset[k] = np.log(state.weights[k]) + log_det - 0.5 * n_features * LOG_2PI
     return -1
-
-
-@inlined
-def _matrix(rng, degrees, factor, triangle, root, whitener):  # pragma: no cover - compiled
-    """Draw a root of a covariance, and its whitener; return the whitener's log-determinant or nan.
-
-    `factor` comes as the lower triangle of the posterior's scale.
-    """
-    n_features = len(factor)
-    # Its Cholesky factor takes its place, entry by entry.
-    for j in range(n_features):
-        for i in range(j, n_features):
-            entry = factor[i, j]
-            for m in range(j):
-                entry -= factor[i, m] * factor[j, m]
-            if i > j:
-                factor[i, j] = entry / factor[j, j]
-            elif entry > 0:
-                factor[j, j] = np.sqrt(entry)
-            else:
-                return np.nan
-    log_det = 0.0
-    for i in range(n_features):
-        for j in range(i):
-            triangle[i, j] = rng.standard_normal()
-        half = 0.5 * (degrees - n_features + 1 + i)
-        triangle[i, i] = np.sqrt(2.0 * rng.standard_gamma(half))
-        log_det += np.log(triangle[i, i] / factor[i, i])
-    _right_divide(triangle, factor, whitener)
-    _right_divide(factor, triangle, root)
-    return log_det
-
-
-@inlined
-def _right_divide(numerator, denominator, quotient):  # pragma: no cover - compiled
-    """Solve quotient denominator = numerator, all lower triangular."""
-    for i in range(numerator.shape[0]):
-        for j in range(i, -1, -1):
-            entry = numerator[i, j]
-            for m in range(j + 1, i + 1):
-                entry -= quotient[i, m] * denominator[m, j]
-            quotient[i, j] = entry / denominator[j, j]
-
-
-@kernel(REAL(types.npy_rng, REAL, MATRIX, FLAG, OUT_MATRIX, OUT_MATRIX, OUT_MATRIX))
-def _variances(
-    rng, degrees, scale, sphere, root, whitener, covariance
-):  # pragma: no cover - compiled
-    """Draw the variances of a diagonal, or of a sphere; a kernel, so that `draw` stays small."""
-    n_features = len(scale)
-    power, trace = degrees + n_features + 1, 0.0
-    for j in range(n_features):
-        trace += scale[j, j]
-    variance, log_det = 0.0, 0.0
-    for i in range(n_features):
-        if sphere and i == 0:
-            variance = 0.5 * trace / rng.standard_gamma(0.5 * n_features * power - 1.0)
-        elif not sphere:
-            variance = 0.5 * scale[i, i] / rng.standard_gamma(0.5 * power - 1.0)
-        if not variance > 0:
-            return np.nan
-        for j in range(n_features):
-            covariance[i, j] = 0.0
-            whitener[i, j] = 0.0
-        covariance[i, i] = variance
-        root[i, i] = np.sqrt(variance)
-        whitener[i, i] = 1.0 / root[i, i]
-        log_det += np.log(whitener[i, i])
-    return log_det

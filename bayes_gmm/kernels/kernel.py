@@ -13,9 +13,10 @@ kinds of arrays came by.
 """
 
 from collections.abc import Callable, Iterator
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from inspect import getclosurevars
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -27,7 +28,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_constant
 from numba.experimental.function_type import FunctionModel
-from numba.extending import register_model
+from numba.extending import intrinsic, register_model
 
 # When the cache is out of date: numba looks at the file of a function, not of what is inlined.
 SOURCES = tuple(
@@ -50,15 +51,7 @@ def c_order(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 class Kernel:
-    """A function with its one signature; `kernel` makes them.
-
-    Parameters
-    ----------
-    function : callable
-    signature : numba.core.typing.Signature
-    **options : object
-        Of `numba.njit`, besides `OPTIONS`.
-    """
+    """A function with its one signature; `kernel` makes them."""
 
     def __init__(self, function: Callable, signature: Any, **options: Any) -> None:
         update_wrapper(self, function)
@@ -66,6 +59,7 @@ class Kernel:
         self.symbol = f"{function.__module__}.{function.__qualname__}"
         self._function, self._options = function, options
         self._compiled: Any = None
+        self._address = 0
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the machine code."""
@@ -77,14 +71,21 @@ class Kernel:
             if self._compiled is None:
                 load_called(self._function)
                 made: Any = njit(**OPTIONS, **self._options)(self._function)
-                made._cache._cache_file._source_stamp = SOURCES
+                made._cache._cache_file._source_stamp = SOURCES + own_source(self._function)
                 made.compile(self.signature)
                 made.disable_compile()
                 (result,) = made.overloads.values()
                 name = result.fndesc.llvm_func_name
-                llvm.add_symbol(self.symbol, result.library.get_pointer_to_function(name))
+                self._address = result.library.get_pointer_to_function(name)
+                llvm.add_symbol(self.symbol, self._address)
                 self._compiled = made
             return self._compiled
+
+    @property
+    def address(self) -> int:
+        """Where its machine code is: so a kernel chosen at run time is handed to another."""
+        self.compiled()
+        return self._address
 
     @property
     def _numba_type_(self) -> "KernelType":
@@ -95,6 +96,36 @@ class Kernel:
 def kernel(signature: Any, **options: Any) -> Callable[[Callable], Kernel]:
     """Decorate a function to be compiled for one signature, when it is first needed."""
     return lambda function: Kernel(function, signature, **options)
+
+
+def own_source(function: Any) -> tuple:
+    """The file of a function, as in `SOURCES`: a family of structures may be of another package."""
+    file = Path(function.__code__.co_filename)
+    return ((file.name, file.stat().st_mtime, file.stat().st_size),) if file.exists() else ()
+
+
+@cache
+def twin(function: Callable, signature: Any) -> Kernel:
+    """Compile a plain function of the book, and inline the plain functions that it calls."""
+    return Kernel(_with_inlined(function), signature)
+
+
+@cache
+def _inlined_twin(function: FunctionType) -> Dispatcher:
+    return inlined(_with_inlined(function))
+
+
+def _with_inlined(function: Callable) -> FunctionType:
+    """Copy a function, with those that it names replaced by what numba inlines."""
+    called = {
+        name: _inlined_twin(value)
+        for name, value in getclosurevars(function).globals.items()
+        if isinstance(value, FunctionType)
+    }
+    plain: Any = function
+    copy = FunctionType(plain.__code__, {**plain.__globals__, **called}, plain.__name__)
+    copy.__qualname__ = plain.__qualname__
+    return copy
 
 
 def load_called(function: Callable) -> None:
@@ -117,6 +148,22 @@ class KernelType(types.FunctionType):
 
 
 register_model(KernelType)(FunctionModel)
+
+
+def at_address(signature: Any) -> Any:
+    """Return what in compiled code makes a function of this signature from the address of one."""
+    kind = types.FunctionType(signature)
+
+    @intrinsic
+    def function_at(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            found = cgutils.create_struct_proxy(kind)(context, builder)
+            found.jit_addr = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+            return found._getvalue()
+
+        return kind(address), generate
+
+    return function_at
 
 
 @lower_constant(KernelType)

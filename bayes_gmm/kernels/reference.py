@@ -5,8 +5,12 @@ log-quadratic functions, (x - origin) / scale, and returns the sufficient statis
 other kernel has this signature, and a test holds it to this one.
 """
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 
+from bayes_gmm.model.missing import completed, marginal
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 
@@ -18,21 +22,13 @@ def accumulate(
     log_quadratic: LogQuadratic,
     weights: np.ndarray | None = None,
 ) -> SufficientStatistics:
-    """Expected sufficient statistics of a block of rows.
-
-    Parameters
-    ----------
-    x : ndarray (N, D)
-        Rows in the user's units.
-    origin, scale : ndarray (D,)
-        The coordinates of the pass are (x - origin) / scale.
-    log_quadratic : LogQuadratic
-        In those coordinates.
-    weights : ndarray (N,), optional
-        How often each row counts; once by default.
-
-    Returns
-    -------
-    SufficientStatistics
-    """
-    return from_log_quadratic((x - origin) / scale, log_quadratic, weights)
+    """Expected sufficient statistics of rows (N, D) in the user's units, nan where missing."""
+    rows = (x - origin) / scale
+    times = np.ones(len(rows)) if weights is None else weights
+    statistics = []
+    for observed in np.unique(~np.isnan(rows), axis=0):
+        own = (np.isnan(rows) != observed).all(axis=1)
+        part = rows[np.ix_(own, observed)]
+        seen = from_log_quadratic(part, marginal(log_quadratic, observed), times[own])
+        statistics.append(completed(seen, log_quadratic, observed))
+    return reduce(add, statistics)

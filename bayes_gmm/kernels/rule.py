@@ -1,20 +1,15 @@
 """The numba twin of the M-step: small problems spend their time here, not in the pass."""
 
-from collections.abc import Callable
-from functools import cache
-from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.diagonal import factored_diagonal
-from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel
+from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel, twin
 from bayes_gmm.kernels.log_rho import REASSOCIATE
 from bayes_gmm.kernels.signatures import (
     FACTOR,
-    FLAG,
     FUNCTIONS,
     MATRIX,
     OUT_STACK,
@@ -25,86 +20,41 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
-from bayes_gmm.model import shared_parts
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.shared_parts import SINGULAR
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.loops import SINGULAR
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 # A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
 VARIANCE_FLOOR = 1e-12
 EMPTY_COUNT = 1e-3
 
 POOL = types.Tuple([*SUMS, OUT_VECTOR, WHOLE])(*FUNCTIONS, MATRIX, *PRIOR)
-PROJECT = OUT_STACK(STACK, VECTOR, STACK, FLAG, FLAG)
+PROJECT = OUT_STACK(STACK, VECTOR, STACK, VECTOR)
 
 
-def _calling(function: Callable, **replaced: Callable) -> FunctionType:
-    """Copy a function of the book that calls others in the place of those it names."""
-    return FunctionType(function.__code__, {**function.__globals__, **replaced}, function.__name__)
-
-
-HELPERS: dict[str, Callable] = {}  # what the families call; each may call those before it
-for helper in (
-    shared_parts.divided,
-    shared_parts.pool,
-    shared_parts.geometric_mean,
-    shared_parts.on_axes,
-    shared_parts.compose,
-    shared_parts.invert,
-    shared_parts.is_definite,
-    shared_parts.turn_columns,
-    shared_parts.turn,
-    shared_parts.own_axes,
-    shared_parts.joint_axes,
-    shared_parts.spectrum,
-    shared_parts.common_axes,
-):
-    HELPERS[helper.__name__] = inlined(_calling(helper, **HELPERS))
-
-
-def family(structure: Structure) -> Kernel:
-    """Return the compiled twin of `Structure.family`, which some structures share."""
-    return _compiled_family(structure.family)
-
-
-@cache
-def _compiled_family(function: Callable) -> Kernel:
-    return kernel(PROJECT)(_calling(function, **HELPERS))
+def project(structure: Structure) -> Kernel:
+    """Return the compiled twin of `Structure.maximize`, which some structures share."""
+    return twin(structure.maximize, PROJECT)
 
 
 class Candidate(NamedTuple):
-    """Parameters as the loop of EM wants them, with what the next pass and the objective need.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    log_quadratic : LogQuadratic
-    log_prior : float
-    lost : int
-        The first component with an empty count or a singular covariance, -1 if there is none.
-    """
+    """Parameters as the loop of EM wants them, with what the next pass and the objective need."""
 
     parameters: Parameters
     log_quadratic: LogQuadratic
     log_prior: float
+    # the first component with an empty count or a singular covariance, -1 if there is none
     lost: int
 
 
 class Rule:
     """The M-step with the prior and the structure closed over, so that a loop sees neither.
 
-    Parameters
-    ----------
-    prior : Prior
-    structure : Structure
-    data_variances : ndarray (D,)
-        Squared diagonal of the Cholesky factor of the data's covariance, to judge collapse by.
-    equal_weights : bool
-        Hold every weight at 1 / K.
+    Shapes: data_variances (D,).
     """
 
     def __init__(
@@ -115,12 +65,11 @@ class Rule:
         *,
         equal_weights: bool = False,
     ) -> None:
-        self.project = family(structure)
-        self.loop = cpu.loop(prior.n_features, structure)
-        self.diagonal = structure.orientation == "I"
+        self.project = project(structure)
+        self.structure, self.n_features = structure, prior.n_features
+        self.diagonal = structure.is_diagonal
         self.factor = factored_diagonal if self.diagonal else factored
-        self._equal = structure.volume == "E", structure.shape == "E"
-        (self._floor,) = c_order(VARIANCE_FLOOR * data_variances)
+        self._constants, self._floor = c_order(structure.constants, VARIANCE_FLOOR * data_variances)
         own = StructuredPrior.of(prior, structure)
         self._prior = c_order(
             own.counted.concentration,
@@ -139,21 +88,13 @@ class Rule:
 
     @property
     def closed_over(self) -> tuple:
-        """What the compiled loop is given: equal volume, shape and weights, floor, prior."""
-        return (*self._equal, self._equal_weights, self._floor, *self._prior)
+        """What the compiled loop is given: constants of the M-step, equal weights, floor, prior."""
+        return (self._constants, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
         """M-step, the twin of `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
 
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-        previous : ndarray (K, D, D)
-            Covariances from which an inner iteration sets out.
-
-        Returns
-        -------
-        Candidate
+        Shapes: previous (K, D, D).
         """
         s = statistics
         sums = c_order(s.count, s.first, s.second, s.center)
@@ -161,23 +102,14 @@ class Rule:
         if self._equal_weights:
             weights[:] = 1 / len(weights)
         try:
-            covariances = self.project(scatter, spread, *c_order(previous), *self._equal)
+            covariances = self.project(scatter, spread, *c_order(previous), self._constants)
         except np.linalg.LinAlgError:
             # Some matrix is singular, and the component with the fewest rows is why.
             return self._candidate(weights, means, scatter, int(np.argmin(spread)))
         return self._candidate(weights, means, covariances, empty)
 
     def at(self, parameters: Parameters) -> Candidate:
-        """Take given parameters into the loop.
-
-        Parameters
-        ----------
-        parameters : Parameters
-
-        Returns
-        -------
-        Candidate
-        """
+        """Take given parameters into the loop."""
         theta = parameters
         weights, means, covariances = c_order(theta.weights, theta.means, theta.covariances)
         return self._candidate(weights, means, covariances, -1)

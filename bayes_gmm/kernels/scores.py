@@ -9,46 +9,37 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
-from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.information import ScoreProducts
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 
 BLOCK_NUMBERS = 1 << 17  # doubles per array, so that a block stays in cache
 
 
-def score_products(observations: Observations, chart: Chart) -> ScoreProducts:
-    """Sum the products of scores over all rows, each as often as it counts.
-
-    Parameters
-    ----------
-    observations : Observations
-    chart : Chart
-        In the user's units.
-
-    Returns
-    -------
-    ScoreProducts
-    """
-    sums = ScoreProducts.zeros(chart)._replace(n_rows=observations.total_weight)
+def score_products(observations: Observations, local: LocalCoordinates) -> ScoreProducts:
+    """Sum the products of scores over all rows, each as often as it counts."""
+    sums = ScoreProducts.zeros(local)._replace(n_rows=observations.total_weight)
     # As many rows as coordinates at least, or adding P x P matrices would take most of the time.
-    size = chart.n_coordinates
-    block_rows = max(size, BLOCK_NUMBERS // (size + chart.parameters.means.size))
+    size = local.n_coordinates
+    block_rows = max(size, BLOCK_NUMBERS // (size + local.parameters.means.size))
     start = 0
     for block in blocks(observations.values, block_rows):
         rows = slice(start, start + len(block))
         weights = observations.weights
-        _add(sums, np.asarray(block, float), chart, None if weights is None else weights[rows])
+        _add(sums, np.asarray(block, float), local, None if weights is None else weights[rows])
         start = rows.stop
     return sums
 
 
-def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray | None) -> None:
+def _add(
+    sums: ScoreProducts, x: np.ndarray, local: LocalCoordinates, weights: np.ndarray | None
+) -> None:
     """Add a block of rows (n, D)."""
-    residual = x - chart.parameters.means[:, None]
-    whitened = residual @ chart.whitener.swapaxes(1, 2)
-    shares = _responsibilities(whitened, chart)
+    residual = x - local.parameters.means[:, None]
+    whitened = residual @ local.whitener.swapaxes(1, 2)
+    shares = _responsibilities(whitened, local)
     times = np.ones(len(x)) if weights is None else weights
-    scores = np.zeros((len(x), chart.n_coordinates))
-    a, b = chart.pairs
+    scores = np.zeros((len(x), local.n_coordinates))
+    a, b = local.pairs
     n_features = x.shape[1]
     for k, (e, share) in enumerate(zip(whitened, shares, strict=True)):
         features = np.empty((len(x), 1 + n_features + len(a)))
@@ -57,9 +48,9 @@ def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray |
         np.multiply(e[:, a], e[:, b], out=features[:, 1 + n_features :])
         features[:, 1 + n_features : 1 + 2 * n_features] *= 0.5
         features[:, 1 + n_features : 1 + 2 * n_features] -= 0.5
-        of_label = features @ chart.score_map(k)
+        of_label = features @ local.score_map(k)
         counted = times * share
-        places = chart.places(k)
+        places = local.places(k)
         scores[:, places] += share[:, None] * of_label
         # A matrix times its own transpose costs BLAS half of what a general product does.
         half = np.sqrt(counted)[:, None] * of_label
@@ -72,11 +63,11 @@ def _add(sums: ScoreProducts, x: np.ndarray, chart: Chart, weights: np.ndarray |
     sums.outer[:] += scores.T @ scores
 
 
-def _responsibilities(whitened: np.ndarray, chart: Chart) -> np.ndarray:
+def _responsibilities(whitened: np.ndarray, local: LocalCoordinates) -> np.ndarray:
     """p(z = k | x) from whitened residuals, (K, n)."""
-    log_volume = np.linalg.slogdet(chart.root)[1]
+    log_volume = np.linalg.slogdet(local.root)[1]
     with np.errstate(divide="ignore"):  # a component may be empty, its weight zero
-        log_joint = np.log(chart.parameters.weights) - log_volume
+        log_joint = np.log(local.parameters.weights) - log_volume
     log_joint = log_joint[:, None] - 0.5 * (whitened**2).sum(axis=2)
     shares = np.exp(log_joint - log_joint.max(axis=0))
     return shares / shares.sum(axis=0)

@@ -10,23 +10,7 @@ SYMMETRY_TOLERANCE = 1e-10
 
 
 def as_numbers(name: str, value: Any) -> np.ndarray:
-    """Copy a value into an array of floats.
-
-    Parameters
-    ----------
-    name : str
-        What error messages call it.
-    value : array_like
-
-    Returns
-    -------
-    ndarray
-
-    Raises
-    ------
-    InputError
-        If it holds anything but numbers, or its rows differ in length.
-    """
+    """Copy a value into an array of floats."""
     try:
         return np.array(value, dtype=float)
     except (TypeError, ValueError):
@@ -43,22 +27,7 @@ def require_finite(name: str, array: np.ndarray) -> None:
 
 
 def symmetrized(name: str, matrices: np.ndarray) -> np.ndarray:
-    """Remove rounding from symmetric matrices.
-
-    Parameters
-    ----------
-    name : str
-    matrices : ndarray (K, D, D)
-
-    Returns
-    -------
-    ndarray (K, D, D)
-
-    Raises
-    ------
-    InputError
-        If one is not symmetric, beyond rounding.
-    """
+    """Remove rounding from symmetric matrices. matrices (K, D, D) -> (K, D, D)."""
     transposed = matrices.swapaxes(1, 2)
     size = np.sqrt(np.abs(np.einsum("kii,kjj->kij", matrices, matrices)))
     skewed = np.abs(matrices - transposed) > SYMMETRY_TOLERANCE * size

@@ -11,23 +11,7 @@ SUM_TOLERANCE = 1e-8
 def check_weights(weights: np.ndarray) -> np.ndarray:
     """Return phi as a float array after checking phi_k >= 0 and sum_k phi_k = 1.
 
-    Parameters
-    ----------
-    weights : array_like (K,)
-
-    Returns
-    -------
-    ndarray (K,)
-
-    Raises
-    ------
-    InputError
-        If a weight is negative or not finite, or the weights do not sum to one.
-
-    Examples
-    --------
-    >>> check_weights([0.25, 0.75])
-    array([0.25, 0.75])
+    weights (K,) -> (K,).
     """
     phi = as_numbers("weights", weights)
     if phi.ndim != 1 or phi.size == 0:
@@ -45,39 +29,13 @@ def check_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def log_density(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Log probability of each label, log P(z = k) = log phi_k.
-
-    Parameters
-    ----------
-    z : ndarray of int (N,)
-        Labels in 0..K-1.
-    weights : ndarray (K,)
-
-    Returns
-    -------
-    ndarray (N,)
-        -inf where the weight is zero.
-    """
+    """Log probability of each label, log P(z = k) = log phi_k. z (N,), weights (K,) -> (N,)."""
     with np.errstate(divide="ignore"):
         return np.log(check_weights(weights))[z]
 
 
 def sample(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws z ~ Categorical(phi).
-
-    Parameters
-    ----------
-    weights : ndarray (K,)
-    n : int
-        Number of draws.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of int (n,)
-        Labels in 0..K-1.
-    """
+    """Draws z ~ Categorical(phi). weights (K,) -> (n,)."""
     phi = check_weights(weights)
     return rng.choice(phi.size, size=n, p=phi / phi.sum())
 
@@ -85,20 +43,6 @@ def sample(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
 def maximum_likelihood(z: np.ndarray, n_components: int) -> np.ndarray:
     r"""Maximum-likelihood weights from known labels: the observed proportions, N_k / N.
 
-    Parameters
-    ----------
-    z : ndarray of int (N,)
-    n_components : int
-        K, which the labels alone do not tell when some component is empty.
-
-    Returns
-    -------
-    ndarray (K,)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> maximum_likelihood(np.array([0, 0, 1, 0]), 2)
-    array([0.75, 0.25])
+    z (N,) -> (K,).
     """
     return np.bincount(z, minlength=n_components) / len(z)

@@ -17,6 +17,7 @@ so that nothing is changed from 2 D + 1 rows on, unless columns determine each o
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,30 +38,20 @@ LITTLE = 0.01  # how much is shrunk where columns determine each other
 
 
 class DefaultMoments(NamedTuple):
-    """What a default prior knows of the data, in the user's units.
+    """What a default prior knows of the data, in the user's units."""
 
-    Attributes
-    ----------
-    mean : ndarray (D,)
-    covariance : ndarray (D, D)
-        Divided by N - 1, shrunk, positive definite.
-    n_winsorized : ndarray of int (D,)
-        Entries of each column that count as if they lay closer to the median.
-    shrunk : float
-        lambda.
-    dependent : list of int
-        Features that determine each other exactly, of enough rows.
-    """
-
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: np.ndarray  # (D,)
+    covariance: np.ndarray  # (D, D), divided by N - 1, shrunk, positive definite
+    # (D,), entries of each column that count as if they lay closer to the median
     n_winsorized: np.ndarray
-    shrunk: float
-    dependent: list[int]
+    shrunk: float  # lambda
+    dependent: list[int]  # features that determine each other exactly, of enough rows
 
     @classmethod
     def of(cls, observations: Observations) -> "DefaultMoments":
         """Compute them in a few passes over the rows."""
+        if not observations.is_complete:
+            return cls._of_observed_entries(observations)
         center, unit = robust_location_and_scale(observations)
         n_features = observations.n_features
         total = 0.0
@@ -86,17 +77,41 @@ class DefaultMoments(NamedTuple):
             center + unit * mean, covariance * np.outer(unit, unit), n_far, shrunk, determined
         )
 
-    def note(self, observations: Observations) -> str:
-        """Say how they differ from the plain moments of the data; nothing if they don't.
+    @classmethod
+    def _of_observed_entries(cls, observations: Observations) -> "DefaultMoments":
+        """Compute them of each column's entries, and each pair's, that are not missing.
 
-        Parameters
-        ----------
-        observations : Observations
-
-        Returns
-        -------
-        str
+        The correlations of pairs that different rows tell may not be those of any distribution;
+        then they are shrunk until they are.
         """
+        values, n_features = np.asarray(observations.values), observations.n_features
+        times = np.ones(len(values)) if observations.weights is None else observations.weights
+        present = ~np.isnan(values) & (times > 0)[:, None]
+        columns = [_entries(observations, j, present[:, j]) for j in range(n_features)]
+        center, unit = np.ravel([robust_location_and_scale(c) for c in columns]).reshape(-1, 2).T
+        standard = (values - center) / unit
+        near = np.clip(standard, -WIDTH, WIDTH)
+        counted = times[:, None] * present
+        mean = np.where(present, counted * near, 0.0).sum(axis=0) / counted.sum(axis=0)
+        gap = np.where(present, near - mean, 0.0)
+        together = counted.T @ present
+        covariance = gap.T @ (times[:, None] * gap) / np.maximum(together - 1, together / 2).clip(1)
+        sd = np.sqrt(np.diagonal(covariance))
+        lowest = np.linalg.eigvalsh(covariance / np.outer(sd, sd))[0]
+        spare = np.clip((together.min() - 1) / (2 * n_features), 0.0, 1.0)
+        shrunk = float(max(1 - spare, (LITTLE - lowest) / (1 - lowest))) if n_features > 1 else 0.0
+        if shrunk > 0:
+            covariance += shrunk * (np.diag(sd**2) - covariance)
+        return cls(
+            center + unit * mean,
+            covariance * np.outer(unit, unit),
+            (present & (standard != near)).sum(axis=0),
+            max(shrunk, 0.0),
+            [],
+        )
+
+    def note(self, observations: Observations) -> str:
+        """Say how they differ from the plain moments of the data; nothing if they don't."""
         said = []
         moved = {
             name: n
@@ -114,11 +129,28 @@ class DefaultMoments(NamedTuple):
             why = (
                 f"{observations.total_weight:g} rows are few for {observations.n_features} features"
             )
+            if not observations.is_complete:
+                why = "entries are missing"
             if self.dependent:
                 names = listing(observations.feature_names[j] for j in self.dependent)
                 why = f"columns determine each other exactly ({names})"
             said.append(f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, as {why}.")
         return " ".join(said)
+
+
+def _entries(observations: Observations, j: int, present: np.ndarray) -> Observations:
+    """One column's observed entries, by themselves."""
+    weights = observations.weights
+    return replace(
+        observations,
+        values=np.asarray(observations.values)[present, j : j + 1],
+        weights=None if weights is None else weights[present],
+        feature_names=observations.feature_names[j : j + 1],
+        origin=observations.origin[j : j + 1],
+        scale=observations.scale[j : j + 1],
+        row_labels=None,
+        is_complete=True,
+    )
 
 
 def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
@@ -127,13 +159,7 @@ def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, n
     Where more than half of the entries are equal, those that differ speak for the spread: the
     quantile of the distances is at least the median of those that are not zero.
 
-    Parameters
-    ----------
-    observations : Observations
-
-    Returns
-    -------
-    median, sd : ndarray (D,)
+    Returns median, sd (D,).
     """
     read = weighted_blocks(observations)
     center = quantile(read, np.full(observations.n_features, 0.5))
@@ -156,14 +182,7 @@ def robust_location_and_scale(observations: Observations) -> tuple[np.ndarray, n
 def dependent(covariance: np.ndarray) -> list[int]:
     """Find a feature that those before it determine, and those of them that it depends on.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-
-    Returns
-    -------
-    list of int
-        In order; empty if every feature has a variance of its own.
+    covariance (D, D).
     """
     sd = np.sqrt(np.diagonal(covariance))
     covariance = covariance / np.outer(sd, sd)
@@ -184,17 +203,7 @@ def dependent(covariance: np.ndarray) -> list[int]:
 def weighted_blocks(
     observations: Observations,
 ) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
-    """Return a function that reads the rows that count, block by block, with their weights.
-
-    Parameters
-    ----------
-    observations : Observations
-
-    Returns
-    -------
-    callable
-        () -> iterator over (n, D) and (n,).
-    """
+    """Return a function that reads the rows that count, block by block, with their weights."""
 
     def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         size = max(1, BLOCK_NUMBERS // observations.n_features)

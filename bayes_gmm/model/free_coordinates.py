@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from bayes_gmm.model.log_prior import log_dirichlet
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
+from bayes_gmm.model.prior_family import log_dirichlet
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -25,62 +25,26 @@ LOG_2 = float(np.log(2))
 
 
 class Parts(NamedTuple):
-    """Free coordinates taken apart, for any number of points at once.
+    """Free coordinates taken apart, for any number of points at once."""
 
-    Attributes
-    ----------
-    log_weights : ndarray (..., K)
-        log phi.
-    triangle : ndarray (..., K, D, D)
-        S.
-    means : ndarray (..., K, D)
-    """
-
-    log_weights: np.ndarray
-    triangle: np.ndarray
-    means: np.ndarray
+    log_weights: np.ndarray  # (..., K), log phi
+    triangle: np.ndarray  # (..., K, D, D), S
+    means: np.ndarray  # (..., K, D)
 
 
 class FreeCoordinates:
-    r"""The map between parameters and free coordinates u (P,), and the posterior density of u.
+    """The map between parameters and free coordinates u (P,), and the posterior density of u.
 
-    Parameters
-    ----------
-    prior : Prior
-        Proper, in the coordinates of the pass.
-
-    Attributes
-    ----------
-    size : int
-        P = K - 1 + K D (D + 1) / 2 + K D.
-    scale_whitener : ndarray (K, D, D)
-        A.
-    degrees : ndarray (K, D)
-        nu - D + i, the degrees of freedom of S_ii^2.
-    log_constant : float
-        What `log_prior` has that does not depend on u.
-
-    Raises
-    ------
-    InputError
-        If the prior is improper.
-
-    References
-    ----------
+    The prior is a proper one, in the coordinates of the pass. P = K - 1 + K D (D + 1) / 2 + K D.
     Bartlett (1933), Proc. R. Soc. Edinburgh 53; Smith & Hocking (1972), Algorithm AS 53.
-
-    Examples
-    --------
-    >>> coordinates = FreeCoordinates(Prior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]]))
-    >>> coordinates.size
-    5
     """
 
     def __init__(self, prior: Prior):
         prior.require_proper()
         n_components, n_features = prior.mean.shape
         self.prior = prior
-        self.scale_whitener = inverse_factors(cholesky(prior.scale, "scale"))
+        self.scale_whitener = inverse_factors(cholesky(prior.scale, "scale"))  # A, (K, D, D)
+        # nu - D + i, the degrees of freedom of S_ii^2, (K, D)
         self.degrees = prior.degrees_of_freedom[:, None] - n_features + 1 + np.arange(n_features)
         self.below = np.tril_indices(n_features, -1)
         self.size = n_components - 1 + n_components * n_features * (n_features + 3) // 2
@@ -96,16 +60,7 @@ class FreeCoordinates:
         return np.log(np.einsum("kii->ki", self.scale_whitener)).sum(axis=1)
 
     def split(self, free: np.ndarray) -> Parts:
-        """Take free coordinates apart.
-
-        Parameters
-        ----------
-        free : ndarray (..., P)
-
-        Returns
-        -------
-        Parts
-        """
+        """Take free coordinates apart. free (..., P)."""
         (n_components, n_features), batch = self.prior.mean.shape, free.shape[:-1]
         edges = [n_components - 1, self.size - n_components * n_features]
         ratios, triangles, means = np.split(free, edges, axis=-1)
@@ -119,17 +74,7 @@ class FreeCoordinates:
         return Parts(log_weights, triangle, means.reshape(*batch, n_components, n_features))
 
     def of(self, parameters: Parameters) -> np.ndarray:
-        """Free coordinates of parameters.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            In the coordinates of the pass, every weight positive.
-
-        Returns
-        -------
-        ndarray (P,)
-        """
+        """Free coordinates (P,) of parameters whose weights are positive."""
         log_weights = np.log(parameters.weights)
         triangle = inverse_factors(parameters.choleskys) @ np.linalg.inv(self.scale_whitener)
         diagonal = np.log(np.einsum("kii->ki", triangle))
@@ -140,13 +85,7 @@ class FreeCoordinates:
     def parameters(self, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Parameters at free coordinates.
 
-        Parameters
-        ----------
-        free : ndarray (..., P)
-
-        Returns
-        -------
-        weights, means, covariances : ndarray (..., K), (..., K, D), (..., K, D, D)
+        free (..., P) -> weights, means, covariances (..., K), (..., K, D), (..., K, D, D).
         """
         log_weights, triangle, means = self.split(free)
         factor = np.linalg.inv(triangle @ self.scale_whitener)
@@ -155,13 +94,7 @@ class FreeCoordinates:
     def log_quadratic(self, free: np.ndarray) -> LogQuadratic:
         """Where the pass is taken: log joint densities of a row and each label, as functions of it.
 
-        Parameters
-        ----------
-        free : ndarray (P,)
-
-        Returns
-        -------
-        LogQuadratic
+        free (P,).
         """
         log_weights, triangle, means = self.split(free)
         log_det = np.log(np.einsum("kii->ki", triangle)).sum(axis=1) + self._log_diagonal()
@@ -175,13 +108,7 @@ class FreeCoordinates:
             - \tfrac12 S_{kii}^2\right] - \tfrac12 \sum_{k,i>j} S_{kij}^2
             - \tfrac12 \sum_k \kappa_k \lVert W_k (\mu_k - m_k) \rVert^2 + c
 
-        Parameters
-        ----------
-        free : ndarray (..., P)
-
-        Returns
-        -------
-        ndarray (...)
+        free (..., P) -> (...).
         """
         log_weights, triangle, means = self.split(free)
         log_diagonal = np.log(np.einsum("...kii->...ki", triangle))
@@ -210,19 +137,8 @@ class FreeCoordinates:
 
         The rows count as if they were added to the identity, where the prior's scale stood.
 
-        Parameters
-        ----------
-        free : ndarray (P,)
-        statistics : SufficientStatistics
-            The pass at `log_quadratic(free)`.
-
-        Returns
-        -------
-        ndarray (P,)
-
-        References
-        ----------
-        Fisher's identity: Dempster, Laird & Rubin (1977); see `bayes_gmm.model.score`.
+        free (P,), and statistics of the pass at `log_quadratic(free)` -> (P,). Fisher's identity:
+        Dempster, Laird & Rubin (1977); see `bayes_gmm.model.score`.
         """
         log_weights, triangle, means = self.split(free)
         prior, a = self.prior, self.scale_whitener
@@ -244,15 +160,7 @@ class FreeCoordinates:
 
         The first K - 1 entries of the gradient and the sum N determine them.
 
-        Parameters
-        ----------
-        free, gradient : ndarray (..., P)
-        n_rows : float
-            N, or the sum of the rows' weights.
-
-        Returns
-        -------
-        ndarray (..., K)
+        free, gradient (..., P) -> (..., K).
         """
         alpha = self.prior.concentration
         slope = gradient[..., : len(alpha) - 1]

@@ -13,7 +13,7 @@ from scipy.special import multigammaln
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import symmetrized
-from bayes_gmm.model.normal import cholesky, inverse_factors
+from bayes_gmm.model.normal import bartlett, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike
 from bayes_gmm.model.prior_family import PriorFamily, rows_for
 
@@ -149,14 +149,7 @@ class HierarchicalPrior(PriorFamily):
             + \tfrac{K\nu}{2} \log|V| - \tfrac{\nu + D + 1}{2} \sum_k \log|\Sigma_k|
             - \tfrac{q + K\nu}{2} \log\left|I + V \textstyle\sum_k \Sigma_k^{-1}\right|
 
-        Parameters
-        ----------
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        ndarray (...)
+        factors (..., K, D, D) -> (...).
         """
         n_components, n_features = factors.shape[-3:-1]
         nu, q, factor = self.degrees_of_freedom, self.scale_degrees_of_freedom, cholesky(self.scale)
@@ -179,10 +172,10 @@ class HierarchicalPrior(PriorFamily):
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:
         """Draw Psi, then the covariances (K, D, D) given it."""
         nu, q = self.degrees_of_freedom, self.scale_degrees_of_freedom
-        root_of_scale = cholesky(self.scale) @ _bartlett(q, self.n_features, rng)
+        root_of_scale = cholesky(self.scale) @ bartlett(q, self.n_features, rng)
         factors = np.stack(
             [
-                root_of_scale @ np.linalg.inv(_bartlett(nu, self.n_features, rng)).T
+                root_of_scale @ np.linalg.inv(bartlett(nu, self.n_features, rng)).T
                 for _ in range(self.n_components)
             ]
         )
@@ -191,10 +184,3 @@ class HierarchicalPrior(PriorFamily):
     def rescaled(self, scale: np.ndarray) -> dict[str, np.ndarray]:
         """Fields of the covariances in other units."""
         return {"scale": self.scale * np.outer(scale, scale)}
-
-
-def _bartlett(degrees: float, n_features: int, rng: np.random.Generator) -> np.ndarray:
-    """Lower triangular T with T T' ~ Wishart(degrees, I); see `Prior.sample`."""
-    triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
-    triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees - np.arange(n_features)))
-    return triangle

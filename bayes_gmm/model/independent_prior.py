@@ -4,19 +4,21 @@ r"""A prior for what is known feature by feature: standard deviations, correlati
     log sigma_kj ~ N(log tau_j, omega^2)        R_k ~ LKJ(eta)
 
 The conjugate prior ties the spread of the means to the size of the components, and the strength of
-its statement about variances to that about correlations. Here each is said on its own.
+its statement about variances to that about correlations. Here each is said on its own. LKJ is the
+density p(R) proportional to |R|^(eta - 1) of a correlation matrix: uniform with eta = 1, and the
+larger eta, the closer R is to the identity.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
-from bayes_gmm.model import lkj
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import ArrayOrLike
 from bayes_gmm.model.prior_family import PriorFamily, rows_for
 
-LOG_2 = float(np.log(2))
+LOG_2, LOG_PI = float(np.log(2)), float(np.log(np.pi))
 # The default: means within four standard deviations of the data, standard deviations within a
 # factor of four of their median, correlations only just held from -1 and 1.
 MEAN_SPREAD = 2.0
@@ -123,14 +125,7 @@ class IndependentPrior(PriorFamily):
 
         The subtracted terms are the Jacobian of (sigma, R) -> Sigma.
 
-        Parameters
-        ----------
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        ndarray (..., K)
+        factors (..., K, D, D) -> (..., K).
         """
         n_features = factors.shape[-1]
         log_sd = 0.5 * np.log((factors**2).sum(axis=-1))
@@ -142,7 +137,7 @@ class IndependentPrior(PriorFamily):
         return (
             (log_normal - log_jacobian).sum(axis=-1)
             + (self.eta - 1) * log_determinant
-            + lkj.log_constant(self.eta, n_features)
+            + lkj_log_constant(self.eta, n_features)
         )
 
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:
@@ -150,7 +145,7 @@ class IndependentPrior(PriorFamily):
         shape = self.n_components, self.n_features
         sd = self.sd * np.exp(self.sd_spread * rng.standard_normal(shape))
         correlations = [
-            lkj.sample_factor(self.eta, self.n_features, rng) for _ in range(self.n_components)
+            lkj_factor(self.eta, self.n_features, rng) for _ in range(self.n_components)
         ]
         factors = sd[..., None] * np.stack(correlations)
         return factors @ factors.swapaxes(1, 2)
@@ -158,3 +153,32 @@ class IndependentPrior(PriorFamily):
     def rescaled(self, scale: np.ndarray) -> dict[str, np.ndarray]:
         """Fields of the covariances in other units."""
         return {"sd": scale * self.sd}
+
+
+def lkj_log_constant(eta: float, n_features: int) -> float:
+    r"""Log of the constant c in p(R) = c |R|^(eta - 1).
+
+    .. math:: \log c = \sum_{k=1}^{D-1} \log\Gamma\left(\eta + \tfrac{D-1}{2}\right)
+        - \log\Gamma\left(\eta + \tfrac{D-1-k}{2}\right) - \tfrac{k}{2} \log\pi
+
+    Lewandowski, Kurowicka & Joe (2009), J. Multivariate Anal. 100, theorem 5.
+    """
+    k = np.arange(1, n_features)
+    most = eta + 0.5 * (n_features - 1)
+    return float((gammaln(most) - gammaln(most - 0.5 * k) - 0.5 * k * LOG_PI).sum())
+
+
+def lkj_factor(eta: float, n_features: int, rng: np.random.Generator) -> np.ndarray:
+    r"""Draw the Cholesky factor of a correlation matrix, row by row.
+
+    A row points in a uniform direction of the rows before it, and the square of its length there
+    is r_i^2 ~ Beta(i/2, eta + (D - 1 - i)/2) for i = 1..D-1; its last entry makes its length one.
+
+    Returns (D, D). Lewandowski, Kurowicka & Joe (2009), sec. 3.2, the onion method.
+    """
+    factor = np.tril(rng.standard_normal((n_features, n_features)), -1)
+    i = np.arange(1, n_features)
+    squared = np.append(0.0, rng.beta(0.5 * i, eta + 0.5 * (n_features - 1 - i)))
+    factor[1:] *= np.sqrt(squared[1:] / (factor[1:] ** 2).sum(axis=1))[:, None]
+    factor[np.diag_indices(n_features)] = np.sqrt(1 - squared)
+    return factor

@@ -13,40 +13,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayes_gmm.model.chart import Chart
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 
 
 class ScoreProducts(NamedTuple):
-    """What a pass over the rows sums, in the coordinates of a chart.
+    """What a pass over the rows sums, in local coordinates."""
 
-    Attributes
-    ----------
-    n_rows : float
-        How many rows, or the sum of their weights.
-    counts, first, second : ndarray (K,), (K, D), (K, D, D)
-        Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k).
-    total : ndarray (P,)
-        Sum of s.
-    outer : ndarray (P, P)
-        Sum of s s'.
-    within : ndarray (P, P)
-        Sum of r g g' over rows and components.
-    """
-
-    n_rows: float
-    counts: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    total: np.ndarray
-    outer: np.ndarray
-    within: np.ndarray
+    n_rows: float  # how many rows, or the sum of their weights
+    # Sufficient statistics of the whitened residuals R_k^-1 (x - mu_k):
+    counts: np.ndarray  # (K,)
+    first: np.ndarray  # (K, D)
+    second: np.ndarray  # (K, D, D)
+    total: np.ndarray  # (P,), sum of s
+    outer: np.ndarray  # (P, P), sum of s s'
+    within: np.ndarray  # (P, P), sum of r g g' over rows and components
 
     @classmethod
-    def zeros(cls, chart: Chart) -> "ScoreProducts":
+    def zeros(cls, local: LocalCoordinates) -> "ScoreProducts":
         """Start an empty sum."""
-        n_components, n_features = chart.parameters.means.shape
-        size = chart.n_coordinates
+        n_components, n_features = local.parameters.means.shape
+        size = local.n_coordinates
         return cls(
             0.0,
             np.zeros(n_components),
@@ -59,47 +46,26 @@ class ScoreProducts(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """First and second derivatives of the objective in the coordinates of a chart.
+    """First and second derivatives of the objective in local coordinates."""
 
-    Attributes
-    ----------
-    gradient : ndarray (P,)
-    observed : ndarray (P, P)
-        Minus the second derivatives.
-    complete : ndarray (P, P)
-        The same if the labels were known.
-    scores : ndarray (P, P)
-        Sum over rows of the squared deviation of their scores from the mean one.
-    """
-
-    gradient: np.ndarray
-    observed: np.ndarray
-    complete: np.ndarray
+    gradient: np.ndarray  # (P,)
+    observed: np.ndarray  # (P, P), minus the second derivatives
+    complete: np.ndarray  # (P, P), the same if the labels were known
+    # (P, P), sum over rows of the squared deviation of their scores from the mean one
     scores: np.ndarray
 
     @classmethod
-    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None = None) -> "Curvature":
-        """Put the curvature together from the sums of a pass and the prior.
+    def of(
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None = None
+    ) -> "Curvature":
+        """Put the curvature together from the sums of a pass and the prior, as counted.
 
-        Parameters
-        ----------
-        chart : Chart
-        products : ScoreProducts
-        prior : Prior, optional
-            In the units of the chart's parameters, and as `counted` for their structure.
-
-        Returns
-        -------
-        Curvature
-
-        References
-        ----------
         Louis (1982), J. R. Statist. Soc. B 44, 226-233.
         """
-        labelled = LabelledRows.of(chart, products, prior)
-        complete = labelled.information(chart)
+        labelled = LabelledRows.of(local, products, prior)
+        complete = labelled.information(local)
         return cls(
-            labelled.gradient(chart),
+            labelled.gradient(local),
             complete - products.within + products.outer,
             complete,
             products.outer - np.outer(products.total, products.total) / products.n_rows,
@@ -112,30 +78,25 @@ class LabelledRows(NamedTuple):
     .. math:: Q = \sum_k a_k \log \phi_k - \tfrac12 \left[ c_k \log |\Sigma_k|
         + \mathrm{tr}(\Sigma_k^{-1} S_k) - 2 F_k^\top \Sigma_k^{-1} \delta_k
         + m_k \delta_k^\top \Sigma_k^{-1} \delta_k \right], \qquad \delta_k = \mu_k - \hat\mu_k
-
-    Attributes
-    ----------
-    weight, mean, covariance : ndarray (K,)
-        a, m and c.
-    first, second : ndarray (K, D), (K, D, D)
-        F and S, whitened.
     """
 
-    weight: np.ndarray
-    mean: np.ndarray
-    covariance: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
+    weight: np.ndarray  # (K,), a
+    mean: np.ndarray  # (K,), m
+    covariance: np.ndarray  # (K,), c
+    first: np.ndarray  # (K, D), F, whitened
+    second: np.ndarray  # (K, D, D), S, whitened
 
     @classmethod
-    def of(cls, chart: Chart, products: ScoreProducts, prior: Prior | None) -> "LabelledRows":
+    def of(
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None
+    ) -> "LabelledRows":
         """Add the rows that the prior stands for to those of the data."""
         count, first, second = products.counts, products.first, products.second
         if prior is None:
             return cls(count, count, count, first, second)
         precision = prior.mean_precision
-        whitener = chart.whitener
-        gap = np.einsum("kij,kj->ki", whitener, prior.mean - chart.parameters.means)
+        whitener = local.whitener
+        gap = np.einsum("kij,kj->ki", whitener, prior.mean - local.parameters.means)
         spread = whitener @ prior.scale @ whitener.swapaxes(1, 2)
         return cls(
             count + prior.concentration - 1,
@@ -145,36 +106,36 @@ class LabelledRows(NamedTuple):
             second + spread + precision[:, None, None] * gap[:, :, None] * gap[:, None, :],
         )
 
-    def gradient(self, chart: Chart) -> np.ndarray:
+    def gradient(self, local: LocalCoordinates) -> np.ndarray:
         """First derivatives, (P,)."""
-        a, b = chart.pairs
-        result = np.zeros(chart.n_coordinates)
+        a, b = local.pairs
+        result = np.zeros(local.n_coordinates)
         for k, second in enumerate(self.second):
             entries = np.where(a == b, 0.5 * (second[a, b] - self.covariance[k]), second[a, b])
             features = np.concatenate([[self.weight[k]], self.first[k], entries])
-            result[chart.places(k)] += features @ chart.score_map(k)
+            result[local.places(k)] += features @ local.score_map(k)
         return result
 
-    def information(self, chart: Chart) -> np.ndarray:
+    def information(self, local: LocalCoordinates) -> np.ndarray:
         """Minus the second derivatives, (P, P)."""
         n_components, n_features = self.first.shape
-        result = np.zeros(2 * (chart.n_coordinates,))
-        weights = chart.parameters.weights[:-1]
+        result = np.zeros(2 * (local.n_coordinates,))
+        weights = local.parameters.weights[:-1]
         free = slice(0, n_components - 1)
         result[free, free] = self.weight.sum() * (np.diag(weights) - np.outer(weights, weights))
-        basis = chart.basis
-        units = _units(*chart.pairs, n_features)
+        basis = local.basis
+        units = _units(*local.pairs, n_features)
         for k in range(n_components):
-            means, spread = np.split(chart.places(k)[n_components - 1 :], [n_features])
+            means, spread = np.split(local.places(k)[n_components - 1 :], [n_features])
             # A mean moves more easily as its variance grows: e' M F is what the two share.
-            mixed = ((units @ self.first[k]) * chart.scale[k][:, None]).T @ basis
+            mixed = ((units @ self.first[k]) * local.scale[k][:, None]).T @ basis
             result[means, means] += self.mean[k]
             result[np.ix_(means, spread)] += mixed
             result[np.ix_(spread, means)] += mixed.T
-            if chart.variances is None:
-                own = _by_matrices(self.second[k], units, *chart.pairs)
+            if local.variances is None:
+                own = _by_matrices(self.second[k], units, *local.pairs)
             else:
-                own = _by_axes(self.second[k], chart.variances[k], *chart.pairs)
+                own = _by_axes(self.second[k], local.variances[k], *local.pairs)
             result[np.ix_(spread, spread)] += basis.T @ own @ basis
         return result
 

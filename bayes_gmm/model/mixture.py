@@ -19,26 +19,7 @@ def sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ancestral sampling: draw the label z, then the row x given its label.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    n : int
-        Number of rows.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    x : ndarray (n, D)
-    z : ndarray of int (n,)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> theta = Parameters([0.5, 0.5], [[0.0], [9.0]], [[[1.0]], [[1.0]]])
-    >>> x, z = sample(theta, 5, np.random.default_rng(0))
-    >>> x.shape, z.shape
-    ((5, 1), (5,))
+    Returns x (n, D), z (n,).
     """
     z = categorical.sample(parameters.weights, n, rng)
     x = np.empty((n, parameters.n_features))
@@ -53,14 +34,7 @@ def joint_log_density(x: np.ndarray, parameters: Parameters) -> np.ndarray:
 
     .. math:: \log p(x, z = k) = \log \phi_k + \log N(x; \mu_k, \Sigma_k)
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    parameters : Parameters
-
-    Returns
-    -------
-    ndarray (N, K)
+    x (N, D) -> (N, K).
     """
     labels = np.arange(parameters.n_components)
     log_weights = categorical.log_density(labels, parameters.weights)
@@ -76,18 +50,7 @@ def marginal_log_density(x: np.ndarray, parameters: Parameters) -> np.ndarray:
 
     .. math:: \log p(x) = \log \sum_k \phi_k N(x; \mu_k, \Sigma_k)
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    parameters : Parameters
-
-    Returns
-    -------
-    ndarray (N,)
-
-    References
-    ----------
-    Bishop (2006), eq. 9.12.
+    x (N, D) -> (N,). Bishop (2006), eq. 9.12.
     """
     return logsumexp(joint_log_density(x, parameters), axis=1)
 
@@ -97,19 +60,7 @@ def responsibilities(x: np.ndarray, parameters: Parameters) -> np.ndarray:
 
     .. math:: r_{nk} = \frac{\phi_k N(x_n; \mu_k, \Sigma_k)}{\sum_j \phi_j N(x_n; \mu_j, \Sigma_j)}
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    parameters : Parameters
-
-    Returns
-    -------
-    ndarray (N, K)
-        Rows sum to one.
-
-    References
-    ----------
-    Bishop (2006), eq. 9.13.
+    x (N, D) -> (N, K). Bishop (2006), eq. 9.13.
     """
     log_joint = joint_log_density(x, parameters)
     return np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
@@ -123,17 +74,6 @@ def log_likelihood(x: np.ndarray, parameters: Parameters) -> float:
     The log cannot pass the inner sum, so that setting the gradient to zero couples every
     parameter with every other: there is no closed form, hence EM.
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    parameters : Parameters
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Bishop (2006), eq. 9.14.
+    x (N, D). Bishop (2006), eq. 9.14.
     """
     return float(marginal_log_density(x, parameters).sum())

@@ -20,22 +20,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 def cholesky(covariance: np.ndarray, name: str = "covariance") -> np.ndarray:
     """Lower Cholesky factor L of a covariance matrix, Sigma = L L', or of each in a stack.
 
-    Parameters
-    ----------
-    covariance : ndarray (..., D, D)
-        Symmetric positive-definite matrices.
-    name : str
-        What to call the matrices if one has no factor.
-
-    Returns
-    -------
-    ndarray (..., D, D)
-        Lower triangular, with a positive diagonal.
-
-    Raises
-    ------
-    InputError
-        If a matrix is not positive definite.
+    covariance (..., D, D) -> (..., D, D). An InputError calls them `name` if one has none.
     """
     variances = np.einsum("...ii->...i", covariance)
     # Factoring the correlation matrix makes the answer independent of the units of each column.
@@ -63,15 +48,7 @@ def _first_without_factor(matrices: np.ndarray) -> str:
 def inverse_factors(factors: np.ndarray) -> np.ndarray:
     """Inverses of lower triangular factors, which whiten the residual: L^-1 (x - mu) ~ N(0, I).
 
-    Parameters
-    ----------
-    factors : ndarray (K, D, D)
-        Lower triangular.
-
-    Returns
-    -------
-    ndarray (K, D, D)
-        Lower triangular.
+    factors (K, D, D) -> (K, D, D).
     """
     return np.stack([dtrtri(factor, lower=1)[0] for factor in factors])
 
@@ -82,27 +59,8 @@ def log_density(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.n
     .. math:: \log N(x; \mu, \Sigma) = -\tfrac{D}{2} \log 2\pi - \log|L|
         - \tfrac12 \lVert L^{-1}(x - \mu) \rVert^2, \qquad \Sigma = L L^\top
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-        Rows to evaluate.
-    mean : ndarray (D,)
-    covariance : ndarray (D, D)
-
-    Returns
-    -------
-    ndarray (N,)
-        One log density per row; its unit is nats, relative to the units of x.
-
-    References
-    ----------
-    Bishop (2006), Pattern Recognition and Machine Learning, eq. 2.43.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> log_density(np.zeros((1, 2)), np.zeros(2), np.eye(2)).round(4)
-    array([-1.8379])
+    x (N, D), mean (D,), covariance (D, D) -> (N,). Bishop (2006), Pattern Recognition and Machine
+    Learning, eq. 2.43.
     """
     factor = cholesky(covariance)
     whitened = solve_triangular(factor, (x - mean).T, lower=True)
@@ -115,24 +73,7 @@ def sample(
 ) -> np.ndarray:
     """Draws from the multivariate normal, x = mu + L e with e ~ N(0, I).
 
-    Parameters
-    ----------
-    mean : ndarray (D,)
-    covariance : ndarray (D, D)
-    n : int
-        Number of draws.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray (n, D)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sample(np.zeros(2), np.eye(2), 3, np.random.default_rng(0)).shape
-    (3, 2)
+    mean (D,), covariance (D, D) -> (n, D).
     """
     return mean + rng.standard_normal((n, len(mean))) @ cholesky(covariance).T
 
@@ -143,26 +84,21 @@ def maximum_likelihood(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     .. math:: \hat\mu = \frac1N \sum_n x_n, \qquad
         \hat\Sigma = \frac1N \sum_n (x_n - \hat\mu)(x_n - \hat\mu)^\top
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-
-    Returns
-    -------
-    mean : ndarray (D,)
-    covariance : ndarray (D, D)
-        Divided by N, not N - 1: the maximum of the likelihood, not the unbiased estimate.
-
-    References
-    ----------
-    Bishop (2006), eqs. 2.121 and 2.122.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> maximum_likelihood(np.array([[0.0], [2.0]]))
-    (array([1.]), array([[1.]]))
+    x (N, D) -> mean (D,), covariance (D, D). Bishop (2006), eqs. 2.121 and 2.122.
     """
     mean = x.mean(axis=0)
     residual = x - mean
     return mean, residual.T @ residual / len(x)
+
+
+def bartlett(degrees: float, n_features: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a lower triangular T with T T' ~ Wishart(degrees, I); see `Prior.sample`."""
+    triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
+    triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees - np.arange(n_features)))
+    return triangle
+
+
+def wishart_root(degrees: float, whitener: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a root R of Sigma = R R' ~ IW(degrees, Psi), from the whitener of Psi (D, D)."""
+    # Precision = B'B with B = T' whitener, so x = B^-1 e has covariance Sigma.
+    return np.linalg.inv(bartlett(degrees, len(whitener), rng).T @ whitener)

@@ -21,19 +21,11 @@ ArrayOrLike = Any
 
 
 class LogQuadratic(NamedTuple):
-    r"""K functions of a row, log rho_k(x) = offset_k - 1/2 |whitener_k (x - center_k)|^2.
+    r"""K functions of a row, log rho_k(x) = offset_k - 1/2 |whitener_k (x - center_k)|^2."""
 
-    Attributes
-    ----------
-    offset : ndarray (K,)
-    center : ndarray (K, D)
-    whitener : ndarray (K, D, D)
-        Lower triangular at point parameters, where it is L_k^-1.
-    """
-
-    offset: np.ndarray
-    center: np.ndarray
-    whitener: np.ndarray
+    offset: np.ndarray  # (K,)
+    center: np.ndarray  # (K, D)
+    whitener: np.ndarray  # (K, D, D), lower triangular at point parameters, where it is L_k^-1
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate at rows x (N, D); returns (N, K)."""
@@ -99,16 +91,7 @@ class Parameters:
     def trusted(
         cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
     ) -> "Parameters":
-        """Build without the checks, for a loop that made the arrays itself and runs very often.
-
-        Parameters
-        ----------
-        weights, means, covariances : ndarray
-
-        Returns
-        -------
-        theta : Parameters
-        """
+        """Build without the checks, for a loop that made the arrays itself and runs very often."""
         parameters = object.__new__(cls)
         object.__setattr__(parameters, "weights", weights)
         object.__setattr__(parameters, "means", means)
@@ -135,10 +118,6 @@ class Parameters:
 
         .. math:: \mathrm{offset}_k = \log\phi_k - \log|L_k| - \tfrac{D}{2}\log 2\pi, \qquad
             \mathrm{whitener}_k = L_k^{-1}
-
-        Returns
-        -------
-        LogQuadratic
         """
         half_log_det = np.log(np.einsum("kii->ki", self.choleskys)).sum(axis=1)
         with np.errstate(divide="ignore"):

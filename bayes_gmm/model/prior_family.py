@@ -1,4 +1,8 @@
-r"""What priors with independent means and covariances share.
+r"""What priors share: a log density of three parts, and what those with independent means are.
+
+    log p(theta) = log p(phi) + sum_k log p(mu_k | Sigma_k) + log p(Sigma_1..K)
+
+Each part is a density of the parameters themselves. Of the priors that are not conjugate,
 
     phi ~ Dirichlet(alpha)        mu_kj ~ N(m_j, s_j^2)        Sigma_1..K ~ the family's own
 
@@ -6,30 +10,56 @@ A family adds the density and draws of the covariances, and how they follow a ch
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from scipy.special import gammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model.arrays import as_numbers, require_finite
-from bayes_gmm.model.log_prior import LogPrior, log_dirichlet, log_powers
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
+
+ArrayOrNumber = np.ndarray | float
+
+
+class LogPrior(NamedTuple):
+    """Log prior densities of one mixture, or of many."""
+
+    weights: ArrayOrNumber  # (...)
+    means: ArrayOrNumber  # (..., K), given the covariances
+    # (..., K), or (...), where the prior of one covariance depends on the others
+    covariances: ArrayOrNumber
+
+    @property
+    def total(self) -> np.ndarray:
+        """The sum of all parts, (...)."""
+        shape = np.shape(self.weights)
+        return np.sum([np.reshape(part, (*shape, -1)).sum(axis=-1) for part in self], axis=0)
+
+
+def log_dirichlet(concentration: np.ndarray) -> float:
+    """Log of the constant of a Dirichlet density."""
+    return float(gammaln(concentration.sum()) - gammaln(concentration).sum())
+
+
+def log_powers(weights: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+    """Log of prod_k phi_k^(alpha_k - 1), the Dirichlet density but for its constant, (...).
+
+    alpha = 1 makes no statement about a weight, not even about one that is zero.
+    """
+    excess = concentration - 1
+    with np.errstate(divide="ignore"):
+        log_weights = np.where(excess == 0, 0.0, np.log(weights))
+    return (excess * log_weights).sum(axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class PriorFamily:
     """What the families share: Dirichlet weights and normal means.
 
-    Parameters
-    ----------
-    concentration : array_like (K,)
-        alpha, one per component; 1 is uniform over the weights.
-    mean : array_like (D,)
-        Center of the component means.
-    mean_sd : float or array_like (D,)
-        Standard deviation of the component means about it, per feature.
+    concentration (K,), mean (D,), mean_sd (D,).
     """
 
     concentration: ArrayOrLike

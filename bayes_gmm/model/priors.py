@@ -19,9 +19,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.default_moments import DefaultMoments
-from bayes_gmm.model.log_prior import LogPrior, log_dirichlet, log_powers
-from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
+from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors, wishart_root
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
+from bayes_gmm.model.prior_family import LogPrior, log_dirichlet, log_powers
 from bayes_gmm.model.statistics import SufficientStatistics
 
 DEFAULT_MEAN_PRECISION = 0.01
@@ -112,16 +112,7 @@ class Prior:
 
     @classmethod
     def trusted(cls, **fields: np.ndarray) -> "Prior":
-        """Build without the checks, from arrays of full shape that a formula made.
-
-        Parameters
-        ----------
-        **fields : ndarray
-
-        Returns
-        -------
-        Prior
-        """
+        """Build without the checks, from arrays of full shape that a formula made."""
         prior = object.__new__(cls)
         for name, array in fields.items():
             object.__setattr__(prior, name, array)
@@ -166,15 +157,7 @@ class Prior:
     def from_moments(cls, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> "Prior":
         """Return the default prior of data with this mean and covariance.
 
-        Parameters
-        ----------
-        mean : ndarray (D,)
-        covariance : ndarray (D, D)
-        n_components : int
-
-        Returns
-        -------
-        Prior
+        mean (D,), covariance (D, D).
         """
         n_features = len(mean)
         return cls(
@@ -260,13 +243,7 @@ class Prior:
         return np.sqrt(variances.mean(axis=0))
 
     def require_proper(self) -> None:
-        """Check that the prior is proper, which sampling and a sampled posterior need.
-
-        Raises
-        ------
-        InputError
-            If not.
-        """
+        """Check that the prior is proper, which sampling and a sampled posterior need."""
         if not self.is_proper:
             raise InputError(
                 "prior is improper, and so might the posterior be: give mean_precision > 0, "
@@ -334,7 +311,7 @@ class Prior:
 
         See Also
         --------
-        bayes_gmm.model.structured_prior.StructuredPrior.mode : Of covariances that share parts.
+        bayes_gmm.model.structures.prior.StructuredPrior.mode : Of covariances that share parts.
         """
         spread = self.degrees_of_freedom + self.n_features + 2
         weights = weights_at_the_mode(self.concentration, spread)
@@ -366,16 +343,7 @@ class Prior:
     ) -> np.ndarray:
         """Log prior densities of many mixtures at once; see `log_density`.
 
-        Parameters
-        ----------
-        weights : ndarray (..., K)
-        means : ndarray (..., K, D)
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        ndarray (...)
+        weights (..., K), means (..., K, D), factors (..., K, D, D) -> (...).
         """
         return self.log_density_by_part(weights, means, factors).total
 
@@ -391,16 +359,7 @@ class Prior:
             \log p(\Sigma_k) &= -\tfrac12 \left[ (\nu_k + D + 1) \log|\Sigma_k|
             + \mathrm{tr}(\Psi_k \Sigma_k^{-1}) \right] + c
 
-        Parameters
-        ----------
-        weights : ndarray (..., K)
-        means : ndarray (..., K, D)
-        factors : ndarray (..., K, D, D)
-            Lower Cholesky factors of the covariances.
-
-        Returns
-        -------
-        LogPrior
+        weights (..., K), means (..., K, D), factors (..., K, D, D).
         """
         parts, constant = self.log_kernels(weights, means, factors), self.log_normalizers
         return LogPrior(*(a + b for a, b in zip(parts, constant, strict=True)))
@@ -469,11 +428,7 @@ class Prior:
         means = np.empty((n_components, n_features))
         covariances = np.empty((n_components, n_features, n_features))
         for k in range(n_components):
-            triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
-            degrees = self.degrees_of_freedom[k] - np.arange(n_features)
-            triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees))
-            # Precision = B'B with B = T' whitener, so x = B^-1 e has covariance Sigma.
-            root = np.linalg.inv(triangle.T @ whitener_of_scale[k])
+            root = wishart_root(self.degrees_of_freedom[k], whitener_of_scale[k], rng)
             covariances[k] = root @ root.T
             noise = rng.standard_normal(n_features)
             means[k] = self.mean[k] + root @ noise / np.sqrt(self.mean_precision[k])
@@ -502,13 +457,7 @@ class Prior:
 
 
 def weights_at_the_mode(concentration: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return the weights (K,) at a joint mode, of which the covariances have divisors `spread`.
-
-    Raises
-    ------
-    InputError
-        If there is none inside the parameter space.
-    """
+    """Return the weights (K,) at a joint mode, of which the covariances have divisors `spread`."""
     excess = concentration - 1
     if not (excess >= 0).all() or excess.sum() <= 0 or not (spread > 0).all():
         raise InputError(

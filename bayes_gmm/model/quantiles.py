@@ -19,16 +19,7 @@ Read = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 def quantile(read: Read, share: np.ndarray) -> np.ndarray:
     """Smallest entry of each column that a given share of the weight does not exceed.
 
-    Parameters
-    ----------
-    read : callable
-        Returns a new iterator over blocks of rows: values (n, D) and weights (n,).
-    share : ndarray (D,)
-        Above 0, at most 1.
-
-    Returns
-    -------
-    ndarray (D,)
+    share (D,) -> (D,).
     """
     low, high, total, n_rows = _range(read)
     target = share * total * (1 - ROUNDING)
@@ -53,20 +44,7 @@ def _narrower(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cut every bracket into bins, and keep the bin in which the weight reaches the target.
 
-    Parameters
-    ----------
-    read : callable
-    target : ndarray (D,)
-    low, high : ndarray (D,)
-        Brackets [low, high).
-    below : ndarray (D,)
-        Weight of the entries under them.
-
-    Returns
-    -------
-    low, high, below, held : ndarray (D,)
-        The same of the bins, and how many entries they hold; none where all that are in it are
-        equal.
+    target (D,), low, high (D,), below (D,) -> low, high, below, held (D,).
     """
     columns = range(len(low))
     edges = np.linspace(low, high, BINS + 1)

@@ -17,20 +17,11 @@ from bayes_gmm.model.statistics import SufficientStatistics
 
 
 class Score(NamedTuple):
-    """Gradient of the log-likelihood in free coordinates.
+    """Gradient of the log-likelihood in free coordinates."""
 
-    Attributes
-    ----------
-    log_weights : ndarray (K,)
-        With respect to log phi_k, each taken as free of the others.
-    means : ndarray (K, D)
-        With respect to mu_k.
-    choleskys : ndarray (K, D, D)
-        With respect to the lower triangle of L_k, Sigma_k = L_k L_k'.
-    """
-
-    log_weights: np.ndarray
-    means: np.ndarray
+    log_weights: np.ndarray  # (K,), with respect to log phi_k, each taken as free of the others
+    means: np.ndarray  # (K, D), with respect to mu_k
+    # (K, D, D), with respect to the lower triangle of L_k, Sigma_k = L_k L_k'
     choleskys: np.ndarray
 
 
@@ -44,18 +35,6 @@ def score(parameters: Parameters, statistics: SufficientStatistics) -> Score:
 
     with A_k = L_k^-1 and N_k, F_k, S_k the count, first and second moment about mu_k.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    statistics : SufficientStatistics
-        The pass at these same parameters.
-
-    Returns
-    -------
-    Score
-
-    References
-    ----------
     Fisher's identity: Dempster, Laird & Rubin (1977); Cappe, Moulines & Ryden (2005), Prop. 10.1.6.
     """
     whitener = inverse_factors(parameters.choleskys)

@@ -20,27 +20,13 @@ from bayes_gmm.model.parameters import LogQuadratic
 
 @dataclass(frozen=True, eq=False)
 class SufficientStatistics:
-    """Counts and centered moments of every component, and the log normalizer of the pass.
+    """Counts and centered moments of every component, and the log normalizer of the pass."""
 
-    Attributes
-    ----------
-    log_normalizer : float
-        sum_n log sum_k rho_k(x_n); at point parameters, the log-likelihood.
-    count : ndarray (K,)
-        Expected number of rows per component.
-    first : ndarray (K, D)
-        Sum of r d.
-    second : ndarray (K, D, D)
-        Sum of r d d'.
-    center : ndarray (K, D)
-        What d is measured from.
-    """
-
-    log_normalizer: float
-    count: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    center: np.ndarray
+    log_normalizer: float  # sum_n log sum_k rho_k(x_n); at point parameters, the log-likelihood
+    count: np.ndarray  # (K,), expected number of rows per component
+    first: np.ndarray  # (K, D), sum of r d
+    second: np.ndarray  # (K, D, D), sum of r d d'
+    center: np.ndarray  # (K, D), what d is measured from
 
     @classmethod
     def of(
@@ -48,16 +34,7 @@ class SufficientStatistics:
     ) -> "SufficientStatistics":
         """Sum the statistics of rows whose responsibilities are known.
 
-        Parameters
-        ----------
-        x : ndarray (N, D)
-        responsibilities : ndarray (N, K)
-        center : ndarray (K, D)
-        log_normalizer : float
-
-        Returns
-        -------
-        SufficientStatistics
+        x (N, D), responsibilities (N, K), center (K, D).
         """
         first, second = np.empty(center.shape), np.empty((*center.shape, center.shape[1]))
         for k in range(len(center)):  # products of matrices, which are faster than one einsum
@@ -85,16 +62,7 @@ class SufficientStatistics:
         return self
 
     def reorder(self, order: np.ndarray) -> "SufficientStatistics":
-        """Return the statistics with the components in another order.
-
-        Parameters
-        ----------
-        order : ndarray of int (K,)
-
-        Returns
-        -------
-        SufficientStatistics
-        """
+        """Return the statistics with the components in another order. order (K,)."""
         return SufficientStatistics(
             self.log_normalizer,
             self.count[order],
@@ -125,17 +93,6 @@ def entropy(log_quadratic: LogQuadratic, statistics: SufficientStatistics) -> fl
 
     .. math:: H = -\sum_{nk} r_{nk} \log r_{nk}
         = \sum_n \log \sum_k \rho_{nk} - \sum_{nk} r_{nk} \log \rho_{nk}
-
-    Parameters
-    ----------
-    log_quadratic : LogQuadratic
-    statistics : SufficientStatistics
-        The pass at these functions.
-
-    Returns
-    -------
-    float
-        In nats.
     """
     whitener = log_quadratic.whitener
     squared = (whitener @ statistics.second) * whitener
@@ -149,17 +106,7 @@ def from_log_quadratic(
 ) -> SufficientStatistics:
     """Expected sufficient statistics of rows under K log-quadratic functions: the E-step.
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    log_quadratic : LogQuadratic
-    weights : ndarray (N,), optional
-        How often each row counts; once by default.
-
-    Returns
-    -------
-    SufficientStatistics
-        About log_quadratic.center.
+    x (N, D), weights (N,).
     """
     log_rho = log_quadratic(x)
     peak = log_rho.max(axis=1, keepdims=True)

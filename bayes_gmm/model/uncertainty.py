@@ -18,36 +18,17 @@ UNTOUCHED = 1e-6  # what a number may depend on flat directions and still be det
 
 
 class Uncertainty(NamedTuple):
-    """The covariance of the errors, root root', where the objective is curved downward.
+    """The covariance of the errors, root root', where the objective is curved downward."""
 
-    Attributes
-    ----------
-    root : ndarray (P, R)
-    shares : ndarray (P,)
-        Eigenvalues of the information relative to that with labels, ascending.
-    directions : ndarray (P, P)
-        All eigenvectors, those of `root` and flat ones.
-    flat : ndarray of bool (P,)
-        In which of them the objective is not curved downward.
-    """
-
-    root: np.ndarray
+    root: np.ndarray  # (P, R)
+    # (P,), eigenvalues of the information relative to that with labels, ascending
     shares: np.ndarray
-    directions: np.ndarray
-    flat: np.ndarray
+    directions: np.ndarray  # (P, P), all eigenvectors, those of `root` and flat ones
+    flat: np.ndarray  # (P,), in which of them the objective is not curved downward
 
     @classmethod
     def of(cls, curvature: Curvature) -> "Uncertainty":
-        """Invert the observed information where it can be inverted.
-
-        Parameters
-        ----------
-        curvature : Curvature
-
-        Returns
-        -------
-        Uncertainty
-        """
+        """Invert the observed information where it can be inverted."""
         factor = _factor(curvature.complete)
         half = solve_triangular(factor, curvature.observed, lower=True)
         relative = solve_triangular(factor, half.T, lower=True)
@@ -61,18 +42,7 @@ class Uncertainty(NamedTuple):
 
         .. math:: H^{-1} J H^{-1}
 
-        Parameters
-        ----------
-        scores : ndarray (P, P)
-            J, the sum over rows of their squared scores.
-
-        Returns
-        -------
-        Uncertainty
-
-        References
-        ----------
-        Huber (1967); White (1982), Econometrica 50, 1-25.
+        scores (P, P). Huber (1967); White (1982), Econometrica 50, 1-25.
         """
         values, vectors = np.linalg.eigh(self.root.T @ scores @ self.root)
         return self._replace(root=self.root @ (vectors * np.sqrt(np.maximum(values, 0))))
@@ -80,17 +50,8 @@ class Uncertainty(NamedTuple):
     def standard_errors(self, jacobian: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Standard errors of numbers that depend on the coordinates, by the delta method.
 
-        Parameters
-        ----------
-        jacobian : ndarray (n, C)
-            Their derivatives.
-        places : ndarray of int (C,)
-            In which coordinates; in the others they are zero.
-
-        Returns
-        -------
-        ndarray (n,)
-            Not a number where one depends on a direction in which the objective is flat.
+        jacobian (n, C) in the coordinates places (C,) -> (n,), nan where a number depends on a
+        direction in which the objective is flat.
         """
         errors = np.linalg.norm(jacobian @ self.root[places], axis=1)
         if self.flat.any():
@@ -102,13 +63,7 @@ class Uncertainty(NamedTuple):
     def distance(self, gradient: np.ndarray) -> float:
         """How far the objective may still climb, in nats, judged by one step of Newton's method.
 
-        Parameters
-        ----------
-        gradient : ndarray (P,)
-
-        Returns
-        -------
-        float
+        gradient (P,).
         """
         return float(0.5 * ((gradient @ self.root) ** 2).sum())
 

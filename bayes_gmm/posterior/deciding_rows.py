@@ -18,6 +18,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.missing import log_rho
 from bayes_gmm.model.parameters import Parameters
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
@@ -50,9 +51,12 @@ def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray
 
     Shapes: values (N,), times (N,).
     """
-    if times is not None and not times.all():
-        counted = np.flatnonzero(times)
-        positions, deviations = far(values[counted], times[counted])
+    left_out = np.isnan(values)
+    if times is not None:
+        left_out |= times == 0
+    if left_out.any():
+        counted = np.flatnonzero(~left_out)
+        positions, deviations = far(values[counted], None if times is None else times[counted])
         return counted[positions], deviations
     nothing = np.empty(0, dtype=int), np.empty(0)
     n_rows = len(values) if times is None else times.sum()
@@ -122,8 +126,8 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
         if not positions.size:
             continue
         rows = (np.asarray(observations.values[positions], dtype=float) - origin) / scale
-        log_rho = functions(rows)
-        shares = np.exp(log_rho - np.logaddexp.reduce(log_rho, axis=1, keepdims=True))
+        log_joint = log_rho(functions, rows)
+        shares = np.exp(log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True))
         owner = shares.argmax(axis=1)
         if observations.weights is not None:
             shares = shares * observations.weights[positions, None]

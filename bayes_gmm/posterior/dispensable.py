@@ -27,9 +27,9 @@ from scipy.stats import beta
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import mixture_moments
 
@@ -92,10 +92,12 @@ def best_merger(
     if point.n_components == 1:
         return None
     # Rows were checked when they were sampled; here their scale only sets the coordinates.
-    observations = structure.standardized(Observations.of(x, spread=np.ones(point.n_features)))
+    observations = structure.standardized(
+        Observations.of(x, spread=np.ones(point.n_features), missing="mar")
+    )
     expect = expectation(observations)
     to_standard = -observations.origin / observations.scale, 1 / observations.scale
-    log_unit = observations.total_weight * np.log(observations.scale).sum()
+    log_unit = observations.log_volume
 
     def likelihood(theta: Parameters) -> float:
         return expect(theta.log_quadratic()).log_normalizer

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.convergence import too_large
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import match

@@ -20,6 +20,7 @@ from scipy.special import logsumexp
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.posterior.draws import Draws
@@ -84,12 +85,12 @@ def invariants(
     functions = standard.log_quadratic()
     if log_likelihood is None or component_counts is None:
         log_likelihood, component_counts = _passes(functions, observations, shape)
-        log_likelihood = log_likelihood - observations.total_weight * log_unit
+        log_likelihood = log_likelihood - observations.log_volume
     if log_prior is None and hasattr(prior, "log_densities"):
         factors = cholesky(draws.covariances, "covariances")
         log_prior = prior.log_densities(draws.weights, draws.means, factors)
 
-    monitored = monitor(observations, pivot.rescale(-origin / scale, 1 / scale))
+    monitored = monitor(as_expected(observations, pivot), pivot.rescale(-origin / scale, 1 / scale))
     log_density, together = _at_rows(functions, monitored)
     mean, covariance = mixture_moments(*standard)
     found = {"log_likelihood": log_likelihood}

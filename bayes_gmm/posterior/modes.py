@@ -3,7 +3,7 @@ r"""How much of the posterior lies about a mode, by the Laplace-Metropolis estim
     log mass = log p(u*) + d/2 log 2 pi + 1/2 log |C|
 
 with u* the best of the draws there, and C their covariance, in d unconstrained coordinates u: log
-ratios of weights, means, and the coordinates that the family of the covariances has, of matrices
+ratios of weights, means, and the coordinates that the structure of the covariances has, of matrices
 their Cholesky factors with the logarithm of the diagonals. p is the density in these coordinates,
 the Jacobian included. It is the volume of the normal density that has the draws' height and spread.
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma
 
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
-from bayes_gmm.model.normal import LOG_2PI, cholesky
+from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.convergence import convergence
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import match
@@ -62,13 +62,11 @@ def unconstrained(
     """
     lead = draws.weights.shape[:2]
     log_weights = np.log(np.maximum(draws.weights, np.finfo(float).tiny))
-    factors = cholesky(draws.covariances, "covariances")
-    own = factors[:, :, :1] if structure.is_common else factors
-    of_covariances, log_jacobian = structure.covariance_family.coordinates(own)
+    of_covariances = structure.coordinates(draws.covariances)
     parts = [log_weights[..., :-1] - log_weights[..., -1:], draws.means, of_covariances]
     return (
         np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1),
-        log_weights.sum(axis=-1) + log_jacobian.sum(axis=-1),
+        log_weights.sum(axis=-1) + structure.log_jacobian(draws.covariances),
     )
 
 

@@ -77,7 +77,7 @@ def _repeated(
     if narrow[j] > TIGHT:
         return None
     column = values[:, j]
-    value = column[np.argmin(np.abs(column - collapse.mean[j]))]
+    value = column[np.nanargmin(np.abs(column - collapse.mean[j]))]
     held = _counted(observations, column == value)
     # Rows too few to span a covariance collapse anywhere.
     enough = _rows_of(collapse, observations) > observations.n_features + 0.5
@@ -109,7 +109,9 @@ def _at_value(
     share = _counted(observations, column == value) / observations.total_weight
     looks_like = ""
     times = observations.weights
-    column_of_counted = column if times is None else column[times > 0]
+    column_of_counted = column[
+        ~np.isnan(column) if times is None else (times > 0) & ~np.isnan(column)
+    ]
     if value in column[far(column, in_rows(times)[0])[0]]:
         looks_like = MISSING
     elif value in (column_of_counted.min(), column_of_counted.max()):

@@ -19,7 +19,7 @@ from scipy import stats
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.scalars import Scalar
 

@@ -14,11 +14,11 @@ from scipy.special import expit, logit, ndtri
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.scores import score_products
-from bayes_gmm.model.chart import Chart
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, flatten
@@ -27,13 +27,13 @@ QUICK = 1e9  # rows times squared parameters, a second's work or less
 MOST_PARAMETERS = 1000  # of more, their covariance matrix is not kept
 
 
-def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
-    """Derivatives of the numbers that describe a component, in the coordinates `chart.places(k)`.
+def jacobian_of_scalars(local: LocalCoordinates, k: int) -> dict[str, np.ndarray]:
+    """Derivatives of the numbers that describe a component, in the coordinates `local.places(k)`.
 
     Shapes: -> (n, C).
     """
-    weight, mean, covariance = chart.jacobian(k)
-    sigma = chart.parameters.covariances[k]
+    weight, mean, covariance = local.jacobian(k)
+    sigma = local.parameters.covariances[k]
     n_features = len(sigma)
     sd = np.sqrt(np.diagonal(sigma))
     of_sd = np.einsum("iic->ic", covariance) / (2 * sd[:, None])
@@ -43,7 +43,7 @@ def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
     of_correlation = covariance[i, j] / (sd[i] * sd[j])[:, None]
     of_correlation -= correlation * (relative[i] + relative[j])
     return {
-        "weight": weight[None] if len(chart.parameters.weights) > 1 else weight[None][:0],
+        "weight": weight[None] if len(local.parameters.weights) > 1 else weight[None][:0],
         "mean": mean,
         "sd": of_sd,
         "correlation": of_correlation,
@@ -52,7 +52,7 @@ def jacobian_of_scalars(chart: Chart, k: int) -> dict[str, np.ndarray]:
 
 
 def delta_method(
-    chart: Chart, uncertainty: Uncertainty, *, with_covariance: bool
+    local: LocalCoordinates, uncertainty: Uncertainty, *, with_covariance: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Standard errors of all scalars, and their covariance matrix.
 
@@ -60,14 +60,14 @@ def delta_method(
 
     Shapes: -> errors (S,), covariance (S, S).
     """
-    n_components = chart.parameters.n_components
-    own = [jacobian_of_scalars(chart, k) for k in range(n_components)]
+    n_components = local.parameters.n_components
+    own = [jacobian_of_scalars(local, k) for k in range(n_components)]
     errors, images = [], []
     for kind in own[0]:
         for k in range(n_components):
-            errors.append(uncertainty.standard_errors(own[k][kind], chart.places(k)))
+            errors.append(uncertainty.standard_errors(own[k][kind], local.places(k)))
             if with_covariance:
-                images.append(own[k][kind] @ uncertainty.root[chart.places(k)])
+                images.append(own[k][kind] @ uncertainty.root[local.places(k)])
     flat = np.concatenate(errors)
     if not images:
         return flat, None
@@ -134,8 +134,8 @@ def from_curvature(
 
     The prior is the one that counts for the structure.
     """
-    chart = Chart.at(parameters, structure)
-    curvature = Curvature.of(chart, score_products(observations, chart), prior)
+    local = LocalCoordinates.at(parameters, structure)
+    curvature = Curvature.of(local, score_products(observations, local), prior)
     uncertainty = Uncertainty.of(curvature)
     found = Flatness(
         int(uncertainty.flat.sum()),
@@ -147,7 +147,7 @@ def from_curvature(
         uncertainty = uncertainty.sandwich(curvature.scores)
     estimate = flatten(parameters.weights, parameters.means, parameters.covariances)
     errors, covariance = delta_method(
-        chart, uncertainty, with_covariance=len(scalars) <= MOST_PARAMETERS
+        local, uncertainty, with_covariance=len(scalars) <= MOST_PARAMETERS
     )
     more = {} if covariance is None else {"covariance": covariance}
     return Errors(estimate, errors, *interval(scalars, estimate, errors, ci_prob), more), found
@@ -157,11 +157,11 @@ def quick_errors(
     observations: Observations, parameters: Parameters, structure: Structure, prior: Prior | None
 ) -> np.ndarray | None:
     """Standard errors from the observed information (S,); None if there is much to compute."""
-    chart = Chart.at(parameters, structure)
-    if max(observations.n_rows, chart.n_coordinates) * chart.n_coordinates**2 > QUICK:
+    local = LocalCoordinates.at(parameters, structure)
+    if max(observations.n_rows, local.n_coordinates) * local.n_coordinates**2 > QUICK:
         return None
-    curvature = Curvature.of(chart, score_products(observations, chart), prior)
-    return delta_method(chart, Uncertainty.of(curvature), with_covariance=False)[0]
+    curvature = Curvature.of(local, score_products(observations, local), prior)
+    return delta_method(local, Uncertainty.of(curvature), with_covariance=False)[0]
 
 
 def from_refits(

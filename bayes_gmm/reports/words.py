@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
-from bayes_gmm.model.families import DIAGONALS, MATRICES, SPHERES
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.tables import counted, number, some
 
 ENGINES = {
@@ -37,16 +36,7 @@ def prior_sentences(prior: xr.Dataset, structure: Structure = UNCONSTRAINED) -> 
     one = prior.isel(cluster=0, missing_dims="ignore")
     precision, degrees = float(one["mean_precision"]), float(one["degrees_of_freedom"])
     scale = one["scale"].transpose("feature", "feature_bis").to_numpy()
-    family, variances = structure.covariance_family, np.diagonal(scale)
-    if family is SPHERES:
-        variances = np.full(len(features), variances.mean())
-    power = float(family.power(np.array(degrees), len(features)))
-    typical = np.sqrt(variances / power)
-    kind = {
-        MATRICES: f"inverse Wishart with {degrees:g}",
-        DIAGONALS: f"a variance for each feature, inverse gamma with {power - 2:g}",
-        SPHERES: f"one variance for all features, inverse gamma with {power - 2:g}",
-    }[family]
+    kind, typical = structure.describe_prior(degrees, scale)
     common = "one for all components, " if structure.is_common else ""
     flat = np.all(alpha == 1)
     center = _pairs(features, one["mean"].to_numpy(), typical)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.diagnosis import worst
 from bayes_gmm.results.reading import feature_names, is_point, structure_of
 from bayes_gmm.results.tables import Printed, counted, number, some

@@ -20,11 +20,10 @@ import xarray as xr
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.log_prior import LogPrior
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.prior_family import PriorFamily
+from bayes_gmm.model.prior_family import LogPrior, PriorFamily
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.predictive import pointwise, replicates

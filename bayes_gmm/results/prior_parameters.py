@@ -5,7 +5,8 @@ from typing import Any
 
 import xarray as xr
 
-from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.results.labels import DIMS as LABELLED

@@ -11,10 +11,10 @@ from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.scalars import Scalar, catalogue
 from bayes_gmm.results.labels import DIMS
@@ -78,7 +78,11 @@ def keeps_rows(tree: xr.DataTree) -> bool:
 
 def n_observed(tree: xr.DataTree) -> int:
     """Count the rows that a result was computed from, kept or not, each once."""
-    return len(observed_rows(tree)) if keeps_rows(tree) else int(tree.attrs["n_observations"])
+    return (
+        len(observed_rows(tree, complete=False))
+        if keeps_rows(tree)
+        else int(tree.attrs["n_observations"])
+    )
 
 
 def row_weights(tree: xr.DataTree) -> np.ndarray | None:
@@ -100,14 +104,29 @@ def n_seen(tree: xr.DataTree) -> float:
     return float(n_observed(tree) if weights is None else weights.sum())
 
 
-def observed_rows(tree: xr.DataTree) -> np.ndarray:
-    """Read the data that a result was computed from, (N, D)."""
+def observed_rows(tree: xr.DataTree, *, complete: bool = True) -> np.ndarray:
+    """Read the data that a result was computed from, (N, D), nan where entries are missing.
+
+    Raises InputError if the result does not keep them, or if they must be complete and are not.
+    """
     if not keeps_rows(tree):
         raise InputError(
             f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
             "sample from a random part of them"
         )
-    return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
+    rows = tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
+    return complete_rows(rows, "this") if complete else rows
+
+
+def complete_rows(rows: np.ndarray, needed_by: str) -> np.ndarray:
+    """Check that rows (N, D) of a result lack no entry, for what cannot do without yet."""
+    incomplete = int(np.isnan(rows).any(axis=1).sum())
+    if incomplete:
+        raise InputError(
+            f"{incomplete} of {len(rows)} rows have missing entries, and {needed_by} takes "
+            "complete rows only; predict, log_density, loo, partition and compare take any"
+        )
+    return rows
 
 
 def is_posterior(result: object) -> bool:
@@ -142,9 +161,9 @@ def _describe(result: object) -> str:
 
 def kept_observations(result: xr.DataTree) -> Observations:
     """Read the rows of a result, with their names, labels and weights."""
-    rows = observed_rows(result)
+    rows = observed_rows(result, complete=False)
     spread = np.ones(rows.shape[1])
-    observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
+    observations = Observations.of(np.ascontiguousarray(rows), spread=spread, missing="mar")
     weights = row_weights(result)
     if weights is not None:
         observations = observations.weighted(weights, spread=spread)
@@ -184,7 +203,7 @@ class Fitted(NamedTuple):
 
     @property
     def counted(self) -> Prior | None:
-        """The prior as it counts for this structure; see `model.structured_prior`."""
+        """The prior as it counts for this structure; see `model.structures.prior`."""
         if self.prior is None:
             return None
         return StructuredPrior.of(self.prior, self.structure).counted
@@ -224,8 +243,8 @@ def _rows(
     if X is None:
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
-        rows = result["observed_data"]["x"].transpose("obs_id", "feature")
-        observations = Observations.of(np.ascontiguousarray(rows.to_numpy()), spread=spread)
+        rows = complete_rows(observed_rows(result, complete=False), "standard_errors")
+        observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
         return _weighted(observations, result, spread)
     observations = Observations.of(X, spread=spread)
     names = observations.feature_names

@@ -35,7 +35,7 @@ import xarray as xr
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
 from bayes_gmm.posterior.identification import identify
 from bayes_gmm.posterior.power_scaling import effects

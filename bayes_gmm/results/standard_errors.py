@@ -20,7 +20,7 @@ from bayes_gmm.posterior import standard_errors
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.scalars import Scalar
 from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
-from bayes_gmm.results.reading import Fitted, is_point, keeps_rows
+from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, observed_rows
 from bayes_gmm.results.tables import Printed, counted, number
 
 SOURCES = {
@@ -204,7 +204,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
     """
     if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
         return None
-    if not keeps_rows(result):
+    if not keeps_rows(result) or np.isnan(observed_rows(result, complete=False)).any():
         return None
     fitted = Fitted.of(result)
     if fitted.equal_weights:
@@ -253,7 +253,7 @@ def _labelled(
     } | {name: (dims.get(name, ("parameter",)), values) for name, values in found.more.items()}
     names = [scalar.name for scalar in scalars]
     fixed = [
-        fitted.structure.orientation == "I"
+        fitted.structure.is_diagonal
         and scalar.kind in ("correlation", "covariance")
         and scalar.feature != scalar.feature_bis
         for scalar in scalars

@@ -16,10 +16,10 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.streams import Stream
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
 from bayes_gmm.posterior.draws import Draws

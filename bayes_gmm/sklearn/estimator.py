@@ -15,10 +15,10 @@ from bayes_gmm.data.row_weights import enough, scale_free
 from bayes_gmm.errors import CollapseError as OurCollapseError
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em, point
-from bayes_gmm.model.covariance import ALIASES, CODES, Structure
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import ALIASES, CODES, Structure
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
 from bayes_gmm.sklearn.shapes import compact, expected_shape
@@ -202,7 +202,7 @@ class GaussianMixture(FittedMixture):
                 tol=self.tol,
                 seed=self._seed(),
                 starts=self._starts(observations, structure, goes_on),
-                blur=self.reg_covar,
+                reg_covar=self.reg_covar,
             )
         except OurCollapseError as error:
             raise CollapseError(str(error)) from None

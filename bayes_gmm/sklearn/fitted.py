@@ -13,8 +13,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.sklearn.shapes import expand
 
 FLOATS = (np.float64, np.float32)

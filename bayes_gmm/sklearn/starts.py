@@ -18,10 +18,10 @@ from bayes_gmm.inference.em.kmeans import nearest, spread_out
 from bayes_gmm.inference.em.point import Starts
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.model.categorical import check_weights
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.normal import cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.model.structures import Structure
 from bayes_gmm.sklearn.shapes import expand, expected_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -179,7 +179,7 @@ def shared_out(
     -------
     SufficientStatistics
     """
-    rows, counts = data
+    rows, counts, _ = data
     if kind == "random":
         share = rng.random((len(rows), n_components))
         share *= (counts / share.sum(axis=1))[:, None]

@@ -9,9 +9,9 @@ from bayes_gmm.inference import dispersed, settings
 from bayes_gmm.inference.em import point
 from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.rule import Candidate
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.pivot import match
 
 

@@ -6,17 +6,16 @@ from helpers import random_parameters, random_prior
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
-from bayes_gmm.inference.em.blur import blurred
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.cpu import accumulate, accumulate_for
 from bayes_gmm.kernels.moments import flatten, restore
+from bayes_gmm.kernels.rows import accumulate
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 DIAGONAL = ("EII", "VII", "EEI", "VEI", "EVI", "VVI")
 FEATURES = [1, 2, 3, 4, 5, 14, 15, 40]  # four features at a time, and what is left
@@ -155,7 +154,7 @@ def test_em_goes_the_same_way_with_either_pass_and_never_falls(code, n_features)
     short, long = (
         em.run(expect, rule, start, max_iter=20, tol=0.0, accelerate=False)
         for expect in (
-            expectation(observations, accumulate_for(structure)),
+            expectation(observations, structure),
             expectation(observations),
         )
     )
@@ -166,11 +165,11 @@ def test_em_goes_the_same_way_with_either_pass_and_never_falls(code, n_features)
 
 
 def test_what_reads_the_statistics_of_a_pass_finds_in_diagonals_what_it_needs():
-    """Entropy; moments about another center; rows that are blurred."""
+    """Entropy; moments about another center; rows that are spread."""
     rng = np.random.default_rng(6)
     x, log_quadratic = rng.normal(size=(300, 4)), functions(rng, 3, 4)
     observations = Observations.of(x)
-    short, long = expectation(observations, accumulate_for(VVI)), expectation(observations)
+    short, long = expectation(observations, VVI), expectation(observations)
     diagonal, whole = short(log_quadratic), long(log_quadratic)
     assert entropy(log_quadratic, diagonal) == pytest.approx(entropy(log_quadratic, whole))
     back = restore(flatten(diagonal, diagonal=True), rng.normal(size=(3, 4)), diagonal=True)
@@ -179,7 +178,9 @@ def test_what_reads_the_statistics_of_a_pass_finds_in_diagonals_what_it_needs():
         np.einsum("kjj->kj", back.scatter), np.einsum("kjj->kj", whole.scatter), atol=1e-11
     )
     variances = np.array([0.1, 0.0, 0.02, 0.3])
-    mine, theirs = (blurred(one, variances)(log_quadratic) for one in (short, long))
+    spread = {"spread": variances}
+    mine = expectation(observations, VVI, **spread)(log_quadratic)
+    theirs = expectation(observations, **spread)(log_quadratic)
     assert mine.log_normalizer == pytest.approx(theirs.log_normalizer, rel=1e-13)
     np.testing.assert_allclose(mine.second, theirs.second * np.eye(4), atol=1e-11)
 
@@ -192,7 +193,7 @@ def test_extrapolated_moments_lead_to_the_same_maximum(code):
     observations, structure = Observations.of(x), Structure.of(code, 3)
     rule = Rule(Prior.flat(2, 3), structure, np.ones(3))
     start = rule.at(Parameters([0.5, 0.5], [[-0.3] * 3, [0.3] * 3], [np.eye(3)] * 2))
-    expect = expectation(observations, accumulate_for(structure))
+    expect = expectation(observations, structure)
     fast, plain = (
         em.run(expect, rule, start, max_iter=5000, tol=1e-9, accelerate=accelerate)
         for accelerate in (True, False)

@@ -19,7 +19,7 @@ from bayes_gmm.kernels import kernel, rule
 from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.pointwise import sweep
 from bayes_gmm.kernels.signatures import REAL
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.model.structures import CODES, Structure
 
 
 def rows():
@@ -114,12 +114,12 @@ def test_after_every_kind_of_input_each_kernel_has_one_signature(of_plain_rows):
     """What numba compiled besides is inlined, and has none of its own."""
     values = [value for module in modules() for value in vars(module).values()]
     kernels = {value for value in values if isinstance(value, Kernel)}
-    kernels |= {rule.family(Structure.of(code, 2)) for code in CODES}
+    kernels |= {rule.project(Structure.of(code, 2)) for code in CODES}
     in_use = [each for each in kernels if each._compiled is not None]
     assert len(in_use) > 10
     for each in in_use:
         assert len(each.compiled().signatures) == 1, each.symbol
-    for helper in (*values, *rule.HELPERS.values()):
+    for helper in values:
         if isinstance(helper, Dispatcher):
             assert helper.signatures == [], helper
 
@@ -153,7 +153,7 @@ def test_a_kernel_is_loaded_from_the_cache_unless_any_source_has_changed(monkeyp
 
 def test_an_import_loads_no_kernel():
     program = """
-import bayes_gmm.kernels.climb, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs.chain
+import bayes_gmm.kernels.short_runs, bayes_gmm.kernels.membership, bayes_gmm.inference.gibbs.chain
 import gc
 from bayes_gmm.kernels.kernel import Kernel
 kernels = [each for each in gc.get_objects() if isinstance(each, Kernel)]

@@ -10,11 +10,11 @@ from scipy.stats import invwishart, multivariate_normal
 
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 K, D = 3, 4
 

@@ -8,14 +8,14 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.climb import climber
-from bayes_gmm.kernels.cpu import accumulate, accumulate_for
+from bayes_gmm.kernels.rows import Rows, accumulate
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
+from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 
 FEATURES = [15, 16, 40]  # fewer are summed by the pass for whiteners of any kind
 EEE = Structure.of("EEE", 15)
@@ -140,11 +140,11 @@ def test_em_goes_the_same_way_with_either_pass_compiled_or_not_and_never_falls()
     )
     short, long = (
         em.run(expect, rule, start, max_iter=20, tol=0.0, accelerate=False)
-        for expect in (expectation(observations, accumulate_for(EEE)), expectation(observations))
+        for expect in (expectation(observations, EEE), expectation(observations))
     )
-    (climb,) = climber(rule, rows, np.ones(len(rows)))([start], 20, 0.0)
+    (found,) = short_runs(rule, Rows.of(rows))([start], 20, 0.0)
     np.testing.assert_allclose(short.objectives, long.objectives, rtol=1e-11)
-    np.testing.assert_allclose(climb.objectives, long.objectives, rtol=1e-11)
+    np.testing.assert_allclose(found.objectives, long.objectives, rtol=1e-11)
     np.testing.assert_allclose(short.parameters.covariances, long.parameters.covariances, atol=1e-8)
     gains = np.diff(short.objectives)
     assert (gains >= -1e-13 * np.abs(short.objectives[1:])).all()

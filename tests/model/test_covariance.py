@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.covariance import ALIASES, CODES, Structure
+from bayes_gmm.model.structures import ALIASES, CODES, Structure
 
 # Celeux & Govaert (1995), Table 1, without the weights and means; K = 3, D = 4.
 TABLE_1 = {
@@ -71,15 +71,15 @@ def test_changing_units_per_feature_commutes_with_the_structures_that_say_so(cod
 
 
 def test_one_feature_has_two_structures():
-    assert Structure.of("E", 1) == Structure.of("EEV", 1) == Structure("E", "I", "I")
-    assert Structure.of("V", 1) == Structure.of("full", 1) == Structure("V", "I", "I")
+    assert Structure.of("E", 1) == Structure.of("EEV", 1) == Structure.of("EII", 2)
+    assert Structure.of("V", 1) == Structure.of("full", 1) == Structure.of("VII", 2)
     with pytest.raises(InputError, match="covariance is 'E'; choose one of"):
         Structure.of("E", 2)
 
 
 @pytest.mark.parametrize(("alias", "code"), ALIASES.items())
 def test_aliases(alias, code):
-    assert Structure.of(alias, 2).code == code
+    assert Structure.of(alias, 2).name == code
 
 
 def test_an_inner_iteration_may_set_out_anywhere():

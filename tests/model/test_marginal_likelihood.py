@@ -9,10 +9,10 @@ from scipy.integrate import quad
 from scipy.special import gammaln
 
 import bayes_gmm as bg
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz, complete_data
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.model.structures import CODES, Structure
 from tests.exact_enumeration import enumerate_posterior
 
 

@@ -6,9 +6,9 @@ from helpers import random_covariances, random_parameters, refuses
 from scipy import integrate, stats
 from scipy.special import gammaln
 
-from bayes_gmm.model import lkj
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior, lkj_log_constant
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
 
 
 def random_family(family, rng, n_components, n_features):
@@ -161,7 +161,7 @@ def test_draws_of_the_independent_prior_have_its_margins(n_features):
 
 
 def test_the_lkj_density_integrates_to_one():
-    eta, c = 1.7, lkj.log_constant(1.7, 3)
+    eta, c = 1.7, lkj_log_constant(1.7, 3)
     rng = np.random.default_rng(0)
     r = rng.uniform(-1, 1, size=(200_000, 3))
     determinant = 1 - (r**2).sum(axis=1) + 2 * r.prod(axis=1)

@@ -8,12 +8,12 @@ from helpers import covariances_from_free, random_covariances, random_prior
 from scipy import stats
 from scipy.optimize import minimize
 
-from bayes_gmm.model.covariance import CODES, DRAWN, Structure
 from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import StructuredPrior, within
+from bayes_gmm.model.structures import CODES, DRAWN, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior, within
 
 K, D = 2, 3
 
@@ -162,7 +162,7 @@ def test_unconstrained_covariances_have_the_conjugate_prior_itself():
     one = random_prior(np.random.default_rng(5), K, 1)
     assert within(one, Structure.of("V", 1)) is one
     spheres = StructuredPrior.of(one, Structure.of("V", 1))._replace(
-        structure=Structure.of("EII", 2)._replace(volume="V")
+        structure=Structure.of("VII", 2)
     )
     theta = Parameters([0.2, 0.8], [[0.0], [1.0]], [[[0.5]], [[2.0]]])
     assert spheres.log_density(theta) == pytest.approx(one.log_density(theta), rel=1e-12)

@@ -6,7 +6,8 @@ import pytest
 from helpers import refuses
 from matplotlib.text import Text
 
-from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.plots.prior import prior as picture
 

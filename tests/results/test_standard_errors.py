@@ -14,9 +14,9 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import ConvergenceWarning, IdentificationWarning
 from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture, normal
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.posterior import standard_errors as computed
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.posterior.standard_errors import interval
@@ -316,7 +316,7 @@ def test_what_does_not_depend_on_a_flat_direction_keeps_its_error():
     theta = from_labels(x, (x[:, 0] > 0).astype(int))
     structure = Structure.of("VVV", 2)
     assert np.ptp(np.linalg.eigvalsh(theta.covariances[0])) < 1e-12
-    found = errors_from_curvature(fitted(x, theta, structure.code), method="observed", ci_prob=0.95)
+    found = errors_from_curvature(fitted(x, theta, structure.name), method="observed", ci_prob=0.95)
     assert found.dataset.attrs["positive_definite"] == 1  # by matrices, axes are not needed
     circle = Parameters(theta.weights, theta.means, [theta.covariances[0]] * 2)
     with pytest.warns((IdentificationWarning, ConvergenceWarning)):

@@ -5,11 +5,11 @@ import pytest
 from helpers import complete_statistics, refuses
 
 import bayes_gmm as bg
-from bayes_gmm.model.covariance import DRAWN, Structure
 from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structured_prior import StructuredPrior
+from bayes_gmm.model.structures import DRAWN, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.dispensable import best_merger, merged
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.modes import log_mass, unconstrained
@@ -59,7 +59,7 @@ def test_the_mass_of_a_mode_is_the_evidence_of_labels_that_are_known(code):
 def test_a_posterior_says_what_its_components_share(posteriors, code):
     tree = posteriors[code]
     assert (tree.attrs["covariance"], tree.attrs["engine"]) == (code, "gibbs")
-    assert structure_of(tree).code == code
+    assert structure_of(tree).name == code
     covariances = tree["posterior"]["covariances"].to_numpy()
     if code[0] == "E":
         assert (covariances == covariances[:, :, :1]).all()
@@ -139,7 +139,7 @@ def test_every_verb_takes_it(posteriors, tmp_path):
     tree = posteriors["VVI"]
     bg.save(tree, tmp_path / "posterior.nc")
     again = bg.load(tmp_path / "posterior.nc")
-    assert structure_of(again).code == "VVI"
+    assert structure_of(again).name == "VVI"
     assert bg.relabel(again, "ordering", by="weights").attrs["covariance"] == "VVI"
     assert np.isfinite(bg.loo(again).elpd)
     assert bg.check(again, seed=1).table["p_value"].between(0, 1).all()

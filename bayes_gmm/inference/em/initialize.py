@@ -15,8 +15,11 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference.em import kmeans
+from bayes_gmm.kernels.rows import Rows
+from bayes_gmm.model.missing import filled
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16
@@ -29,30 +32,45 @@ ALL_HASHES = np.uint64(np.iinfo(np.uint64).max)
 
 
 class Sketch(NamedTuple):
-    """Distinct rows, standardized and in lexicographic order, and how often each occurs."""
+    """Distinct rows, standardized and in lexicographic order, and how often each occurs.
+
+    Where entries are missing (`lacking`, bool, or None of complete rows) rows have expected ones.
+    """
 
     rows: np.ndarray
     counts: np.ndarray
+    lacking: np.ndarray | None = None
+
+    @property
+    def as_given(self) -> np.ndarray:
+        """Rows, nan where entries are missing."""
+        return self.rows if self.lacking is None else np.where(self.lacking, np.nan, self.rows)
+
+    def filled(self, mean: np.ndarray, covariance: np.ndarray) -> "Sketch":
+        """Put what one normal expects in the place of missing entries."""
+        if self.lacking is None:
+            return self
+        return self._replace(rows=filled(self.as_given, mean, covariance))
+
+    def as_rows(self, share: float = 1.0, spread: np.ndarray | None = None) -> Rows:
+        """Rows as the compiled loops take them, each standing for `share` rows of the data."""
+        given, times = self.as_given, share * self.counts
+        if self.lacking is not None:
+            order = by_pattern(given)
+            given, times = given[order], times[order]
+        return Rows.of(given, None if (times == 1).all() else times, spread)
 
     def observations(self, whole: Observations) -> Observations:
         """Take these rows for the whole data, if they are not all of it.
 
-        Parameters
-        ----------
-        whole : Observations
-            The data, in whose coordinates the rows are.
-
-        Returns
-        -------
-        Observations
-            The same object if no row was left out; else these rows, weighted to the same total.
+        The same object if no row was left out; else these rows, weighted to the same total.
         """
         if self.counts.sum() >= whole.total_weight * (1 - 1e-12):
             return whole
         n_features = whole.n_features
         return replace(
             whole,
-            values=np.ascontiguousarray(self.rows),
+            values=np.ascontiguousarray(self.as_given),
             row_labels=None,
             origin=np.zeros(n_features),
             scale=np.ones(n_features),
@@ -68,36 +86,29 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     """Distinct rows of the data; of many, those whose values hash lowest.
 
     Choosing by a hash of the values, not by position, makes the choice the same in any order.
-
-    Parameters
-    ----------
-    observations : Observations
-    size : int
-        About how many rows to keep.
-
-    Returns
-    -------
-    Sketch
     """
-    kept: Rows | None = None
+    kept: HashedRows | None = None
     limit = ALL_HASHES
     n_rows = 0
     for block in blocks(observations.values, BLOCK_ROWS):
         rows = np.asarray(block, dtype=np.float64)
+        if not observations.is_complete:
+            rows = np.where(np.isnan(rows), np.nan, rows)  # one nan, whose bits are hashed
         times = np.ones(len(rows))
         if observations.weights is not None:
             times = observations.weights[n_rows : n_rows + len(rows)]
         n_rows += len(rows)
         hashes = _hash(rows)
         low = (hashes <= limit) & (times > 0)
-        found = Rows(rows[low], times[low], hashes[low])
+        found = HashedRows(rows[low], times[low], hashes[low])
         kept = (found if kept is None else kept.joined(found)).lowest(size)
         if len(kept.times) == size:
             limit = kept.hashes[-1]
     assert kept is not None  # there are at least two rows
     order = np.lexsort(kept.values.T[::-1])
     standardized = (kept.values[order] - observations.origin) / observations.scale
-    return Sketch(standardized, kept.times[order])
+    lacking = None if observations.is_complete else np.isnan(standardized)
+    return Sketch(standardized, kept.times[order], lacking)
 
 
 def sketch_size(n_components: int, n_features: int) -> int:
@@ -105,22 +116,22 @@ def sketch_size(n_components: int, n_features: int) -> int:
     return max(SKETCH_ROWS, min(ROWS_PER_MEAN * n_components * n_features, MOST_SKETCH_ROWS))
 
 
-class Rows(NamedTuple):
+class HashedRows(NamedTuple):
     """Some rows, how often each occurs, and their hashes."""
 
     values: np.ndarray
     times: np.ndarray
     hashes: np.ndarray
 
-    def joined(self, other: "Rows") -> "Rows":
+    def joined(self, other: "HashedRows") -> "HashedRows":
         """Put two sets together."""
-        return Rows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return HashedRows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
-    def lowest(self, size: int) -> "Rows":
+    def lowest(self, size: int) -> "HashedRows":
         """Keep the distinct rows with the lowest hashes, repeats counted."""
         hashes, first, place = np.unique(self.hashes, return_index=True, return_inverse=True)
         times = np.bincount(place, weights=self.times)
-        return Rows(self.values[first[:size]], times[:size], hashes[:size])
+        return HashedRows(self.values[first[:size]], times[:size], hashes[:size])
 
 
 def _hash(rows: np.ndarray) -> np.ndarray:
@@ -157,17 +168,9 @@ def seeds(
 def means_apart(observations: Observations, near: np.ndarray) -> np.ndarray:
     """Choose means that differ, by k-means of the rows: where a sampler may start.
 
-    Parameters
-    ----------
-    observations : Observations
-    near : ndarray (K, D)
-        What the prior expects of each component, which takes the mean that is closest; where all
-        are alike, the means are in order.
+    Shapes: near (K, D) -> (K, D).
 
-    Returns
-    -------
-    ndarray (K, D)
-        In the user's units. The same for the same data.
+    Returned: in the user's units. The same for the same data.
     """
     n_components = len(near)
     data = sketch(observations)

@@ -10,19 +10,18 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference.em import existence, initialize, ranking
-from bayes_gmm.inference.em.blur import blurred
 from bayes_gmm.inference.em.em import EMResult, EMState
 from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort, Search, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
-from bayes_gmm.kernels.climb import climber
-from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
+from bayes_gmm.kernels.short_runs import short_runs
+from bayes_gmm.model.missing import label_entropy
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 
 N_STARTS, MAX_ITER, TOLERANCE = 30, 10_000, 1e-10
 MOST_COMPARED = 20
@@ -40,24 +39,15 @@ class StartCollapse(NamedTuple):
 
 
 class PointEstimate(NamedTuple):
-    """The best start's parameters in the user's units, and what the search reports.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    optimizer : dict
-    optima : list of EMState
-        All distinct optima, the best first, in the coordinates (x - origin) / scale.
-    origin, scale : ndarray (D,)
-    collapses : list of StartCollapse
-        Components that collapsed in the starts, whether or not the starts went on without them.
-    """
+    """The best start's parameters in the user's units, and what the search reports."""
 
     parameters: Parameters
     optimizer: dict[str, Any]
+    # all distinct optima, the best first, in the coordinates (x - origin) / scale
     optima: list[EMState]
-    origin: np.ndarray
-    scale: np.ndarray
+    origin: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    # components that collapsed in the starts, whether or not the starts went on without them
     collapses: list[StartCollapse]
 
     @property
@@ -75,21 +65,7 @@ def mode(
     *,
     seed: int | None,
 ) -> PointEstimate:
-    """Find the modes of a posterior, from which chains start and by which draws are labelled.
-
-    Parameters
-    ----------
-    observations : Observations
-    n_components : int
-    prior : Prior
-        Concentrations below one, under which there may be no mode, count as one.
-    structure : Structure
-    seed : int or None
-
-    Returns
-    -------
-    PointEstimate
-    """
+    """Find the modes of a posterior, from which chains start and by which draws are labelled."""
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
     return estimate(observations, n_components, least, structure, seed=seed)
 
@@ -106,42 +82,10 @@ def estimate(
     tol: float = TOLERANCE,
     seed: int | list[int] | None,
     starts: Starts | None = None,
-    blur: float = 0.0,
+    reg_covar: float = 0.0,
     equal_weights: bool = False,
 ) -> PointEstimate:
-    """Fit a mixture from several starts and keep the best.
-
-    Parameters
-    ----------
-    observations : Observations
-        Without a prior, weights that are no counts are brought to the scale of rows for the search.
-    n_components : int
-    prior : Prior or None
-        In the user's units; None is maximum likelihood.
-    structure : Structure
-    n_starts, max_iter : int
-    tol : float
-        In nats.
-    seed : int, list of int or None
-    starts : callable, optional
-        Gives the starts that each are climbed from, in the coordinates of
-        `structure.standardized`; there is then no search, and the components keep their order.
-    blur : float
-        Variance of the cloud that each row stands for, in the user's units.
-    equal_weights : bool
-        Hold every weight at 1 / K.
-
-    Returns
-    -------
-    PointEstimate
-
-    Raises
-    ------
-    InputError
-        If there are too few rows, or features that determine each other.
-    CollapseError
-        If every start lost a component.
-    """
+    """Fit a mixture from several starts and keep the best."""
     observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
     n_rows, n_features = observations.total_weight, observations.n_features
     view = structure.standardized(observations)
@@ -151,15 +95,14 @@ def estimate(
     proper = prior is not None and prior.is_proper
     if not proper:
         existence.require_components(n_components, observations.n_counted, len(data.rows))
-    accumulate = accumulate_for(structure)
-    expect = expectation(view, accumulate)
+    spread = reg_covar / scale**2 if reg_covar else None
+    expect = expectation(view, structure, spread=spread)
     # All of few rows, or a part of many: where the starts are compared.
-    explore = expect if sample is view else expectation(sample, accumulate)
-    if blur:
-        expect, explore = (blurred(one, blur / scale**2) for one in (expect, explore))
-    covariance = existence.covariance_of(expect, n_features)
-    if structure.orientation == "I":
-        covariance = np.diag(np.diagonal(covariance))  # correlation plays no part
+    explore = expect if sample is view else expectation(sample, structure, spread=spread)
+    mean, covariance = existence.moments_of(
+        expect, n_features, complete=view.is_complete, diagonal=structure.is_diagonal
+    )
+    data = data.filled(mean, covariance)
     if not proper:
         existence.require_spread(
             covariance, view.feature_names, observations.n_counted, len(data.rows)
@@ -177,7 +120,7 @@ def estimate(
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = climber(rule, data.rows, share * data.counts, blur / scale**2)
+            run_all = short_runs(rule, data.as_rows(share, spread), complete=view.is_complete)
             runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)
@@ -200,7 +143,7 @@ def estimate(
         raise CollapseError(str(error), _collapses(error.collapses, view, unit)) from None
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
-    best, to_units = found.optima[0].run, -n_rows * float(np.log(scale).sum())
+    best, to_units = found.optima[0].run, -view.log_volume
     optima = [optimum.run.state for optimum in found.optima]
     parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
     log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
@@ -209,6 +152,7 @@ def estimate(
         parameters, rows = parameters.reorder(order), rows[order]
     optimizer = {
         **_search_report(found, to_units, log_prior, unit),
+        "entropy": unit * _entropy(best.state, view),
         "optimum_log_mass": to_units
         + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
@@ -249,8 +193,15 @@ def _search_report(found: Search, to_units: float, log_prior: float, unit: float
         "objective_final": unit * (log_likelihood + log_prior),
         "n_iterations": len(best.objectives) - 1,
         "converged": best.converged,
-        "entropy": unit * entropy(best.state.candidate.log_quadratic, best.state.statistics),
     }
+
+
+def _entropy(state: EMState, view: Observations) -> float:
+    """Entropy of the labels of all rows, in nats."""
+    functions = state.candidate.log_quadratic
+    if view.is_complete:
+        return entropy(functions, state.statistics)
+    return label_entropy(functions, (view.values - view.origin) / view.scale, view.weights)
 
 
 def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> list[StartCollapse]:
@@ -268,6 +219,6 @@ def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> lis
 def step_cost(structure: Structure, n_components: int, rows: np.ndarray) -> float:
     """Operations of a step of EM on these rows, about."""
     n_rows, n_features = rows.shape
-    if structure.orientation == "I":
+    if structure.is_diagonal:
         return n_components * n_rows * (2 * n_features + 10)
     return n_components * (n_rows * (n_features**2 + 10) + n_features**3)

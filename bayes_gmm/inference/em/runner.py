@@ -1,8 +1,8 @@
 """EM runs of one search: compiled steps, acceleration of slow runs, swaps, new seeds on collapse.
 
-A run makes its first steps in `kernels.climb`, many runs at once; one that is far from its optimum
-after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component collapses,
-it is seeded anew on another row and the run goes on, at most `RESEEDS` times at each stage.
+A run makes its first steps in `kernels.short_runs`, many runs at once; one that is far from its
+optimum after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component
+collapses, it is seeded anew on another row and the run goes on, at most `RESEEDS` times a stage.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from bayes_gmm.inference.em.initialize import Sketch
 from bayes_gmm.inference.em.kmeans import draw_index
 from bayes_gmm.inference.em.ranking import Score
 from bayes_gmm.kernels.chunks import Expect
-from bayes_gmm.kernels.climb import Climb, ClimbAll
 from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.kernels.short_runs import ShortRun, ShortRuns
 from bayes_gmm.model.statistics import SufficientStatistics
 
 LONG = 150  # plain steps of a run before it is handed to the loop that accelerates
@@ -37,7 +37,7 @@ class Runner:
 
     expect: Expect
     rule: Rule
-    run_all: ClimbAll
+    run_all: ShortRuns
     score: Score
     data: Sketch
     rng: np.random.Generator
@@ -170,8 +170,8 @@ class Runner:
         return self.rule.maximize(moved, state.candidate.parameters.covariances)
 
 
-def run_of(climb: Climb) -> em.EMResult:
+def run_of(run: ShortRun) -> em.EMResult:
     """Take compiled steps for a run of EM."""
-    state = em.EMState(climb.candidate, climb.statistics, climb.objectives[-1])
-    lost = climb.lost if climb.lost >= 0 else None
-    return em.EMResult(state, climb.objectives, climb.converged, lost)
+    state = em.EMState(run.candidate, run.statistics, run.objectives[-1])
+    lost = run.lost if run.lost >= 0 else None
+    return em.EMResult(state, run.objectives, run.converged, lost)

@@ -6,64 +6,44 @@ by block, for every sweep, and the draws are the same to the last bit.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.streams import blocks
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
+from bayes_gmm.kernels.incomplete_labels import incomplete_labels
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import sweep_key
+from bayes_gmm.kernels.rows import Rows, sorted_blocks
 from bayes_gmm.model.parameters import Parameters
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
 
 
-class Rows:
-    """The data as the kernels take them, read once if they fit into one block, and the kernels."""
+class Data:
+    """The data as the kernels take them, read once if they fit into one block, and the kernel."""
 
     def __init__(self, observations: Observations):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
-        self._values, self._times = observations.values, observations.weights
-        kernels = labels if self._times is None else label_counts
-        self.look = kernels.loop(observations.n_features)
-        self.whole: tuple[np.ndarray, ...] | None = None
+        self.blocks = sorted_blocks(observations, BLOCK_ROWS)
+        kernels = labels if observations.weights is None else label_counts
+        chosen = kernels.loop(observations.n_features)
+        self.look = chosen if observations.is_complete else incomplete_labels
+        self.whole: Rows | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield blocks of rows as the kernels take them, and how often each was seen."""
-        start = 0
-        for block in blocks(self._values, BLOCK_ROWS):
-            times = np.empty(0)
-            if self._times is not None:
-                times = self._times[start : start + len(block)]
-            start += len(block)
-            yield c_order(block, times)
-
 
 class Chain:
-    """One chain, which goes on where it stopped.
-
-    Parameters
-    ----------
-    rows : Rows
-    prior : Conjugate
-    start : Parameters
-        In the coordinates (x - origin) / scale, as the prior is.
-    record : Record
-        Takes the draws.
-    tune, thin : int
-    seed : numpy.random.SeedSequence
-    """
+    """One chain, which goes on where it stopped."""
 
     def __init__(
         self,
-        rows: Rows,
+        data: Data,
         prior: Conjugate,
         start: Parameters,
         record: Record,
@@ -71,7 +51,7 @@ class Chain:
         thin: int,
         seed: np.random.SeedSequence,
     ):
-        self._rows, self._prior = rows, prior
+        self._data, self._prior = data, prior
         self._state, self._sums = State.of(start), Sums.zeros(*start.means.shape)
         self._record, self._tune, self._thin = record, tune, thin
         (self._key,) = seed.generate_state(1, np.uint64)
@@ -111,12 +91,12 @@ class Chain:
     def advance(self, n_sweeps: int, stop: threading.Event) -> None:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
-        if self._rows.whole is not None:
+        if self._data.whole is not None:
             lost = run_sweeps(
-                self._rows.look.compiled(),
-                *self._rows.whole,
-                self._rows.origin,
-                self._rows.inverse_scale,
+                self._data.look.address,
+                self._data.whole,
+                self._data.origin,
+                self._data.inverse_scale,
                 self._key,
                 self._sweep,
                 n_sweeps,
@@ -132,18 +112,18 @@ class Chain:
     def _sweep_over_blocks(self, stop: threading.Event) -> bool:
         """Run one sweep block by block; False if it was told to stop, and must not go on."""
         key = np.uint64(sweep_key(self._key, self._sweep))
-        not_kept = np.empty(0, np.int64)
         start, log_normalizer = 0, 0.0
-        for block, times in self._rows.blocks():
+        not_kept = np.empty(0, np.int64)
+        for rows in self._data.blocks():
             if stop.is_set():
                 return False
-            log_normalizer = self._rows.look(
-                block,
-                times,
+            log_normalizer = self._data.look(
+                rows.x,
+                rows.weights,
                 start,
                 key,
-                self._rows.origin,
-                self._rows.inverse_scale,
+                self._data.origin,
+                self._data.inverse_scale,
                 self._state.offset,
                 self._state.means,
                 self._state.whitener,
@@ -151,7 +131,7 @@ class Chain:
                 not_kept,
                 log_normalizer,
             )
-            start += len(block)
+            start += len(rows.x)
         _require_covariance(end_sweep(self._sweep, log_normalizer, *self._ending()))
         self._sweep += 1
         return True
@@ -171,20 +151,7 @@ class Chain:
 def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], None]) -> bool:
     """Advance all chains evenly, some at a time, to their ends.
 
-    Parameters
-    ----------
-    chains : sequence of Chain
-    slab : int
-        Sweeps between two looks at the progress.
-    cores : int
-        Chains that run at a time.
-    done : callable
-        Called after each slab with the number of draws that it made.
-
-    Returns
-    -------
-    bool
-        Whether Ctrl-C stopped the chains before their ends.
+    Returned: whether Ctrl-C stopped the chains before their ends.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(cores, len(chains)), thread_name_prefix="gibbs")

@@ -20,15 +20,15 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.inference.gibbs import cost
-from bayes_gmm.inference.gibbs.chain import Chain, Rows, run
+from bayes_gmm.inference.gibbs.chain import Chain, Data, run
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
-from bayes_gmm.model.covariance import UNCONSTRAINED, Structure
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.progress import progress
 
 SLAB = 2e8  # operations, about a tenth of a second, between two looks at the progress
@@ -44,22 +44,7 @@ def sample(
     thin: int = 1,
     **settings: Any,
 ) -> xr.DataTree:
-    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`.
-
-    Parameters
-    ----------
-    observations : Observations
-    prior : Prior
-    starts : sequence of Parameters
-    structure : Structure
-    thin : int
-    **settings : object
-        draws, tune, cores, seed, progressbar.
-
-    Returns
-    -------
-    xarray.DataTree
-    """
+    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`."""
     runs = longer_runs(observations, prior, starts, structure=structure, thin=thin, **settings)
     return next(runs)
 
@@ -83,56 +68,24 @@ def longer_runs(
     twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
     anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
 
-    Parameters
-    ----------
-    observations : Observations
-        In memory, mapped or streamed; blocks of rows are read again for every sweep.
-    prior : Prior
-        In the user's units; it must be proper.
-    starts : sequence of Parameters
-        Where each chain starts, in the user's units; a weight may be zero.
-    draws, tune : int
-        Draws kept per chain, and sweeps made before them.
-    cores : int or None
-        How many chains run at a time, by default one per core; it changes the time taken and
-        nothing else.
-    seed : int or None
-    progressbar : bool
-    thin : int
-        Sweeps per draw.
-    structure : Structure
-        Of those that `is_drawn` names.
+    Returned: group posterior: weights (chain, draw, cluster), means (chain, draw, cluster,
+    feature), covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
+    log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the rows that
+    took each label given the draw, copies included. All in the user's units, components named as
+    they came. Attribute thin says how many sweeps a draw has; partial is 1 if the run was
+    interrupted: then all chains are cut to the shortest.
 
-    Yields
-    ------
-    xarray.DataTree
-        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
-        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
-        log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
-        rows that took each label given the draw, copies included. All in the user's units,
-        components named as they came. Attribute thin says how many sweeps a draw has; partial is 1
-        if the run was interrupted: then all chains are cut to the shortest.
-
-    Raises
-    ------
-    InputError
-        If an argument cannot be used.
-    KeyboardInterrupt
-        If the run was interrupted before every chain had a draw.
-
-    References
-    ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)
     n_components, n_features = prior.n_components, prior.n_features
     observations = structure.standardized(observations)
     inside = Conjugate.of(standardized(prior, observations), structure)
-    rows = Rows(observations)
+    data = Data(observations)
     records = Record.empty((len(starts), draws), n_components, n_features)
     chains = [
         Chain(
-            rows,
+            data,
             inside,
             standardized(start, observations),
             Record(*(field[place] for field in records)),
@@ -165,7 +118,7 @@ def longer_runs(
         yield last
         thin *= 2
         operations = len(chains) * (tune + thin * draws) * work
-        rereads = rows.whole is None and isinstance(observations.values, Stream)
+        rereads = data.whole is None and isinstance(observations.values, Stream)
         # The limit grows with what was asked for, so that more draws never mean fewer sweeps.
         if interrupted or rereads or operations > LONGEST * max(1, draws / 1000):
             return
@@ -231,10 +184,9 @@ def _tree(record: Record, observations: Observations, *, partial: bool, thin: in
         },
         coords={**coords, "feature": features, "feature_bis": features},
     )
-    jacobian = observations.total_weight * np.log(scale).sum()
     stats = xr.Dataset(
         {
-            "log_likelihood": (leading, record.log_likelihood - jacobian),
+            "log_likelihood": (leading, record.log_likelihood - observations.log_volume),
             "component_counts": ((*leading, "cluster"), record.counts.copy()),
         },
         coords=coords,

@@ -32,7 +32,7 @@ def as_parameters(start: SufficientStatistics) -> Parameters:
 
 def test_a_sketch_of_few_rows_is_the_distinct_rows_and_how_often_each_occurs():
     x = np.array([[2.0, 1.0], [0.0, 5.0], [2.0, 1.0], [0.0, 4.0], [2.0, 1.0]])
-    rows, counts = initialize.sketch(Observations.of(x))
+    rows, counts, _ = initialize.sketch(Observations.of(x))
     expected = (np.array([[0, 4], [0, 5], [2, 1]]) - x.mean(axis=0)) / x.std(axis=0)
     np.testing.assert_allclose(rows, expected, rtol=1e-12)
     np.testing.assert_array_equal(counts, [1, 1, 3])
@@ -53,7 +53,7 @@ def test_a_sketch_does_not_know_the_order_of_the_rows(n_rows):
 def test_a_sketch_of_many_rows_is_a_fair_sample_of_them():
     x = clusters(50_000)
     observations = Observations.of(x)
-    rows, counts = initialize.sketch(observations)
+    rows, counts, _ = initialize.sketch(observations)
     assert 0.9 * initialize.SKETCH_ROWS < counts.sum() <= initialize.SKETCH_ROWS + 1
     standard = (x - observations.origin) / observations.scale
     for column in range(2):
@@ -63,7 +63,7 @@ def test_a_sketch_of_many_rows_is_a_fair_sample_of_them():
 def test_a_sketch_of_many_rows_with_few_values_holds_all_the_values():
     """Ratings, ages, counts: a hundred thousand rows, a handful of different ones."""
     values, repeats = np.arange(5.0), [40_000, 30_000, 20_000, 9_990, 10]
-    rows, counts = initialize.sketch(Observations.of(np.repeat(values, repeats)))
+    rows, counts, _ = initialize.sketch(Observations.of(np.repeat(values, repeats)))
     assert len(rows) == 5
     np.testing.assert_allclose(counts / counts.sum(), np.array(repeats) / 1e5, rtol=1e-12)
 

@@ -17,15 +17,14 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.cpu import accumulate_for
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model import mixture
-from bayes_gmm.model.covariance import CODES, Structure
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
-from bayes_gmm.model.structured_prior import within
+from bayes_gmm.model.structures import CODES, Structure
+from bayes_gmm.model.structures.prior import within
 
 CASES = 32
 MOST_STEPS = 30
@@ -163,7 +162,7 @@ def climb(code: str, with_prior: bool, case: Nastiness) -> None:
     begin = start(case, y, z, rng)
     candidate = rule.maximize(begin, begin.second)
     assume(candidate.lost < 0)
-    expect = expectation(observations, accumulate_for(structure))
+    expect = expectation(observations, structure)
     states, told = path(expect, rule, candidate, case.accelerate)
     assume(len(states) > 1)
     found = [state.candidate.parameters for state in states]

@@ -8,9 +8,9 @@ import bayes_gmm as bg
 from bayes_gmm.inference.em import ranking
 from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
+from bayes_gmm.model.structures import Structure
 
 
 def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> EMState:

@@ -10,10 +10,10 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em, initialize, ranking
 from bayes_gmm.inference.em.runner import RESEEDS, Runner
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.climb import climber
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
+from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 
 
 def runner_on(rows: np.ndarray, n_components: int) -> Runner:
@@ -25,7 +25,7 @@ def runner_on(rows: np.ndarray, n_components: int) -> Runner:
     covariance = np.cov(data.rows.T).reshape(n_features, n_features)
     rule = Rule(prior, UNCONSTRAINED, np.ones(n_features))
     score = ranking.predicted(prior, UNCONSTRAINED, covariance, len(rows))
-    run_all = climber(rule, *data)
+    run_all = short_runs(rule, data.as_rows())
     rng = np.random.default_rng(0)
     return Runner(expectation(observations), rule, run_all, score, data, rng, 1000)
 

@@ -11,8 +11,8 @@ from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import Structure
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import Structure
 
 
 def slow_problem() -> np.ndarray:

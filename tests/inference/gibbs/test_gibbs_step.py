@@ -20,7 +20,7 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs.step import GibbsStep
 from bayes_gmm.inference.pymc.model import pymc_model
-from bayes_gmm.model.prior_families import IndependentPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.priors import Prior
 
 PROBLEMS = {problem.name: problem for problem in problems()}

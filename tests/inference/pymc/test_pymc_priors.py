@@ -18,8 +18,9 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.model import mixture
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.prior_families import HierarchicalPrior, IndependentPrior
 from bayes_gmm.model.priors import Prior
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile

@@ -1,4 +1,4 @@
-"""Blurred rows: a pass over clouds equals one over points that have the clouds' moments."""
+"""Rows that stand for a normal each: a pass equals one over points with the same moments."""
 
 import numpy as np
 from helpers import complete_statistics, random_parameters
@@ -6,11 +6,12 @@ from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
-from bayes_gmm.inference.em.blur import blurred
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import UNCONSTRAINED
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
+
+VARIANCES = np.array([0.3, 0.1, 0.02])
 
 
 def problem(seed, n_rows=40, n_features=3):
@@ -18,38 +19,36 @@ def problem(seed, n_rows=40, n_features=3):
     x = rng.normal(size=(n_rows, n_features))
     observations = Observations.of(x)
     standard = (x - observations.origin) / observations.scale
-    return rng, standard, expectation(observations)
+    return rng, standard, expectation(observations, spread=VARIANCES)
 
 
-def test_the_pass_averages_over_the_cloud_of_each_row():
+def test_the_pass_averages_over_the_spread_of_each_row():
     rng, x, expect = problem(0)
-    variances = np.array([0.3, 0.1, 0.02])
     log_quadratic = random_parameters(rng, 2, 3).log_quadratic()
     # 2 D points a row with mean x and covariance R: exact for functions of the second degree.
-    shifts = np.concatenate([np.eye(3), -np.eye(3)]) * np.sqrt(3 * variances)
+    shifts = np.concatenate([np.eye(3), -np.eye(3)]) * np.sqrt(3 * VARIANCES)
     points = x[:, None, :] + shifts
     log_rho = log_quadratic(points.reshape(-1, 3)).reshape(40, 6, 2).mean(axis=1)
     normalizer = logsumexp(log_rho, axis=1, keepdims=True)
     share = np.exp(log_rho - normalizer)
     residual = points[:, :, None, :] - log_quadratic.center
     second = np.einsum("nk,npki,npkj->kij", share, residual, residual) / 6
-    found = blurred(expect, variances)(log_quadratic)
+    found = expect(log_quadratic)
     np.testing.assert_allclose(found.log_normalizer, normalizer.sum(), rtol=1e-12)
     np.testing.assert_allclose(found.count, share.sum(axis=0), rtol=1e-10)
     np.testing.assert_allclose(found.second, second, rtol=1e-9, atol=1e-9)
 
 
-def test_em_on_clouds_adds_their_variance_and_never_falls():
+def test_em_adds_the_spread_to_covariances_and_never_falls():
     _, x, expect = problem(1)
-    variances = np.array([0.3, 0.1, 0.02])
     rule = Rule(Prior.flat(3, 3), UNCONSTRAINED, np.ones(3))
     start = rule.maximize(complete_statistics(x, np.arange(40) % 3, 3), np.ones((3, 3, 3)))
-    run = em.run(blurred(expect, variances), rule, start, max_iter=2000, tol=1e-8)
+    run = em.run(expect, rule, start, max_iter=2000, tol=1e-8)
     assert run.converged
     objectives = np.array(run.objectives)
     assert (np.diff(objectives) >= -1e-9 * abs(objectives[-1])).all()
     parameters = run.parameters
-    clouds = blurred(expect, variances)(parameters.log_quadratic())
-    plain = clouds.scatter / clouds.count[:, None, None] - np.diag(variances)
+    found = expect(parameters.log_quadratic())
+    plain = found.scatter / found.count[:, None, None] - np.diag(VARIANCES)
     assert (np.linalg.eigvalsh(plain) > -1e-12).all()
-    np.testing.assert_allclose(parameters.covariances, plain + np.diag(variances), atol=1e-4)
+    np.testing.assert_allclose(parameters.covariances, plain + np.diag(VARIANCES), atol=1e-4)

@@ -5,10 +5,10 @@ r"""The prior of components that share parts of their covariances, made of the c
     c_k = s power(nu_k)     P_k = s Psi_k     s = (1 / K if all components share one covariance)
                                                   (1 / D if it is a sphere)
 
-Sigma_k is of one of the three `families`, and `power` is what Sigma_k ~ IW(nu_k, Psi_k) says there:
-nu_k + D + 1 of a matrix, nu_k - D + 3 of a variance. What stands for several is one number and has
-a prior once, the geometric mean of theirs, made to integrate to one: hence the share s. With nu and
-Psi the means over the components of nu_k and Psi_k, which are usually all the same,
+`power` is what Sigma_k ~ IW(nu_k, Psi_k) says in the structure: nu_k + D + 1 of a matrix, nu_k - D
++ 3 of a variance. What stands for several is one number and has a prior once, the geometric mean of
+theirs, made to integrate to one: hence the share s. With nu and Psi the means over the components
+of nu_k and Psi_k, which are usually all the same,
 
     VVV   Sigma_k ~ IW(nu_k, Psi_k)               EEE   Sigma ~ IW(nu, Psi)
     VVI   s_kj ~ IG(a_k, Psi_kjj / 2)             EEI   s_j ~ IG(a, Psi_jj / 2)
@@ -26,22 +26,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayes_gmm.model.covariance import Structure
-from bayes_gmm.model.log_prior import LogPrior, log_dirichlet
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.prior_family import LogPrior, log_dirichlet
 from bayes_gmm.model.priors import Prior, log_normals, weights_at_the_mode
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.model.structures import Structure
 
 
 class StructuredPrior(NamedTuple):
     """A prior, or a posterior given the labels, of components with this structure.
 
-    Attributes
-    ----------
-    counted : Prior
-        See above; a prior that counts no rows, as the flat one, does so for every structure.
-    structure : Structure
-    is_proper : bool
+    `counted` is described above; a prior that counts no rows, as the flat one, does so for every
+    structure.
     """
 
     counted: Prior
@@ -50,23 +46,12 @@ class StructuredPrior(NamedTuple):
 
     @classmethod
     def of(cls, prior: Prior, structure: Structure) -> "StructuredPrior":
-        """What a conjugate prior says of a structure.
-
-        Parameters
-        ----------
-        prior : Prior
-        structure : Structure
-
-        Returns
-        -------
-        StructuredPrior
-        """
+        """What a conjugate prior says of a structure."""
         if structure.is_unconstrained(prior.n_features):
             return cls(prior, structure, prior.is_proper)
         n_components, n_features = prior.mean.shape
-        family = structure.covariance_family
-        share = family.share(n_features) / (n_components if structure.is_common else 1)
-        power = share * family.power(prior.degrees_of_freedom, n_features)
+        share = structure.share(n_features) / (n_components if structure.is_common else 1)
+        power = share * structure.power(prior.degrees_of_freedom, n_features)
         counted = Prior.trusted(
             concentration=prior.concentration,
             mean=prior.mean,
@@ -83,25 +68,8 @@ class StructuredPrior(NamedTuple):
         """c_k, (K,)."""
         return self.counted.degrees_of_freedom + self.counted.n_features + 1
 
-    @property
-    def degrees_in_logs(self) -> np.ndarray:
-        """c_k as it is when the density is one of the logarithms of variances, (K,)."""
-        measure = self.structure.covariance_family.measure(self.counted.n_features)
-        if self.structure.is_common:
-            measure /= self.counted.n_components
-        return self.power - measure
-
     def posterior(self, statistics: SufficientStatistics) -> "StructuredPrior":
-        """Add rows with labels; see `Prior.posterior`.
-
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-
-        Returns
-        -------
-        StructuredPrior
-        """
+        """Add rows with labels; see `Prior.posterior`."""
         return self._replace(counted=self.counted.posterior(statistics))
 
     def mode(self, previous: np.ndarray | None = None) -> Parameters:
@@ -111,21 +79,8 @@ class StructuredPrior(NamedTuple):
             + \mathrm{tr}(P_k \Sigma_k^{-1})
 
         The one is of the mean, whose prior is as wide as its covariance. For EEE the covariance is
-        :math:`\sum_k P_k / (K + \sum_k c_k)`.
-
-        Parameters
-        ----------
-        previous : ndarray (K, D, D), optional
-            Covariances from which a structure without a closed form sets out.
-
-        Returns
-        -------
-        theta : Parameters
-
-        Raises
-        ------
-        InputError
-            If the density has no mode inside the parameter space.
+        :math:`\sum_k P_k / (K + \sum_k c_k)`. A structure without a closed form sets out from
+        `previous` (K, D, D). Raises InputError if there is no mode inside the parameter space.
         """
         counted, spread = self.counted, self.power + 1
         weights = weights_at_the_mode(counted.concentration, spread)
@@ -134,37 +89,22 @@ class StructuredPrior(NamedTuple):
         return Parameters.trusted(weights, counted.mean, covariances)
 
     def sample(self, rng: np.random.Generator) -> Parameters:
-        """Return one draw of (phi, mu, Sigma); of structures that `is_drawn` names.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        theta : Parameters
-        """
-        counted, family = self.counted, self.structure.covariance_family
+        """Return one draw of (phi, mu, Sigma); of structures that are drawn."""
+        counted, n_features = self.counted, self.counted.n_features
         means, covariances = np.empty_like(counted.mean), np.empty_like(counted.scale)
         for k in range(counted.n_components):
             if k == 0 or not self.structure.is_common:
-                root = family.draw(*self._of(k), rng)
+                power, scale = self._of(k)
+                root = self.structure.draw(power - n_features - 1, scale, rng)
             covariances[k] = root @ root.T
-            noise = rng.standard_normal(counted.n_features) / np.sqrt(counted.mean_precision[k])
+            noise = rng.standard_normal(n_features) / np.sqrt(counted.mean_precision[k])
             means[k] = counted.mean[k] + root @ noise
         return Parameters(rng.dirichlet(counted.concentration), means, covariances)
 
     def log_density(self, parameters: Parameters) -> float:
         """Log density of (phi, mu, Sigma), over the numbers that make up the covariances.
 
-        Parameters
-        ----------
-        parameters : Parameters
-
-        Returns
-        -------
-        float
-            Normalized where the prior is proper and the structure one that `is_drawn` names.
+        Normalized where the prior is proper and the structure is drawn.
         """
         theta = parameters
         return float(self.log_densities(theta.weights, theta.means, theta.choleskys))
@@ -201,15 +141,15 @@ class StructuredPrior(NamedTuple):
     @property
     def log_normalizers(self) -> LogPrior:
         """Logs of the constants of each part."""
-        counted, common = self.counted, self.structure.is_common
+        counted, structure = self.counted, self.structure
         n_components, n_features = counted.mean.shape
-        parts = 1 if common else n_components
-        none = 0.0 if common else np.zeros(n_components)
+        of_covariances: Any = 0.0 if structure.is_common else np.zeros(n_components)
         if not self.is_proper:
-            return LogPrior(0.0, np.zeros(n_components), none)
-        family, drawn = self.structure.covariance_family, self.structure.is_drawn
-        integrals = np.array([-family.log_integral(*self._of(k)) for k in range(parts) if drawn])
-        of_covariances = (integrals[0] if common else integrals) if drawn else none
+            return LogPrior(0.0, np.zeros(n_components), of_covariances)
+        if structure.is_drawn:
+            parts = range(1 if structure.is_common else n_components)
+            found = np.array([-structure.log_integral(*self._of(k)) for k in parts])
+            of_covariances = found[0] if structure.is_common else found
         return LogPrior(
             log_dirichlet(counted.concentration),
             log_normals(counted.mean_precision, n_features),
@@ -217,7 +157,7 @@ class StructuredPrior(NamedTuple):
         )
 
     def _of(self, k: int) -> tuple[float, np.ndarray]:
-        """Return c and P of one component, or of all together if they share their covariance."""
+        """C and P of one component, or of all together if they share their covariance."""
         if self.structure.is_common:
             return float(self.power.sum()), self.counted.scale.sum(axis=0)
         return float(self.power[k]), self.counted.scale[k]

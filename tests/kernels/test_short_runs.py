@@ -1,4 +1,4 @@
-"""The compiled climbs are plain EM from each start, whatever runs beside them."""
+"""Short compiled runs are plain EM from each start, whatever runs beside them."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,12 @@ import pytest
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em, initialize
-from bayes_gmm.inference.em.blur import blurred
-from bayes_gmm.kernels import climb as compiled
+from bayes_gmm.kernels import short_runs as compiled
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.climb import climber
-from bayes_gmm.kernels.cpu import accumulate_for
+from bayes_gmm.kernels.rows import Rows
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.covariance import CODES, Structure
+from bayes_gmm.kernels.short_runs import short_runs
+from bayes_gmm.model.structures import CODES, Structure
 
 IRIS = Observations.of(bg.datasets.load("iris"))
 DATA = initialize.sketch(IRIS)
@@ -28,26 +27,28 @@ def starts_for(rule, n):
     return [rule.maximize(seed, seed.second) for seed in seeds]
 
 
-def assert_is_a_run(climb, run):
-    np.testing.assert_allclose(climb.objectives, run.objectives, rtol=1e-12)
-    assert climb.converged == run.converged
-    assert climb.lost == (-1 if run.collapsed is None else run.collapsed)
+def assert_is_a_run(found, run):
+    np.testing.assert_allclose(found.objectives, run.objectives, rtol=1e-12)
+    assert found.converged == run.converged
+    assert found.lost == (-1 if run.collapsed is None else run.collapsed)
     for name in ("weights", "means", "covariances"):
-        mine, expected = getattr(climb.candidate.parameters, name), getattr(run.parameters, name)
+        mine, expected = getattr(found.candidate.parameters, name), getattr(run.parameters, name)
         np.testing.assert_allclose(mine, expected, rtol=1e-7, atol=1e-9)
     for name in ("log_normalizer", "count", "second"):
-        mine, expected = getattr(climb.statistics, name), getattr(run.state.statistics, name)
+        mine, expected = getattr(found.statistics, name), getattr(run.state.statistics, name)
         np.testing.assert_allclose(mine, expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_climb_is_a_run_of_plain_em(code):
+def test_a_short_run_is_a_run_of_plain_em(code):
     rule = a_rule(code)
     starts = starts_for(rule, 3)
-    expect = expectation(IRIS, accumulate_for(Structure.of(code, 4)))
-    for climb, start in zip(climber(rule, *DATA)(starts, 12, 1e-2), starts, strict=True):
+    expect = expectation(IRIS, Structure.of(code, 4))
+    for found, start in zip(
+        short_runs(rule, DATA.as_rows())(starts, 12, 1e-2), starts, strict=True
+    ):
         run = em.run(expect, rule, start, max_iter=12, tol=1e-2, accelerate=False)
-        assert_is_a_run(climb, run)
+        assert_is_a_run(found, run)
 
 
 @pytest.mark.parametrize("options", [{"equal_weights": True}, {"prior": "default"}])
@@ -56,47 +57,47 @@ def test_the_prior_and_held_weights_are_kept_to(options):
         options = {"prior": bg.Prior.default((IRIS.values - IRIS.origin) / IRIS.scale, 3)}
     rule = a_rule(**options)
     (start,) = starts_for(rule, 1)
-    (climb,) = climber(rule, *DATA)([start], 20, 1e-2)
+    (found,) = short_runs(rule, DATA.as_rows())([start], 20, 1e-2)
     run = em.run(expectation(IRIS), rule, start, max_iter=20, tol=1e-2, accelerate=False)
-    assert_is_a_run(climb, run)
+    assert_is_a_run(found, run)
 
 
-def test_clouds_are_climbed_as_the_loop_climbs_them():
+def test_rows_with_a_spread_are_fitted_as_the_loop_fits_them():
     rule, variances = a_rule(), np.array([0.1, 0.0, 0.02, 0.3])
     (start,) = starts_for(rule, 1)
-    (climb,) = climber(rule, *DATA, variances)([start], 20, 1e-2)
-    expect = blurred(expectation(IRIS), variances)
-    assert_is_a_run(climb, em.run(expect, rule, start, max_iter=20, tol=1e-2, accelerate=False))
+    (found,) = short_runs(rule, DATA.as_rows(1.0, variances))([start], 20, 1e-2)
+    expect = expectation(IRIS, spread=variances)
+    assert_is_a_run(found, em.run(expect, rule, start, max_iter=20, tol=1e-2, accelerate=False))
 
 
 def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):
     rule = a_rule()
     starts = starts_for(rule, 7)
-    climb_all = climber(rule, *DATA)
-    alone = [climb_all([start], 10, 1e-2)[0] for start in starts]
+    run_all = short_runs(rule, DATA.as_rows())
+    alone = [run_all([start], 10, 1e-2)[0] for start in starts]
     monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
-    for one, together in zip(alone, climb_all(starts, 10, 1e-2), strict=True):
+    for one, together in zip(alone, run_all(starts, 10, 1e-2), strict=True):
         assert one.objectives == together.objectives
         np.testing.assert_array_equal(one.statistics.second, together.statistics.second)
-    assert climb_all([], 10, 1e-2) == []
+    assert run_all([], 10, 1e-2) == []
 
 
 @pytest.mark.parametrize("code", ["VVV", "EEE", "VEV", "EVE"])
-def test_a_lost_component_ends_its_own_climb_only(code):
+def test_a_lost_component_ends_its_own_run_only(code):
     """Three equal rows far away are a component without spread."""
     rows = np.concatenate([DATA.rows, np.full((3, 4), 9.0)])
     rule = Rule(bg.Prior.flat(2, 4), Structure.of(code, 4), np.ones(4))
     tight = np.stack([np.eye(4), 1e-3 * np.eye(4)])
     theta = bg.Parameters([0.98, 0.02], [DATA.rows.mean(axis=0), np.full(4, 9.0)], tight)
     even = bg.Parameters([0.5, 0.5], DATA.rows[[0, 100]], np.stack([np.eye(4)] * 2))
-    climb_all = climber(rule, rows, np.ones(len(rows)))
+    run_all = short_runs(rule, Rows.of(rows))
     starts = [rule.at(theta), rule.at(even)]
-    doomed, fine = climb_all(starts, 30, 1e-2)
-    (expected,) = climb_all(starts[1:], 30, 1e-2)
+    doomed, fine = run_all(starts, 30, 1e-2)
+    (expected,) = run_all(starts[1:], 30, 1e-2)
     if code[0] == "V":
         assert doomed.lost == 1
         assert np.isfinite(doomed.objectives).all()
     assert fine.objectives == expected.objectives
-    (never,) = climb_all([starts[0]._replace(lost=0)], 30, 1e-2)
+    (never,) = run_all([starts[0]._replace(lost=0)], 30, 1e-2)
     assert never.lost == 0
     assert never.objectives == [-np.inf]
