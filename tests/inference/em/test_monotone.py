@@ -19,6 +19,7 @@ from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model import mixture
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.priors import Prior
@@ -117,12 +118,12 @@ def start(
 class Path(NamedTuple):
     """The states that a run of EM went through, and the objectives that it says they have."""
 
-    states: list[em.EMState]
+    states: list[State]
     told: list[float]
 
 
 def path(expect, rule, candidate, accelerate) -> Path:
-    seen: dict[float, em.EMState] = {}
+    seen: dict[float, State] = {}
     evaluate = em.evaluate
 
     def remembered(*arguments):
@@ -142,7 +143,7 @@ def rounding(covariances: np.ndarray) -> float:
     return EPSILON / max(lowest, EPSILON)
 
 
-def climb(code: str, with_prior: bool, case: Nastiness) -> None:
+def run_em(code: str, with_prior: bool, case: Nastiness) -> None:
     rng = np.random.default_rng(case.seed)
     x, z = make(case, rng)
     structure = Structure.of(code, case.n_features)
@@ -200,7 +201,7 @@ def test_the_objective_never_falls(code, n_features, with_prior):
     @given(nastiness(n_features))
     def every(case):
         nonlocal climbed
-        climb(code, with_prior, case)
+        run_em(code, with_prior, case)
         climbed += 1
 
     with threadpool_limits(1):  # matrices this small are not worth a second thread
