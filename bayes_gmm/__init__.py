@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.reports import write_report as report
-    from bayes_gmm.results.archive import load, save
+    from bayes_gmm.results.analysis import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
@@ -108,7 +108,7 @@ _LATER = {
     "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
-    "load": "bayes_gmm.results.archive",
+    "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
     "one_feature": "bayes_gmm.results.groups",
@@ -125,7 +125,7 @@ _LATER = {
     "report": "bayes_gmm.reports:write_report",
     "sample": "bayes_gmm.api.posterior",
     "sample_labels": "bayes_gmm.results.clustering",
-    "save": "bayes_gmm.results.archive",
+    "save": "bayes_gmm.results.analysis",
     "select": "bayes_gmm.api.select",
     "sensitivity": "bayes_gmm.results.sensitivity",
     "simulate": "bayes_gmm.api.simulate",

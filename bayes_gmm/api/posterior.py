@@ -191,7 +191,7 @@ def sample(
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
-    from bayes_gmm.results.posterior_tree import posterior_tree
+    from bayes_gmm.results.tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)

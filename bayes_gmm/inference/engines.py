@@ -47,7 +47,7 @@ from bayes_gmm.model.uncertainty import Uncertainty
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.length import long_enough
-from bayes_gmm.posterior.relabel.pivot import typical
+from bayes_gmm.posterior.pivot import typical
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}

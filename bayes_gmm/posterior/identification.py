@@ -14,7 +14,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.convergence import too_large
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, flatten
 
 LABELLED_RHAT = 1.05  # of a relabelled parameter, from which its component lacks an identity

@@ -9,7 +9,7 @@ from bayes_gmm.reports.words import engine_sentence, relabelling_sentence
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.clustering import co_clustering
 from bayes_gmm.results.diagnosis import LabelReport
-from bayes_gmm.results.draws import keeps_rows, n_observed
+from bayes_gmm.results.reading import keeps_rows, n_observed
 from bayes_gmm.results.tables import some
 
 MOST_ROWS = 500  # of the co-clustering matrix

@@ -15,21 +15,21 @@ from bayes_gmm.posterior.identification import Identification, identify, largest
 from bayes_gmm.posterior.modes import Mode, weighed
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.diagnosis import LabelReport
-from bayes_gmm.results.draws import (
+from bayes_gmm.results.other_variables import label_free, of_components
+from bayes_gmm.results.prior_parameters import read_conjugate_prior
+from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
     invariants,
     keeps_rows,
     kept_observations,
     permutation,
+    point_parameters,
     require_posterior,
     structure_of,
     total_weight,
 )
-from bayes_gmm.results.other_variables import label_free, of_components
-from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.remarks import rows_that_decide
-from bayes_gmm.results.tree import point_parameters
 
 LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"

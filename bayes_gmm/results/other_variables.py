@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.posterior.scalars import Scalar
-from bayes_gmm.results.draws import VARIABLES, invariants, require_posterior
 from bayes_gmm.results.labels import is_unnamed
+from bayes_gmm.results.reading import VARIABLES, invariants, require_posterior
 
 MOST_ENTRIES = 50  # of one variable; of more, so many are judged, evenly spaced
 ROUNDING = 1e-13  # spread, relative to the size, of what is constant

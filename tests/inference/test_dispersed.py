@@ -12,7 +12,7 @@ from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import UNCONSTRAINED
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 
 
 def found_in(frame, n_components):

@@ -7,48 +7,40 @@ its place say the same of the quantiles, whatever the tails of q are.
 """
 
 import numpy as np
-import pandas as pd
-import xarray as xr
-from arviz_stats import psense
+from arviz_stats.base import array_stats
 from scipy.stats import norm, rankdata
 
 ROUNDING = 1e-12
+POWERS = (0.99, 1.01)
 
 
 def effects(
-    index: pd.MultiIndex,
     values: np.ndarray,
     log_prior: np.ndarray,
     log_likelihood: np.ndarray,
     parts: dict[str, np.ndarray],
-) -> pd.DataFrame:
-    """Tabulate how quantities move if the prior, or the likelihood, is power-scaled.
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute how quantities move if the prior, or the likelihood, is power-scaled.
 
-    One row per quantity that varies: mean and sd; sensitivities to prior and likelihood;
-    prior_shift and likelihood_shift of the mean in the user's units; widening of the 95% interval
-    as a share; prior_effect on an end of it in sds; the part of the prior that shifts the mean
-    most.
+    Which of the quantities vary (Q,), and of these: mean and sd; sensitivities to prior and
+    likelihood; prior_shift and likelihood_shift of the mean in the user's units; widening of the
+    95% interval as a share; prior_effect on an end of it in sds; the part of the prior that shifts
+    the mean most.
 
-    Shapes: values (chain, draw, Q), log_prior, log_likelihood (chain, draw), parts (chain, draw).
+    Shapes: values (chain, draw, Q), log_prior, log_likelihood, each of parts (chain, draw).
     """
     mean, sd = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
     # The spread of what is constant, such as the weight of a single component, is rounding.
     varies = np.isfinite(sd) & (sd > ROUNDING * np.abs(values).max(axis=(0, 1)))
     # The distance has no unit, and standardized values keep it from underflow.
     standardized = (values[..., varies] - mean[varies]) / sd[varies]
-    sample = ("chain", "draw")
-    tree = xr.DataTree.from_dict(
-        {
-            "/posterior": xr.Dataset({"value": ((*sample, "quantity"), standardized)}),
-            "/log_prior": xr.Dataset({"theta": (sample, log_prior)}),
-            "/log_likelihood": xr.Dataset({"x": (sample, log_likelihood)}),
-        }
-    )
-    columns = {
-        group: psense(tree, group=group)["value"].to_numpy() for group in ("prior", "likelihood")
+    scaled = {"prior": log_prior, "likelihood": log_likelihood}
+    columns = {"mean": mean[varies], "sd": sd[varies]}
+    columns |= {name: _sensitivity(standardized, one) for name, one in scaled.items()}
+    columns |= {
+        f"{name}_shift": sd[varies] * _shift_if_halved(standardized, one)
+        for name, one in scaled.items()
     }
-    for group, scaled in (("prior", log_prior), ("likelihood", log_likelihood)):
-        columns[f"{group}_shift"] = sd[varies] * _shift_if_halved(standardized, scaled)
     scores = _normal_scores(values[..., varies])
     columns["widening"] = _shift_if_halved(scores**2, log_prior) / 2
     wider = np.maximum(columns["widening"], 0)
@@ -56,7 +48,19 @@ def effects(
     by_part = {part: np.abs(_shift_if_halved(standardized, one)) for part, one in parts.items()}
     largest = np.argmax([*by_part.values(), np.zeros(varies.sum())], axis=0)
     columns["part"] = np.array([*by_part, ""], dtype=object)[largest]
-    return pd.DataFrame({"mean": mean[varies], "sd": sd[varies], **columns}, index=index[varies])
+    return varies, columns
+
+
+def _sensitivity(standardized: np.ndarray, log_density: np.ndarray) -> np.ndarray:
+    """Cumulative Jensen-Shannon distance per doubling of the power (Q,), as ArviZ computes it."""
+    values = np.moveaxis(standardized, 2, 0)
+
+    def weights(alpha: float) -> np.ndarray:
+        weight = np.exp(array_stats.power_scale_lw(log_density, alpha=alpha, axis=[-2, -1]))
+        return np.broadcast_to(weight / weight.sum(), values.shape)
+
+    low, high = POWERS
+    return array_stats.power_scale_sense(values, weights(low), weights(high), low, high)
 
 
 def _shift_if_halved(standardized: np.ndarray, log_density: np.ndarray) -> np.ndarray:
