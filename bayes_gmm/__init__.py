@@ -40,12 +40,10 @@ if TYPE_CHECKING:
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.archive import load, save
     from bayes_gmm.results.checks import check
-    from bayes_gmm.results.coclustering import co_clustering
+    from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
-    from bayes_gmm.results.label_draws import sample_labels
+    from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
-    from bayes_gmm.results.one_feature import one_feature
-    from bayes_gmm.results.partition import partition
     from bayes_gmm.results.predictive import log_density, predict
     from bayes_gmm.results.relabel import relabel
     from bayes_gmm.results.sensitivity import sensitivity
@@ -106,18 +104,18 @@ _LATER = {
     "Prior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "check": "bayes_gmm.results.checks",
-    "co_clustering": "bayes_gmm.results.coclustering",
+    "co_clustering": "bayes_gmm.results.clustering",
     "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
     "load": "bayes_gmm.results.archive",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
-    "one_feature": "bayes_gmm.results.one_feature",
+    "one_feature": "bayes_gmm.results.groups",
     "from_trace": "bayes_gmm.api.from_trace",
     "mixture_logp": "bayes_gmm.api.pymc_mixture",
     "parameters": "bayes_gmm.api.standard_errors",
-    "partition": "bayes_gmm.results.partition",
+    "partition": "bayes_gmm.results.clustering",
     "plots": "bayes_gmm.plots:",
     "predict": "bayes_gmm.results.predictive",
     "pymc_mixture": "bayes_gmm.api.pymc_mixture",
@@ -126,7 +124,7 @@ _LATER = {
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.reports:write_report",
     "sample": "bayes_gmm.api.posterior",
-    "sample_labels": "bayes_gmm.results.label_draws",
+    "sample_labels": "bayes_gmm.results.clustering",
     "save": "bayes_gmm.results.archive",
     "select": "bayes_gmm.api.select",
     "sensitivity": "bayes_gmm.results.sensitivity",

@@ -13,14 +13,14 @@ import bayes_gmm as bg
 from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError, require_whole
 from bayes_gmm.model.structures import Structure
+from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.relabel.ordering import read_key
 from bayes_gmm.results.analysis import too_long_for_loo
-from bayes_gmm.results.clusters import with_clusters
-from bayes_gmm.results.constraint import constraint
+from bayes_gmm.results.comparison import constraint
 from bayes_gmm.results.draws import keeps_rows, structure_of
-from bayes_gmm.results.predictive import tails
+from bayes_gmm.results.predictive import with_clusters
 from bayes_gmm.results.relabel import BY_ROWS, METHODS
-from bayes_gmm.results.set_aside import how_found, remarks
+from bayes_gmm.results.remarks import how_found, remarks
 from bayes_gmm.results.tree import MOST_ROWS
 
 FAMILIES = {"independent": "IndependentPrior", "hierarchical": "HierarchicalPrior"}

@@ -57,7 +57,7 @@ class Setting(NamedTuple):
         prior = bg.Prior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         score = ranking.predicted(prior, structure, covariance, data.counts.sum())
-        run_all = compiled.short_runs(rule, data.groups(1.0, np.zeros(n_features)))
+        run_all = compiled.short_runs(rule, data.as_rows())
         own = runner.Runner(
             expectation(sample), rule, run_all, score, data, np.random.default_rng(0), 3000
         )

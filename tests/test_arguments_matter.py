@@ -1090,7 +1090,7 @@ def test_the_seed_fixes_where_chains_start(monkeypatch):
     class Begun(Exception):
         """As soon as the starts are known."""
 
-    def begin(choice, observations, prior, starts, structure, **settings):
+    def begin(choice, observations, prior, starts, *others, **settings):
         raise Begun(starts)
 
     def starts(seed):

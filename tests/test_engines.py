@@ -228,10 +228,10 @@ def test_one_component_leaves_no_labels_open_and_its_draws_are_independent():
 
 
 def test_an_interrupt_while_draws_are_judged_loses_none_of_them(monkeypatch):
-    def interrupted(posterior):
+    def interrupted(values):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bayes_gmm.results.length.long_enough", interrupted)
+    monkeypatch.setattr("bayes_gmm.inference.engines.long_enough", interrupted)
     with pytest.warns(bg.ConvergenceWarning, match="30 draws of each of 4 chains"):
         posterior = bg.sample(FAITHFUL, 2, draws=30, tune=10, seed=1, progressbar=False)
     assert posterior.attrs["partial"] == 1

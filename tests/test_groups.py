@@ -14,9 +14,9 @@ from scipy import stats
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import mixture_moments
 from bayes_gmm.results.draws import raw_draws
 from bayes_gmm.results.groups import NAMES
-from bayes_gmm.results.invariants import mixture_moments
 from bayes_gmm.results.posterior_tree import posterior_tree
 from bayes_gmm.results.prior_parameters import prior_dataset, read_prior
 

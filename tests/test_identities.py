@@ -16,14 +16,14 @@ from scipy.special import logsumexp
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.kernels import groups, reference
+from bayes_gmm.kernels import reference, rows
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.score import score
 
-KERNELS = pytest.mark.parametrize("accumulate", [groups.accumulate, reference.accumulate])
+KERNELS = pytest.mark.parametrize("accumulate", [rows.accumulate, reference.accumulate])
 FIELDS = ("log_normalizer", "count", "first", "second")
 
 few_examples = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -43,7 +43,7 @@ def test_marginal_is_the_sum_of_the_joint_over_labels(seed, sizes):
     x = 2 * rng.normal(size=(n_rows, n_features))
     expected = logsumexp(enumerate_labellings(x, theta).log_joint)
     assert mixture.log_likelihood(x, theta) == pytest.approx(expected, rel=1e-11)
-    for accumulate in (groups.accumulate, reference.accumulate):
+    for accumulate in (rows.accumulate, reference.accumulate):
         statistics = as_given(accumulate, x, theta.log_quadratic())
         assert statistics.log_normalizer == pytest.approx(expected, rel=1e-11)
 

@@ -13,7 +13,8 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED
-from bayes_gmm.results.poles import as_arrays
+from bayes_gmm.posterior.poles import Pole
+from bayes_gmm.results.labels import record_columns
 from bayes_gmm.results.tree import point_tree
 
 NAMES = ["x0"]
@@ -57,7 +58,7 @@ def em_from(x, z, **settings):
         found.parameters,
         observations,
         None,
-        found.optimizer | as_arrays([]),
+        found.optimizer | record_columns("pole", Pole, []),
         estimator="MLE",
         covariance="V",
         seed=0,

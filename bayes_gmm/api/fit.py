@@ -117,9 +117,9 @@ def fit(
     """
     from bayes_gmm.inference.em import point
     from bayes_gmm.model.structures import Structure
-    from bayes_gmm.results.pole_words import worded
-    from bayes_gmm.results.poles import as_arrays, poles
-    from bayes_gmm.results.search_warnings import search_warnings
+    from bayes_gmm.posterior.poles import Pole, poles
+    from bayes_gmm.results.labels import record_columns
+    from bayes_gmm.results.remarks import search_warnings, worded
     from bayes_gmm.results.tree import point_tree
 
     require_whole("n_components", n_components, 1)
@@ -154,7 +154,7 @@ def fit(
         estimate.parameters,
         observations,
         chosen,
-        estimate.optimizer | as_arrays(poles(estimate.collapses, observations)),
+        estimate.optimizer | record_columns("pole", Pole, poles(estimate.collapses, observations)),
         estimator="MLE" if chosen is None else "MAP",
         covariance=structure.label(observations.n_features),
         equal_weights=int(equal_weights),

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.arguments import (
-    as_observations,
-    conjugate_to,
-    prior_of_posterior,
-)
+from bayes_gmm.arguments import as_observations, conjugate_to, prior_of_posterior
 from bayes_gmm.errors import InputError
 from bayes_gmm.seeds import as_seed
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayes_gmm.api.making_groups import MEMORY, PRIOR_DRAWS, added
+from bayes_gmm.api.groups import MEMORY, PRIOR_DRAWS, added
 from bayes_gmm.arguments import (
     as_observations,
     conjugate_to,
@@ -190,10 +190,8 @@ def sample(
     from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.structures.prior import within
-    from bayes_gmm.posterior.relabel.pivot import typical
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
-    from bayes_gmm.results.length import long_enough
-    from bayes_gmm.results.posterior_tree import drawn, posterior_tree
+    from bayes_gmm.results.posterior_tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)
@@ -218,46 +216,35 @@ def sample(
     conjugate = conjugate_to(chosen, observations, n_components)
     found = point.mode(observations, n_components, conjugate, structure, seed=seed)
     choice = engines.choose(engine, observations, found.parameters, chosen, structure)
-    runs = engines.run(
+    drawn = engines.run(
         choice,
         observations,
         chosen,
         dispersed.starts(found, conjugate, chains, seed, structure),
+        found.mixtures,
         structure,
+        exchangeable=conjugate.is_exchangeable,
         draws=draws,
         tune=tune,
         cores=cores,
         seed=seed,
         progressbar=progressbar,
     )
-
-    def label(sampled: xr.DataTree) -> xr.DataTree:
-        pivot = typical(drawn(sampled), found.mixtures)
-        if conjugate.is_exchangeable:
-            pivot = pivot.reorder(pivot.order_of_means)
-        return posterior_tree(
-            sampled,
-            pivot,
-            observations,
-            chosen,
-            structure,
-            engine=choice.engine,
-            sampler=engines.SAMPLERS[choice.engine],
-            thin=sampled.attrs.get("thin", 1),
-            seed=seed,
-            tune=tune,
-            missing=missing,
-            covariance=structure.label(observations.n_features),
-        )
-
-    result = label(next(runs))
-    try:
-        while choice.goes_on and not long_enough(result):
-            if (longer := next(runs, None)) is None:
-                break
-            result = label(longer)
-    except KeyboardInterrupt:
-        result.attrs["partial"] = 1  # and all that was asked for
+    result = posterior_tree(
+        drawn.sampled,
+        drawn.pivot,
+        observations,
+        chosen,
+        structure,
+        drawn.label_free,
+        engine=choice.engine,
+        sampler=engines.SAMPLERS[choice.engine],
+        thin=drawn.thin,
+        seed=seed,
+        tune=tune,
+        missing=missing,
+        covariance=structure.label(observations.n_features),
+    )
     if result.attrs["partial"]:
         warnings.warn(
             f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "

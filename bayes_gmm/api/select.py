@@ -81,9 +81,10 @@ def select(
     from bayes_gmm.inference.em.grid import Cell, fit_grid
     from bayes_gmm.model.structures import Structure, names
     from bayes_gmm.posterior.criteria import NAMES
+    from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.progress import progress
-    from bayes_gmm.results.pole_words import of_error, place, told
-    from bayes_gmm.results.poles import as_arrays, poles
+    from bayes_gmm.results.labels import record_columns
+    from bayes_gmm.results.remarks import of_error, place, told
     from bayes_gmm.results.selection import Fitted, selection
 
     seed = as_seed(seed)
@@ -130,7 +131,7 @@ def select(
             )
         else:
             found = poles(outcome.collapses, observations)
-            optimizer = outcome.optimizer | as_arrays(found)
+            optimizer = outcome.optimizer | record_columns("pole", Pole, found)
             at = told(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return selection(observations, fits, criterion, seed)

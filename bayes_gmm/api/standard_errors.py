@@ -109,10 +109,10 @@ def standard_errors(
     0.027
     """
     from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
+    from bayes_gmm.posterior.predictive import tails
     from bayes_gmm.progress import progress
     from bayes_gmm.results.error_bars import from_curvature, from_replicates
     from bayes_gmm.results.fitted import Fitted
-    from bayes_gmm.results.predictive import tails
     from bayes_gmm.results.standard_errors import SOURCES
 
     if method not in SOURCES:

@@ -277,7 +277,7 @@ class Observations:
         mean = (share * gap).sum(axis=0)
         scale = np.sqrt((share * (gap - mean) ** 2).sum(axis=0))
         scale = self._varying(scale, first, what, spread)
-        return replace(self, origin=first + mean, scale=scale, weights=times)
+        return replace(self, origin=mean + first, scale=scale, weights=times)
 
     @property
     def total_weight(self) -> float:

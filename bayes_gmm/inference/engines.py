@@ -17,7 +17,7 @@ prior is not conjugate. Rows that were seen other than a whole number of times h
 give labels to, so that "auto" is NUTS for them. Where there are few rows sweeps cost next to
 nothing, and each draw has more of them: the posterior of few rows often has modes side by side, and
 the rate near one says nothing of the way to the next. What the sweeps of a draw may cost is bounded
-in either case. Whoever is given the draws may find them too few still, and ask for longer chains.
+in either case. Where the draws are too few still, chains are made longer (`posterior.length`).
 
 One component leaves no label open, and its draws are independent. With very many parameters the
 rate would take longer to compute than many sweeps; it is left to the draws to tell.
@@ -42,8 +42,12 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
-from bayes_gmm.model.structures.prior import StructuredPrior
+from bayes_gmm.model.structures.prior import StructuredPrior, within
 from bayes_gmm.model.uncertainty import Uncertainty
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import Invariants, invariants
+from bayes_gmm.posterior.length import long_enough
+from bayes_gmm.posterior.relabel.pivot import typical
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
@@ -53,6 +57,7 @@ CHEAP = 2.3e6  # unless that takes more operations: 4000 draws take some seconds
 AFFORDABLE = 2.5e7  # operations that a draw of so many rows may take if the rate asks for it
 MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
+KNOWN = ("log_likelihood", "component_counts", "log_prior")  # by samplers, of each draw
 PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
 
 
@@ -220,33 +225,71 @@ def _not_too_many(observations: Observations) -> Observations:
     return replace(observations, values=rows, weights=weights, row_labels=None)
 
 
+class Drawn(NamedTuple):
+    """What an engine drew, with its components as they came, and what was computed to judge it.
+
+    `sampled` has the groups posterior and sample_stats, (chain, draw, ...); its attribute partial
+    is 1 after an interrupt. `pivot` is the optimum that most draws are closest to.
+    """
+
+    sampled: xr.DataTree
+    pivot: Parameters
+    label_free: Invariants
+
+    @property
+    def thin(self) -> int:
+        """How many steps each draw took."""
+        return int(self.sampled.attrs.get("thin", 1))
+
+
 def run(
     choice: Choice,
     observations: Observations,
     prior: Prior | Any,
     starts: Sequence[Parameters],
+    optima: Sequence[Parameters],
     structure: Structure = UNCONSTRAINED,
+    *,
+    exchangeable: bool = True,
     **settings: Any,
-) -> Iterator[xr.DataTree]:
-    """Draw from the posterior; then from longer chains, where the engine can go on with them.
+) -> Drawn:
+    """Draw from the posterior, by chains that go on until they are long enough, if they can.
 
-    Parameters
-    ----------
-    choice : Choice
-    observations : Observations
-    prior : Prior or another prior
-    starts : sequence of Parameters
-        One per chain.
-    structure : Structure
-        Of which only Gibbs takes others than VVV.
-    **settings : object
-        draws, tune, cores, seed, progressbar.
-
-    Yields
-    ------
-    xarray.DataTree
-        Groups posterior and sample_stats, the components as the sampler met them.
+    Chains begin at the starts; the optima are what a pivot is chosen from, which is numbered by its
+    means if components are exchangeable. The settings are draws, tune, cores, seed, progressbar.
     """
+    runs = _runs(choice, observations, prior, starts, structure, settings)
+
+    def looked_at(sampled: xr.DataTree) -> Drawn:
+        draws = Draws(*(sampled["posterior"][name].to_numpy() for name in Draws._fields))
+        pivot = typical(draws, optima)
+        if exchangeable:
+            pivot = pivot.reorder(pivot.order_of_means)
+        stats = sampled["sample_stats"]
+        known = {name: stats[name].to_numpy() for name in KNOWN if name in stats}
+        own = within(prior, structure)
+        return Drawn(sampled, pivot, invariants(draws, observations, own, pivot, **known))
+
+    found = looked_at(next(runs))
+    try:
+        while choice.goes_on and not long_enough(found.label_free.values):
+            if (longer := next(runs, None)) is None:
+                break
+            found = looked_at(longer)
+    except KeyboardInterrupt:
+        found.sampled.attrs["partial"] = 1  # and all that was asked for
+    return found
+
+
+def _runs(
+    choice: Choice,
+    observations: Observations,
+    prior: Prior | Any,
+    starts: Sequence[Parameters],
+    structure: Structure,
+    settings: dict[str, Any],
+) -> Iterator[xr.DataTree]:
+    """Yield what was drawn; then what longer chains drew, where the engine can go on with them."""
     if choice.engine == "gibbs":
         from bayes_gmm.inference.gibbs import gibbs
 

@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels import cpu
-from bayes_gmm.kernels.groups import Groups, accumulate, blocks_of
+from bayes_gmm.kernels.rows import Rows, accumulate, sorted_blocks
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -43,22 +43,24 @@ def expectation(
     """Close over the data: the E-step as a function of the parameters only.
 
     It works in the coordinates (x - origin) / scale, in which `spread` (D,) are the variances that
-    `groups` explains. A block has fewer rows where there are many features, which make a row long
+    `rows` explains. A block has fewer rows where there are many features, which make a row long
     work. By default as many blocks are worked on at a time as there are cores, and one of few rows;
     samplers, which run in threads of their own, pass 1.
     """
-    origin, scale = observations.origin, observations.scale
+    origin, scale, complete = observations.origin, observations.scale, observations.is_complete
     many_features = observations.n_features > cpu.FEW_FEATURES
     if block_rows is None:
         block_rows = BLOCK_ROWS // 4 if many_features else BLOCK_ROWS
     if threads is None:
         threads = (os.cpu_count() or 1) if observations.n_rows > block_rows else 1
     one_blas_thread = ONE_BLAS_THREAD if many_features else nullcontext()
-    read = blocks_of(observations, block_rows, spread)
+    read = sorted_blocks(observations, block_rows, spread)
 
     def expect(log_quadratic: LogQuadratic) -> SufficientStatistics:
-        def one(groups: Groups) -> SufficientStatistics:
-            return kernel(groups, origin, scale, log_quadratic, structure=structure)
+        def one(rows: Rows) -> SufficientStatistics:
+            return kernel(
+                rows, origin, scale, log_quadratic, structure=structure, complete=complete
+            )
 
         with one_blas_thread:
             if threads == 1:
@@ -71,7 +73,7 @@ def expectation(
 def _in_order(
     pool: ThreadPoolExecutor,
     one: Callable[..., SufficientStatistics],
-    cut: Iterable[Groups],
+    cut: Iterable[Rows],
     ahead: int,
 ) -> Iterator[SufficientStatistics]:
     """Work on a few blocks at a time and give their statistics in order."""

@@ -11,6 +11,7 @@ The kernel is serial and releases the GIL: samplers call it from threads of thei
 import numpy as np
 
 from bayes_gmm.kernels.diagonal import diagonal_whiteners
+from bayes_gmm.kernels.incomplete import incomplete_rows
 from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
@@ -29,19 +30,13 @@ from bayes_gmm.kernels.weighted_sums import add_few, add_many
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 
-def loop(n_features: int, structure: Structure = UNCONSTRAINED) -> Kernel:
-    """Choose the fastest compiled loop over rows, given what the whiteners have in common.
+def loop(n_features: int, structure: Structure = UNCONSTRAINED, *, complete: bool = True) -> Kernel:
+    """Choose the fastest kernel of the signature `PASS`, given what the whiteners have in common.
 
-    Parameters
-    ----------
-    n_features : int
-    structure : Structure
-
-    Returns
-    -------
-    Kernel
-        Of the signature `PASS`.
+    `complete` says whether no entry is missing.
     """
+    if not complete:
+        return incomplete_rows
     if structure.whiteners == "diagonal":
         return diagonal_whiteners
     if structure.whiteners == "one" and n_features > FEW_FEATURES:

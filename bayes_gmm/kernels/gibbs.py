@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.groups import GROUPS
 from bayes_gmm.kernels.kernel import at_address, kernel, twin
-from bayes_gmm.kernels.labels import sweep_key
-from bayes_gmm.kernels.sampled_groups import GROUP_LOOK
+from bayes_gmm.kernels.labels import PASS, sweep_key
+from bayes_gmm.kernels.rows import ROWS
 from bayes_gmm.kernels.signatures import (
     BITS,
     FLAG,
@@ -134,23 +133,25 @@ CONJUGATE, STATE, TOTALS, RECORD = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
 ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
-group_look_at, draw_one_at = at_address(GROUP_LOOK), at_address(DRAW_ONE)
+look_at, draw_one_at = at_address(PASS), at_address(DRAW_ONE)
 
 
-@kernel(WHOLE(WHOLE, WHOLE, GROUPS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
+@kernel(WHOLE(WHOLE, ROWS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
 def run_sweeps(
-    run_address, look_address, groups, origin, inverse_scale, key, first_sweep, n_sweeps,
+    address, rows, origin, inverse_scale, key, first_sweep, n_sweeps,
     tune, thin, rng, prior, state, sums, record,
 ):  # fmt: skip  # pragma: no cover - compiled
     """Run sweeps over rows that fit into one block; sweep 0 takes the labels at the start.
 
     Returns the component that has lost its covariance to rounding, or -1.
     """
-    run = group_look_at(run_address)
+    look = look_at(address)
+    not_kept = np.empty(0, np.int64)
     for sweep in range(first_sweep, first_sweep + n_sweeps):
-        log_normalizer = run(
-            look_address, groups, 0, sweep_key(key, sweep), rng, origin, inverse_scale,
-            state.offset, state.means, state.whitener, sums.counts, sums.first, sums.second, 0.0,
+        log_normalizer = look(
+            rows.x, rows.weights, 0, sweep_key(key, sweep), origin, inverse_scale,
+            state.offset, state.means, state.whitener, sums.counts, sums.first, sums.second,
+            not_kept, 0.0,
         )  # fmt: skip
         lost = end_sweep(sweep, log_normalizer, tune, thin, rng, prior, state, sums, record)
         if lost >= 0:
@@ -201,7 +202,7 @@ def end_sweep(
         sums.counts[k] = 0.0
         for i in range(n_features):
             sums.first[k, i] = 0.0
-            for j in range(n_features):
+            for j in range(i + 1):
                 sums.second[k, i, j] = 0.0
     return lost
 

@@ -39,7 +39,7 @@ STREAM = types.Array(BITS, 1, "C")
 
 
 @inlined
-def _uniform(stream):  # pragma: no cover - compiled
+def uniform(stream):  # pragma: no cover - compiled
     """Give the next uniform number in [0, 1) of a stream, by SplitMix64."""
     stream[0] += GOLDEN
     return np.float64(hashed(stream[0]) >> S12) * STEP
@@ -66,7 +66,7 @@ def _of_the_rarer(stream, n, p, q):  # pragma: no cover - compiled
     """Draw from Binomial(n, p) with p at most 1/2."""
     odds = p / q
     if n * p < EXPECTED:
-        probability, left, drawn = np.exp(n * np.log1p(-p)), _uniform(stream), 0.0
+        probability, left, drawn = np.exp(n * np.log1p(-p)), uniform(stream), 0.0
         while left >= probability and drawn < n:
             left -= probability
             drawn += 1.0
@@ -80,7 +80,7 @@ def _of_the_rarer(stream, n, p, q):  # pragma: no cover - compiled
     log_odds = np.log(odds)
     height = lgamma(mode + 1.0) + lgamma(n - mode + 1.0)
     while True:
-        u, v = _uniform(stream) - 0.5, _uniform(stream)
+        u, v = uniform(stream) - 0.5, uniform(stream)
         us = 0.5 - abs(u)
         drawn = np.floor((2.0 * a / us + b) * u + middle)
         if us >= 0.07 and v <= squeeze:

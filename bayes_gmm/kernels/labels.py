@@ -93,7 +93,7 @@ def uniforms(key, start, out):  # pragma: no cover - compiled
 
 
 @inlined
-def _draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - compiled
+def draw_labels(share, uniform, cumulative, labels, n):  # pragma: no cover - compiled
     """Take for each row the first component at which the cumulative share passes its number."""
     for i in range(n):
         cumulative[i] = 0.0
@@ -163,17 +163,7 @@ def _add_many(
 
 
 def loop(n_features: int) -> Kernel:
-    """Choose the compiled pass that is faster with so many features.
-
-    Parameters
-    ----------
-    n_features : int
-
-    Returns
-    -------
-    Kernel
-        Of the signature `PASS`, with the arguments of `few_features`.
-    """
+    """Choose the faster kernel of the signature `PASS`, whose arguments `few_features` explains."""
     return few_features if n_features <= FEW_FEATURES else many_features
 
 
@@ -237,7 +227,7 @@ def few_features(
             log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], log_rho[k], n)
         log_normalizer += normalize(log_rho, unweighted, peak, total, product, scratch, n)
         uniforms(key, start + low, total[:n])
-        _draw_labels(log_rho, total, peak, labels, n)
+        draw_labels(log_rho, total, peak, labels, n)
         _sort(labels, stretch, order, n)
         for k in range(n_components):
             own = order[stretch[k] : stretch[k + 1]]
@@ -286,7 +276,7 @@ def many_features(
             log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], log_rho[k])
         log_normalizer += normalize(log_rho, unweighted, peak, total, product, scratch, n)
         uniforms(key, start + low, total[:n])
-        _draw_labels(log_rho, total, peak, labels, n)
+        draw_labels(log_rho, total, peak, labels, n)
         _sort(labels, stretch, order, n)
         for k in range(n_components):
             own = order[stretch[k] : stretch[k + 1]]

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels import cpu
 from bayes_gmm.kernels.diagonal import factored_diagonal
 from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel, twin
 from bayes_gmm.kernels.log_rho import REASSOCIATE
@@ -82,7 +81,7 @@ class Rule:
         equal_weights: bool = False,
     ) -> None:
         self.project = project(structure)
-        self.loop = cpu.loop(prior.n_features, structure)
+        self.structure, self.n_features = structure, prior.n_features
         self.diagonal = structure.is_diagonal
         self.factor = factored_diagonal if self.diagonal else factored
         self._constants, self._floor = c_order(structure.constants, VARIANCE_FLOOR * data_variances)

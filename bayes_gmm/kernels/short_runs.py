@@ -13,8 +13,9 @@ import numpy as np
 from numba import types
 
 from bayes_gmm.kernels.chunks import in_parts
-from bayes_gmm.kernels.groups import GROUP_PASS, GROUPS, Groups, pass_over
+from bayes_gmm.kernels.cpu import loop
 from bayes_gmm.kernels.kernel import at_address, kernel
+from bayes_gmm.kernels.rows import ROWS, Rows, run_pass
 from bayes_gmm.kernels.rule import PROJECT, Candidate, Rule, pooled
 from bayes_gmm.kernels.signatures import (
     FACTOR,
@@ -55,7 +56,6 @@ ShortRuns = Callable[[Sequence[Candidate], int, float], list[ShortRun]]
 class Parts(NamedTuple):
     """Addresses of what a step is made of."""
 
-    group_pass: int
     kernel: int
     project: int
     factor: int
@@ -89,7 +89,7 @@ class History(NamedTuple):
 
 
 FIELDS = {
-    Parts: (WHOLE,) * 4,
+    Parts: (WHOLE,) * 3,
     Mixtures: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_MATRIX, OUT_STACKS, OUT_VECTOR),
     Totals: (OUT_MATRIX, OUT_STACK, OUT_STACKS),
     History: (OUT_MATRIX, NUMBERS, NUMBERS),
@@ -98,20 +98,19 @@ PARTS, MIXTURES, TOTALS, HISTORY = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
 RULE = (VECTOR, FLAG, VECTOR, *PRIOR)  # `Rule.closed_over`
-group_pass_at, project_at = at_address(GROUP_PASS), at_address(PROJECT)
-factor_at = at_address(FACTOR)
+project_at, factor_at = at_address(PROJECT), at_address(FACTOR)
 
 
-def short_runs(rule: Rule, groups: Groups) -> ShortRuns:
+def short_runs(rule: Rule, rows: Rows, *, complete: bool = True) -> ShortRuns:
     """Close over the data and the M-step: plain EM as a function of the starts only.
 
-    The groups are in the coordinates of the rule. The function that it returns takes starts, a
-    number of steps and a tolerance, and gives one run per start. A run ends after so many steps, or
-    when Aitken's extrapolation says that its objective is within the tolerance.
+    The rows are in the coordinates of the rule, `complete` if no entry is missing. The function
+    that it returns takes starts, a number of steps and a tolerance, and gives one run per start. A
+    run ends after so many steps, or when Aitken's extrapolation says that its objective is within
+    the tolerance.
     """
-    parts = Parts(
-        pass_over(groups).address, rule.loop.address, rule.project.address, rule.factor.address
-    )
+    kernel = loop(rule.n_features, rule.structure, complete=complete)
+    parts = Parts(kernel.address, rule.project.address, rule.factor.address)
 
     def run_all(starts: Sequence[Candidate], steps: int, tol: float) -> list[ShortRun]:
         if not starts:
@@ -136,9 +135,9 @@ def short_runs(rule: Rule, groups: Groups) -> ShortRuns:
 
         def some(part: slice) -> None:
             cut = (type(each)(*(array[part] for array in each)) for each in (at, sums, history))
-            _run_all(parts, groups, *rule.closed_over, steps, tol, *cut)
+            _run_all(parts, rows, *rule.closed_over, steps, tol, *cut)
 
-        in_parts(some, len(starts), busy=groups.values.size * rule.n_components >= WORTH_A_THREAD)
+        in_parts(some, len(starts), busy=rows.x.size * rule.n_components >= WORTH_A_THREAD)
         at.log_prior[:] += rule.log_normalizer
         history.objectives[:] += rule.log_normalizer
         return [_run(s, at, sums, history) for s in range(len(starts))]
@@ -166,15 +165,14 @@ def _run(s: int, at: Mixtures, sums: Totals, history: History) -> ShortRun:
     )
 
 
-@kernel(types.void(PARTS, GROUPS, *RULE, WHOLE, REAL, MIXTURES, TOTALS, HISTORY))
+@kernel(types.void(PARTS, ROWS, *RULE, WHOLE, REAL, MIXTURES, TOTALS, HISTORY))
 def _run_all(
-    parts, groups, constants, equal_weights, floor,
+    parts, rows, constants, equal_weights, floor,
     concentration, prior_mean, precision, degrees, prior_scale,
     steps, tol, at, sums, history,
 ):  # fmt: skip  # pragma: no cover - compiled
     """Run EM from every start, in place."""
-    run_pass, project = group_pass_at(parts.group_pass), project_at(parts.project)
-    factor = factor_at(parts.factor)
+    project, factor = project_at(parts.project), factor_at(parts.factor)
     n_starts, n_components, n_features = at.means.shape
     origin, inverse_scale = np.zeros(n_features), np.ones(n_features)
     for s in range(n_starts):
@@ -195,7 +193,7 @@ def _run_all(
                     for j in range(n_features):
                         second[k, i, j] = 0.0
             log_normalizer = run_pass(
-                parts.kernel, groups, origin, inverse_scale,
+                parts.kernel, rows, origin, inverse_scale,
                 at.offset[s], at.means[s], at.whitener[s], count, first, second,
             )  # fmt: skip
             objectives[step] = log_normalizer + at.log_prior[s]

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.patterns import by_pattern
+from bayes_gmm.data.patterns import patterns
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -43,9 +43,7 @@ def regression(covariance: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray
 def log_rho(functions: LogQuadratic, x: np.ndarray) -> np.ndarray:
     """Marginals of log-quadratic functions at rows (N, D), nan where missing: (N, K)."""
     found = np.empty((len(x), len(functions.offset)))
-    order, edges, patterns = by_pattern(x)
-    for start, stop, observed in zip(edges, edges[1:], patterns, strict=False):
-        own = order[start:stop]
+    for observed, own in patterns(x):
         found[own] = marginal(functions, observed)(x[np.ix_(own, observed)])
     return found
 
@@ -83,9 +81,7 @@ def completed(
 def filled(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Rows (N, D) with what is expected of their missing entries (nan) under one normal."""
     x = x.copy()
-    order, edges, patterns = by_pattern(x)
-    for start, stop, observed in zip(edges, edges[1:], patterns, strict=False):
-        own = order[start:stop]
+    for observed, own in patterns(x):
         slope, _ = regression(covariance, observed)
         gap = x[np.ix_(own, observed)] - mean[observed]
         x[np.ix_(own, ~observed)] = mean[~observed] + gap @ slope.T

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bayes_gmm.plots import style
-from bayes_gmm.results.check_result import LEVEL, Check
+from bayes_gmm.results.checks import LEVEL, Check
 
 MOST_FEATURES = 5
 MOST_PAIRS = 15

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.plots import style
-from bayes_gmm.posterior.partition_search import (
+from bayes_gmm.posterior.partition import (
     VariationOfInformation,
     best_partition,
     cluster_mass,

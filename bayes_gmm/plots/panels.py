@@ -19,16 +19,7 @@ MOST_BINS = 60
 
 
 def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
-    """Draw a histogram under the components, the mixture and, of a posterior, its 95% band.
-
-    Parameters
-    ----------
-    axes : Axes
-    subject : Subject
-        With one feature.
-    casing : float
-        Width of the mixture's line, wide enough to be seen behind a component's.
-    """
+    """Draw a histogram under the components, the mixture and, of a posterior, its 95% band."""
     low, high = subject.limits()[0]
     if subject.rows is not None:
         values = subject.rows[:, 0]
@@ -56,18 +47,7 @@ def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
 
 
 def two_features(axes: Axes, subject: Subject, *, contours: bool = True, dot: float = 16) -> None:
-    """Draw the rows, each component's 50% and 95% ellipse, and regions of highest density.
-
-    Parameters
-    ----------
-    axes : Axes
-    subject : Subject
-        With two features.
-    contours : bool
-        Whether the regions that hold 50%, 80% and 95% of the mixture are shaded.
-    dot : float
-        Size of a row.
-    """
+    """Draw the rows, each component's 50% and 95% ellipse, and regions of highest density."""
     limits = subject.limits()
     if contours:
         _regions(axes, subject, limits)
@@ -99,17 +79,7 @@ def ellipse(theta: Parameters, k: int, probability: float, n: int = 120) -> np.n
 
     .. math:: (x - \mu)^\top \Sigma^{-1} (x - \mu) = \chi^2_{2, p}
 
-    Parameters
-    ----------
-    theta : Parameters
-        With two features.
-    k : int
-    probability : float
-    n : int
-
-    Returns
-    -------
-    ndarray (n, 2)
+    Shapes: -> (n, 2).
     """
     angle = np.linspace(0, 2 * np.pi, n)
     circle = np.sqrt(chi2.ppf(probability, 2)) * np.stack([np.cos(angle), np.sin(angle)], axis=1)

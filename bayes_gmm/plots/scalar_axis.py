@@ -10,16 +10,7 @@ REACH = 1.5  # how many widths of the draws an axis is stretched to include an e
 def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
     """Estimate the density of draws, scaled so that its peak is one.
 
-    Parameters
-    ----------
-    values : ndarray (S,)
-    n : int
-        Number of points.
-
-    Returns
-    -------
-    x, height : ndarray (n,)
-        Empty if all values are the same.
+    Shapes: values (S,) -> x, height (n,).
     """
     center, spread = values.mean(), values.std()
     if not spread > 0 or np.ptp(values) <= 0:
@@ -31,14 +22,7 @@ def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
 def window(values: np.ndarray, estimates: np.ndarray) -> tuple[float, float]:
     """Ends of an axis that shows the draws, and the estimates unless they are far away.
 
-    Parameters
-    ----------
-    values : ndarray (S,)
-    estimates : ndarray (E,)
-
-    Returns
-    -------
-    low, high : float
+    Shapes: values (S,), estimates (E,).
     """
     low, high = np.quantile(values, OUTER)
     width = high - low

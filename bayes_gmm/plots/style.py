@@ -48,17 +48,7 @@ class Picture(Figure):
 
 
 def picture(width: float, height: float) -> Picture:
-    """Make an empty figure.
-
-    Parameters
-    ----------
-    width, height : float
-        In inches.
-
-    Returns
-    -------
-    Picture
-    """
+    """Make an empty figure."""
     figure = Picture(
         figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white"
     )

@@ -26,34 +26,17 @@ MOST_ROWS = 3000  # more dots than this cover each other
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A mixture, ready to be drawn.
+    """A mixture, ready to be drawn."""
 
-    Attributes
-    ----------
-    name : str
-        MLE, MAP, posterior or mixture.
-    features : tuple of str
-    point : Parameters
-        Of a posterior, the estimate that the draws are labelled by.
-    draws : list of Parameters
-        Empty unless the result is a posterior.
-    rows : ndarray (N, D) or None
-    dots : ndarray (n, D) or None
-        The rows that a scatter shows, at most `MOST_ROWS`, evenly spaced.
-    shares : ndarray (n, K) or None
-        Their responsibilities.
-    times : ndarray (N,) or None
-        How often each row was seen; None is once.
-    """
-
-    name: str
+    name: str  # MLE, MAP, posterior or mixture
     features: tuple[str, ...]
-    point: Parameters
-    draws: list[Parameters]
-    rows: np.ndarray | None
+    point: Parameters  # Of a posterior, the estimate that the draws are labelled by
+    draws: list[Parameters]  # Empty unless the result is a posterior
+    rows: np.ndarray | None  # (N, D)
+    # (n, D), the rows that a scatter shows, at most `MOST_ROWS`, evenly spaced
     dots: np.ndarray | None
-    shares: np.ndarray | None
-    times: np.ndarray | None = None
+    shares: np.ndarray | None  # (n, K), their responsibilities
+    times: np.ndarray | None = None  # (N,), how often each row was seen; None is once
 
     @classmethod
     def of(cls, result: xr.DataTree | Parameters, X: Any = None) -> "Subject":

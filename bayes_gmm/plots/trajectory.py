@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from bayes_gmm.errors import InputError
 from bayes_gmm.plots import style
 from bayes_gmm.results.draws import is_point
-from bayes_gmm.results.set_aside import how_found
+from bayes_gmm.results.remarks import how_found
 
 CLIMB = style.PALETTE[0]
 LOST = style.PALETTE[1]

@@ -24,22 +24,7 @@ def by_blocks[T](
 ) -> Iterator[tuple[slice, T]]:
     """Evaluate blocks of rows and give the outcomes in order.
 
-    Parameters
-    ----------
-    evaluate : callable
-        From a slice of the rows to whatever is kept of it. Runs in threads.
-    n_rows : int
-    numbers_per_row : int
-        How many doubles `evaluate` needs for a row at a time.
-    block_numbers : float, optional
-        How many it may need for a block; `BLOCK_NUMBERS` by default, and at least one row.
-
-    Yields
-    ------
-    slice
-        Which rows.
-    object
-        What `evaluate` returned.
+    `evaluate`, from a slice of the rows to whatever is kept of it, runs in threads.
     """
     size = max(1, int((block_numbers or BLOCK_NUMBERS) // numbers_per_row))
     cut = (slice(start, start + size) for start in range(0, n_rows, size))
@@ -58,24 +43,7 @@ def by_blocks[T](
 
 
 def require_memory(needed: float, allowed: float, what: str, advice: str) -> None:
-    """Refuse an array that is larger than the user has agreed to.
-
-    Parameters
-    ----------
-    needed : float
-        In bytes.
-    allowed : float
-        In GiB.
-    what : str
-        Such as "the co-clustering matrix of 30,000 rows".
-    advice : str
-        What to do instead.
-
-    Raises
-    ------
-    InputError
-        With the memory that is needed.
-    """
+    """Refuse an array that is larger than the user has agreed to."""
     if not allowed > 0:
         raise InputError(f"memory must be a positive number of GiB; got {allowed!r}")
     if needed > allowed * GIB:

@@ -18,14 +18,7 @@ SEPARATED = 6  # Monte Carlo standard errors between the means of two chains
 def stuck(values: np.ndarray) -> list[int]:
     """Find chains that hardly move.
 
-    Parameters
-    ----------
-    values : ndarray (chain, draw, Q)
-        Label-free quantities.
-
-    Returns
-    -------
-    list of int
+    Shapes: values (chain, draw, Q).
     """
     if not values.shape[2]:
         return []
@@ -40,14 +33,7 @@ def stuck(values: np.ndarray) -> list[int]:
 def settled(sizes: np.ndarray) -> np.ndarray:
     """Say of each chain whether it looks stationary on its own.
 
-    Parameters
-    ----------
-    sizes : ndarray (chain, Q)
-        Effective sample sizes of each chain alone; nan for what is constant in it.
-
-    Returns
-    -------
-    ndarray of bool (chain,)
+    Shapes: sizes (chain, Q) -> (chain,).
     """
     defined = np.isfinite(sizes)
     return defined.any(axis=1) & ((sizes >= SETTLED) | ~defined).all(axis=1)
@@ -59,14 +45,7 @@ def modes(values: np.ndarray) -> list[list[int]]:
     Two chains share a mode if their means agree within `SEPARATED` Monte Carlo errors on every
     quantity, directly or through other chains.
 
-    Parameters
-    ----------
-    values : ndarray (chain, draw, Q)
-
-    Returns
-    -------
-    list of list of int
-        Chains of each mode; chains that have not settled are in none.
+    Shapes: values (chain, draw, Q).
     """
     sizes = np.stack([convergence(chain[None], ["ess_bulk"]).ess_bulk for chain in values])
     means, errors = values.mean(axis=1), values.std(axis=1) / np.sqrt(sizes)
@@ -87,16 +66,7 @@ def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
 def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
     """Describe how the sampler's labels moved.
 
-    Parameters
-    ----------
-    permutation : ndarray (chain, draw, K)
-
-    Returns
-    -------
-    within : ndarray (chain,)
-        Share of a chain's draws whose order isn't the chain's most common one.
-    between : bool
-        Whether the most common orders of the chains differ.
+    Shapes: permutation (chain, draw, K) -> within (chain,).
     """
     usual = []
     for chain in permutation:
@@ -110,8 +80,6 @@ def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
 def other_labels(permutation: np.ndarray) -> np.ndarray:
     """Share of each chain's draws whose labels were not those of the point estimate, (chain,).
 
-    Parameters
-    ----------
-    permutation : ndarray (chain, draw, K)
+    Shapes: permutation (chain, draw, K).
     """
     return (permutation != np.arange(permutation.shape[2])).any(axis=2).mean(axis=1)

@@ -19,29 +19,10 @@ def criteria(
         \mathrm{ICL} = \mathrm{BIC} + 2 H, \qquad
         \mathrm{AIC} = -2 L + 2 p
 
-    Parameters
-    ----------
-    log_likelihood : float
-        L.
-    n_parameters : float
-        p, free parameters.
-    n_rows : float
-        N.
-    entropy : float
-        H, of the responsibilities, in nats; zero where every row's label is certain.
-
-    Returns
-    -------
-    dict of str to float
-
-    References
-    ----------
     Schwarz (1978); Akaike (1974); Biernacki, Celeux & Govaert (2000), IEEE PAMI 22, for ICL.
 
-    Examples
-    --------
-    >>> criteria(-100.0, 5, 50, 0.0)["aic"]
-    210.0
+    L is the log-likelihood, p the number of free parameters, N of rows, H the entropy of the
+    responsibilities in nats.
     """
     bic = -2 * log_likelihood + n_parameters * np.log(n_rows)
     return {

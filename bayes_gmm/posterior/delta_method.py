@@ -15,15 +15,7 @@ from bayes_gmm.posterior.scalars import Scalar
 def jacobian_of_scalars(local: LocalCoordinates, k: int) -> dict[str, np.ndarray]:
     """Derivatives of the numbers that describe a component, in the coordinates `local.places(k)`.
 
-    Parameters
-    ----------
-    local : LocalCoordinates
-    k : int
-
-    Returns
-    -------
-    dict of str to ndarray (n, C)
-        By kind, in the order of `scalars.catalogue`.
+    Shapes: -> (n, C).
     """
     weight, mean, covariance = local.jacobian(k)
     sigma = local.parameters.covariances[k]
@@ -49,18 +41,9 @@ def delta_method(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Standard errors of all scalars, and their covariance matrix.
 
-    Parameters
-    ----------
-    local : LocalCoordinates
-    uncertainty : Uncertainty
-    with_covariance : bool
-        False leaves the matrix out.
+    In the order of `scalars.catalogue`; not a number where the scalar is not determined.
 
-    Returns
-    -------
-    errors : ndarray (S,)
-        In the order of `scalars.catalogue`; not a number where the scalar is not determined.
-    covariance : ndarray (S, S) or None
+    Shapes: -> errors (S,), covariance (S, S).
     """
     n_components = local.parameters.n_components
     own = [jacobian_of_scalars(local, k) for k in range(n_components)]
@@ -83,15 +66,7 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Equal-tailed interval of each scalar, by the normal distribution.
 
-    Parameters
-    ----------
-    scalars : list of Scalar
-    estimate, errors : ndarray (S,)
-    ci_prob : float
-
-    Returns
-    -------
-    lower, upper : ndarray (S,)
+    Shapes: estimate, errors (S,) -> lower, upper (S,).
     """
     reach = ndtri((1 + ci_prob) / 2) * errors
     lower, upper = estimate - reach, estimate + reach

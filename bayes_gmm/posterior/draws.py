@@ -9,18 +9,11 @@ from bayes_gmm.model.parameters import LogQuadratic, Parameters
 
 
 class Draws(NamedTuple):
-    """All draws of a mixture.
+    """All draws of a mixture."""
 
-    Attributes
-    ----------
-    weights : ndarray (chain, draw, K)
-    means : ndarray (chain, draw, K, D)
-    covariances : ndarray (chain, draw, K, D, D)
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
+    weights: np.ndarray  # (chain, draw, K)
+    means: np.ndarray  # (chain, draw, K, D)
+    covariances: np.ndarray  # (chain, draw, K, D, D)
 
     @property
     def n_chains(self) -> int:
@@ -41,13 +34,7 @@ class Draws(NamedTuple):
         )
 
     def log_quadratic(self) -> LogQuadratic:
-        """Return the log joint densities of all draws, chain after chain.
-
-        Returns
-        -------
-        LogQuadratic
-            Its arrays have the draws in front: (S, K), (S, K, D), (S, K, D, D).
-        """
+        """Return the log joint densities of all draws, chain after chain."""
         n_components, n_features = self.means.shape[2:]
         factors = cholesky(self.covariances, "covariances")
         half_log_det = np.log(np.einsum("...kii->...ki", factors)).sum(axis=-1)

@@ -12,9 +12,9 @@ from scipy.stats import chi2
 
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.posterior.convergence import too_large
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.relabel.pivot import match
-from bayes_gmm.posterior.rhat_error import too_large
 from bayes_gmm.posterior.scalars import Scalar, flatten
 
 LABELLED_RHAT = 1.05  # of a relabelled parameter, from which its component lacks an identity
@@ -25,31 +25,20 @@ AMBIGUOUS = 0.05  # share of ambiguous draws from which a component lacks an ide
 
 
 class Identification(NamedTuple):
-    """The evidence, component by component.
+    """The evidence, component by component."""
 
-    Attributes
-    ----------
-    rhat : ndarray (K,)
-        Largest R-hat of a component's relabelled parameters.
-    rhat_limit : ndarray (K,)
-        The limit that an R-hat of the component exceeds; nan if none does.
-    distances : ndarray (K, K)
-        How far components are apart, in posterior sds of what tells them best; infinite from
-        themselves.
-    empty : ndarray (K,)
-        Share of the draws in which a component holds fewer rows than it has coordinates, plus one.
-    ambiguous : ndarray (K,)
-        Share of the draws in which the component could as well have another name.
-    ambiguous_draws : float
-        Share of the draws in which some component could.
-    """
-
-    rhat: np.ndarray
+    rhat: np.ndarray  # (K,), largest R-hat of a component's relabelled parameters
+    # (K,), the limit that an R-hat of the component exceeds; nan if none does
     rhat_limit: np.ndarray
+    # (K, K), how far components are apart, in posterior sds of what tells them best; infinite from
+    # themselves
     distances: np.ndarray
+    # (K,), share of the draws in which a component holds fewer rows than it has coordinates, plus
+    # one
     empty: np.ndarray
+    # (K,), share of the draws in which the component could as well have another name
     ambiguous: np.ndarray
-    ambiguous_draws: float
+    ambiguous_draws: float  # Share of the draws in which some component could
 
     @property
     def reasons(self) -> list[str]:
@@ -86,20 +75,7 @@ def identify(
     .. math:: \beta \{ \mathrm{KL}_{(2)} - \mathrm{KL}_{(1)} \} < \log 19, \qquad
         \beta = \tfrac12 \mathrm{median}(\chi^2_d) / \mathrm{median}(\mathrm{KL}_{(1)})
 
-    Parameters
-    ----------
-    draws : Draws
-        Relabelled.
-    scalars : list of Scalar
-    rhat : ndarray (P,)
-        Of the scalars.
-    n_rows : float
-    pivot : Parameters
-    structure : Structure
-
-    Returns
-    -------
-    Identification
+    Shapes: rhat (P,).
     """
     n_components, n_features = draws.means.shape[2:]
     clusters = np.array([scalar.cluster for scalar in scalars])

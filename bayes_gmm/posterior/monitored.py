@@ -21,36 +21,15 @@ CERTAINTY = (0.0, 0.1, 0.5)  # quantiles of the probability of the rows' most pr
 
 
 class Monitored(NamedTuple):
-    """The rows.
+    """The rows."""
 
-    Attributes
-    ----------
-    points : ndarray of int (P,)
-        Rows at which the density is monitored, the least likely first.
-    pairs : ndarray of int (Q, 2)
-        Pairs of rows, those near a boundary between components first.
-    rows : ndarray (P + 2 Q, D)
-        The values of all these, standardized, pair after pair.
-    """
-
-    points: np.ndarray
-    pairs: np.ndarray
-    rows: np.ndarray
+    points: np.ndarray  # (P,), rows at which the density is monitored, the least likely first
+    pairs: np.ndarray  # (Q, 2), pairs of rows, those near a boundary between components first
+    rows: np.ndarray  # The values of all these, standardized, pair after pair
 
 
 def monitor(observations: Observations, pivot: Parameters) -> Monitored:
-    """Choose the rows.
-
-    Parameters
-    ----------
-    observations : Observations
-    pivot : Parameters
-        The point estimate, in standardized coordinates.
-
-    Returns
-    -------
-    Monitored
-    """
+    """Choose the rows."""
     log_quadratic = pivot.log_quadratic()
     origin, scale = observations.origin, observations.scale
     density, certainty, first, second = [], [], [], []

@@ -27,26 +27,14 @@ WEIGHTS, MEANS, COVARIANCES = "weights", "means", "covariances"
 
 
 class Conflict(NamedTuple):
-    """Where the prior expects a parameter, and where the draws have it.
-
-    Attributes
-    ----------
-    part : str
-    quantity : str
-        Such as ``mean[0, eruptions]``.
-    expected, prior_sd : float
-        By the prior; for a mean given the component's covariance.
-    found : float
-        Posterior mean.
-    p_value : float
-        Tail probability of the draws under the prior, adjusted for the number of parameters.
-    """
+    """Where the prior expects a parameter, and where the draws have it."""
 
     part: str
-    quantity: str
-    expected: float
+    quantity: str  # Such as ``mean[0, eruptions]``
+    expected: float  # expected, prior_sd: By the prior; for a mean given the component's covariance
     prior_sd: float
-    found: float
+    found: float  # Posterior mean
+    # Tail probability of the draws under the prior, adjusted for the number of parameters
     p_value: float
 
 
@@ -55,16 +43,10 @@ def log_prior_parts(
 ) -> dict[str, np.ndarray]:
     """Split the log prior of draws.
 
-    Parameters
-    ----------
-    prior : Prior, StructuredPrior or PriorFamily
-    draws : Draws
-        Numbered as the prior numbers its components.
+    Draws are numbered as the prior numbers its components; the density of means is given the
+    covariances.
 
-    Returns
-    -------
-    dict of str to ndarray (chain, draw)
-        Of the weights, the means (given the covariances), and the covariances.
+    Shapes: -> (chain, draw).
     """
     factors = cholesky(draws.covariances, "covariances")
     parts = prior.log_density_by_part(draws.weights, draws.means, factors)
@@ -78,21 +60,6 @@ def log_prior_parts(
 def conflicts(prior: Prior, draws: Draws, scalars: Sequence[Scalar]) -> list[Conflict]:
     """Hold weights and means against what the prior expects of them.
 
-    Parameters
-    ----------
-    prior : Prior
-    draws : Draws
-        Numbered as the prior numbers its components.
-    scalars : sequence of Scalar
-        Of the mixture, as in `catalogue`, which names them.
-
-    Returns
-    -------
-    list of Conflict
-        One for each, the smallest p-value first.
-
-    References
-    ----------
     Evans & Moshonov (2006), Bayesian Analysis 1.
     """
     found = []

@@ -10,20 +10,11 @@ import numpy as np
 
 
 class Scalar(NamedTuple):
-    """One number of a mixture.
+    """One number of a mixture."""
 
-    Attributes
-    ----------
-    kind : str
-        weight, mean, sd, correlation or covariance.
-    cluster : int
-    feature, feature_bis : str
-        Empty where they do not apply.
-    """
-
-    kind: str
+    kind: str  # weight, mean, sd, correlation or covariance
     cluster: int
-    feature: str = ""
+    feature: str = ""  # feature, feature_bis: Empty where they do not apply
     feature_bis: str = ""
 
     @property
@@ -36,15 +27,7 @@ class Scalar(NamedTuple):
 def catalogue(n_components: int, features: tuple[str, ...]) -> list[Scalar]:
     """List the scalars of a mixture, in the order of `flatten`.
 
-    Parameters
-    ----------
-    n_components : int
-    features : tuple of str
-
-    Returns
-    -------
-    list of Scalar
-        Without the weight when there is one component, since it is 1 and no parameter.
+    Without the weight when there is one component, since it is 1 and no parameter.
     """
     clusters = range(n_components)
     pairs, entries = (
@@ -64,16 +47,7 @@ def catalogue(n_components: int, features: tuple[str, ...]) -> list[Scalar]:
 def flatten(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
     """Values of all scalars, for one mixture or for arrays of them.
 
-    Parameters
-    ----------
-    weights : ndarray (..., K)
-    means : ndarray (..., K, D)
-    covariances : ndarray (..., K, D, D)
-
-    Returns
-    -------
-    ndarray (..., P)
-        In the order of `catalogue`.
+    Shapes: weights (..., K), means (..., K, D), covariances (..., K, D, D) -> (..., P).
     """
     lead, n_components, n_features = means.shape[:-2], means.shape[-2], means.shape[-1]
     deviations = np.sqrt(np.einsum("...kii->...ki", covariances))

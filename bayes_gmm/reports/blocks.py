@@ -12,7 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bayes_gmm.results.check_result import Check
+from bayes_gmm.results.checks import Check
 from bayes_gmm.results.diagnosis import Diagnosis
 
 
@@ -73,33 +73,12 @@ class Section(NamedTuple):
 
 
 def judged(judgement: Diagnosis | Check, topic: str = "") -> Paragraph:
-    """Say a verdict, as good or bad news.
-
-    Parameters
-    ----------
-    judgement : Diagnosis or Check
-    topic : str
-
-    Returns
-    -------
-    Paragraph
-    """
+    """Say a verdict, as good or bad news."""
     return Paragraph(judgement.verdict, "good" if judgement.ok else "bad", topic)
 
 
 def image(figure: Figure, description: str) -> Image:
-    """Embed a figure as SVG.
-
-    Parameters
-    ----------
-    figure : Figure
-    description : str
-        For readers who can't see it.
-
-    Returns
-    -------
-    Image
-    """
+    """Embed a figure as SVG."""
     buffer = BytesIO()
     # A fixed salt and no date: the same results give the same file.
     with mpl.rc_context({"svg.hashsalt": "bayes_gmm"}):
@@ -115,20 +94,7 @@ def table(
     *,
     folded: bool = False,
 ) -> Table:
-    """Take in a DataFrame of strings.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-    flagged : sequence of bool, optional
-        Rows that stand out.
-    title : str
-    folded : bool
-
-    Returns
-    -------
-    Table
-    """
+    """Take in a DataFrame of strings."""
     marks = [False] * len(frame) if flagged is None else flagged
     rows = [
         Row(str(label), [str(cell) for cell in cells], bool(mark))

@@ -4,20 +4,12 @@ import numpy as np
 import pandas as pd
 
 from bayes_gmm import plots
-from bayes_gmm.reports.blocks import (
-    Block,
-    Paragraph,
-    Points,
-    Section,
-    image,
-    judged,
-    table,
-)
+from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, judged, table
 from bayes_gmm.reports.words import engine_sentence, relabelling_sentence
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.coclustering import co_clustering
+from bayes_gmm.results.clustering import co_clustering
+from bayes_gmm.results.diagnosis import LabelReport
 from bayes_gmm.results.draws import keeps_rows, n_observed
-from bayes_gmm.results.label_report import LabelReport
 from bayes_gmm.results.tables import some
 
 MOST_ROWS = 500  # of the co-clustering matrix

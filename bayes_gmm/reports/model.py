@@ -4,18 +4,10 @@ import numpy as np
 import pandas as pd
 
 from bayes_gmm import plots
-from bayes_gmm.reports.blocks import (
-    Block,
-    Paragraph,
-    Points,
-    Section,
-    image,
-    judged,
-    table,
-)
+from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, judged, table
 from bayes_gmm.reports.words import prior_sentences
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
-from bayes_gmm.results.check_result import LEVEL
+from bayes_gmm.results.checks import LEVEL
 from bayes_gmm.results.draws import structure_of
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.sensitivity import Sensitivity

@@ -9,23 +9,14 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm import plots
-from bayes_gmm.reports.blocks import (
-    Block,
-    Paragraph,
-    Points,
-    Section,
-    image,
-    judged,
-    table,
-)
+from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, judged, table
 from bayes_gmm.reports.draws import clusters, labels, sampling
 from bayes_gmm.reports.model import fit, prediction, prior
 from bayes_gmm.reports.words import after_interrupt, provenance, versions
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.constraint import constraint
+from bayes_gmm.results.comparison import constraint
 from bayes_gmm.results.draws import n_observed, n_seen, row_weights, structure_of
-from bayes_gmm.results.search_warnings import search_warnings
-from bayes_gmm.results.set_aside import remarks
+from bayes_gmm.results.remarks import remarks, search_warnings
 from bayes_gmm.results.tables import counted, number, some
 
 BuildSection = Callable[[Analysis], Section | None]

@@ -30,19 +30,7 @@ LIBRARIES = ("numpy", "scipy", "numba", "pymc", "nutpie", "arviz", "xarray")
 
 
 def prior_sentences(prior: xr.Dataset, structure: Structure = UNCONSTRAINED) -> list[str]:
-    """Say what a prior believes, in the units of the data.
-
-    Parameters
-    ----------
-    prior : Dataset
-        The group `prior_parameters` of a result.
-    structure : Structure
-        Of the components.
-
-    Returns
-    -------
-    list of str
-    """
+    """Say what a prior believes, in the units of the data."""
     features = [str(name) for name in prior["feature"].to_numpy()]
     alpha = prior["concentration"].to_numpy()
     one = prior.isel(cluster=0, missing_dims="ignore")
@@ -89,16 +77,7 @@ def _short(values: np.ndarray) -> str:
 
 
 def engine_sentence(posterior: xr.DataTree) -> str:
-    """Say how the draws were made.
-
-    Parameters
-    ----------
-    posterior : DataTree
-
-    Returns
-    -------
-    str
-    """
+    """Say how the draws were made."""
     attrs, sizes = posterior.attrs, posterior["posterior"].sizes
     drawn = f"{counted(sizes['chain'], 'chain')} of {sizes['draw']:,} draws"
     if attrs.get("engine") not in ENGINES:
@@ -113,16 +92,7 @@ def engine_sentence(posterior: xr.DataTree) -> str:
 
 
 def relabelling_sentence(posterior: xr.DataTree) -> str:
-    """Say how the components of every draw got their names.
-
-    Parameters
-    ----------
-    posterior : DataTree
-
-    Returns
-    -------
-    str
-    """
+    """Say how the components of every draw got their names."""
     how = str(posterior.attrs.get("relabelling", "pivot"))
     method, _, by = how.partition(" by ")
     if by:
@@ -131,16 +101,7 @@ def relabelling_sentence(posterior: xr.DataTree) -> str:
 
 
 def after_interrupt(posterior: xr.DataTree) -> str:
-    """Say what an interrupted run left.
-
-    Parameters
-    ----------
-    posterior : DataTree
-
-    Returns
-    -------
-    str
-    """
+    """Say what an interrupted run left."""
     sizes = posterior["posterior"].sizes
     return (
         f"The sampler was stopped before its end. The posterior on this page rests on the "
@@ -150,18 +111,7 @@ def after_interrupt(posterior: xr.DataTree) -> str:
 
 
 def provenance(trees: dict[str, xr.DataTree]) -> pd.DataFrame:
-    """Tabulate what it takes to make the results again.
-
-    Parameters
-    ----------
-    trees : dict
-        Results by name.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per setting, one column per result.
-    """
+    """Tabulate what it takes to make the results again."""
     made = {name: _settings(tree) for name, tree in trees.items()}
     settings = list(dict.fromkeys(key for entry in made.values() for key in entry))
     columns = {name: [entry.get(key, "") for key in settings] for name, entry in made.items()}

@@ -11,7 +11,7 @@ import xarray as xr
 from arviz_stats.utils import ELPDDataLOO
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.results.check_result import Check
+from bayes_gmm.results.checks import Check
 from bayes_gmm.results.comparison import Comparison
 from bayes_gmm.results.diagnosis import Diagnosis
 from bayes_gmm.results.draws import is_point, is_posterior, n_observed
@@ -22,24 +22,11 @@ MOST_POINTWISE = 20_000_000  # rows x draws of leave-one-out, some ten seconds
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Results for the same data, each or None.
+    """Results for the same data, each or None."""
 
-    Attributes
-    ----------
-    mle, map : DataTree
-        From `fit`.
-    posterior : DataTree
-        From `sample`.
-    comparison : Comparison
-    diagnosis : Diagnosis
-    checks : Check
-    sensitivity : Sensitivity
-    loo : ELPDDataLOO
-    """
-
-    mle: xr.DataTree | None = None
+    mle: xr.DataTree | None = None  # mle, map: From `fit`
     map: xr.DataTree | None = None
-    posterior: xr.DataTree | None = None
+    posterior: xr.DataTree | None = None  # From `sample`
     comparison: Comparison | None = None
     diagnosis: Diagnosis | None = None
     checks: Check | None = None
@@ -48,13 +35,7 @@ class Analysis:
 
     @classmethod
     def of(cls, results: Any) -> "Analysis":
-        """Take in a mapping or an object with these names, or one result of `fit` or `sample`.
-
-        Raises
-        ------
-        InputError
-            If there is nothing in it, or something else than its name says.
-        """
+        """Take in a mapping or an object with these names, or one result of `fit` or `sample`."""
         if isinstance(results, cls):
             return results
         if isinstance(results, xr.DataTree):
@@ -115,16 +96,7 @@ CLASSES = {
 
 
 def too_long_for_loo(posterior: xr.DataTree) -> str:
-    """Say why leave-one-out is left out of an analysis, or nothing if it is quick.
-
-    Parameters
-    ----------
-    posterior : DataTree
-
-    Returns
-    -------
-    str
-    """
+    """Say why leave-one-out is left out of an analysis, or nothing if it is quick."""
     sizes = posterior["posterior"].sizes
     n_rows, n_draws = n_observed(posterior), sizes["chain"] * sizes["draw"]
     if n_rows * n_draws <= MOST_POINTWISE:

@@ -107,24 +107,7 @@ def load(path: str | Path) -> xr.DataTree:
 
 
 def read_point(path: str | Path) -> tuple[Parameters, list[str]]:
-    """Read the point estimate that a file of results holds.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written by `save`.
-
-    Returns
-    -------
-    theta : Parameters
-        That of the posterior, which names its components, or else the MAP estimate or the MLE.
-    features : list of str
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or no point estimate in it.
-    """
+    """Read the point estimate that a file of results holds."""
     tree = load(path)
     found = [tree, *(tree.children[name] for name in POINTS if name in tree.children)]
     result = next(node for node in found if "point_estimate" in node.children)

@@ -12,51 +12,149 @@ by chance, so the verdict rests on p-values adjusted for looking at all of them.
 it in fewer than 5 of 100 data sets: fewer, because the same data were used for the fit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayes_gmm.data.row_weights import copies
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.posterior.envelope import adjusted_p_values, p_values
-from bayes_gmm.posterior.marginals import Marginals, shape
-from bayes_gmm.results.check_result import Check
+from bayes_gmm.posterior.checks import (
+    STATISTICS,
+    Compared,
+    Marginals,
+    Statistic,
+    Summary,
+    correlations,
+    judge,
+    shape,
+)
 from bayes_gmm.results.draws import draws_of, feature_names, require_posterior
 from bayes_gmm.results.predictive import result_rows, result_weights
+from bayes_gmm.results.tables import as_html, as_text, counted, number, some, wrapped
 from bayes_gmm.seeds import Seed, as_seed
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 MOST_ROWS = 20_000
 BAND = 0.95
+LEVEL = 0.05
 
 
-def _skewness(x: np.ndarray) -> np.ndarray:
-    z = (x - x.mean(axis=0)) / x.std(axis=0)
-    return np.einsum("nd,nd,nd->d", z, z, z) / len(z)
+@dataclass(frozen=True, eq=False, repr=False)
+class Check:
+    """Posterior predictive checks.
 
+    Attributes
+    ----------
+    tree : DataTree
+        ``/statistics`` by (feature, statistic) and ``/correlations`` by pair, for more than one
+        feature, hold ``replicated`` (draw, ...), ``observed``, the mean, sd and central band
+        (lower, upper) of the replicates, ``p_value`` and ``adjusted_p_value``. ``/density`` holds
+        curves by (feature, point): ``x``, ``observed``, ``mean``, ``lower``, ``upper``.
+    """
 
-def _kurtosis(x: np.ndarray) -> np.ndarray:
-    squared = ((x - x.mean(axis=0)) / x.std(axis=0)) ** 2
-    return np.einsum("nd,nd->d", squared, squared) / len(x)
+    tree: xr.DataTree
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per statistic; numbers, not rounded."""
+        names = ["observed", "mean", "sd", "lower", "upper", "p_value", "adjusted_p_value"]
+        parts = []
+        for group in ("statistics", "correlations"):
+            if group in self.tree.children:
+                frame = self.tree[group].to_dataset()[names].to_dataframe()[names]
+                frame.index = pd.Index([_name(label) for label in frame.index])
+                parts.append(frame)
+        return pd.concat(parts).rename_axis("statistic")
 
-STATISTICS: dict[str, Statistic] = {
-    "mean": lambda x: x.mean(axis=0),
-    "sd": lambda x: x.std(axis=0),
-    "skewness": _skewness,
-    "kurtosis": _kurtosis,
-    "min": lambda x: x.min(axis=0),
-    "q05": lambda x: np.quantile(x, 0.05, axis=0),
-    "q25": lambda x: np.quantile(x, 0.25, axis=0),
-    "median": lambda x: np.median(x, axis=0),
-    "q75": lambda x: np.quantile(x, 0.75, axis=0),
-    "q95": lambda x: np.quantile(x, 0.95, axis=0),
-    "max": lambda x: x.max(axis=0),
-}
+    @property
+    def p_value(self) -> float:
+        """How often a replicate deviates as much as the data, over all statistics jointly."""
+        return float(self.table["adjusted_p_value"].min())
+
+    @property
+    def surprising(self) -> list[str]:
+        """Statistics of the data that the model does not reproduce, the worst first."""
+        adjusted = self.table["adjusted_p_value"].sort_values(kind="stable")
+        return [str(name) for name in adjusted.index[adjusted < LEVEL]]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no statistic is surprising."""
+        return not self.surprising
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        table, n_replicates = self.table, self.tree.attrs["n_replicates"]
+        if 1 / (n_replicates + 1) >= LEVEL:
+            return f"No verdict: {n_replicates} replicates are too few to call anything surprising."
+        if self.ok:
+            return (
+                f"The model makes data like these: none of {len(table)} statistics is surprising "
+                f"(joint p = {self.p_value:.2g})."
+            )
+        first, *others = self.surprising
+        worst = table.loc[first]
+        observed, lower, upper = (
+            number(worst[name], worst["sd"]) for name in ("observed", "lower", "upper")
+        )
+        named = some(others, "marked in the table")
+        more = f"; so {'are' if len(others) > 1 else 'is'} {named}" if others else ""
+        return (
+            f"The model does not make data like these (joint p = {self.p_value:.2g}): {first} is "
+            f"{observed} where {self.tree.attrs['band']:.0%} of replicates have {lower} to "
+            f"{upper}{more}."
+        )
+
+    def __str__(self) -> str:
+        return "\n\n".join([wrapped(self.verdict), as_text(self._written()), wrapped(self._note())])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.verdict, [self._written(), self._note()])
+
+    def _written(self) -> pd.DataFrame:
+        """Round the table to what the spread of the replicates supports."""
+        table = self.table
+        tail = 50 * (1 - self.tree.attrs["band"])
+        titles = {
+            "observed": "observed",
+            "mean": "replicates",
+            "sd": "sd",
+            "lower": f"{tail:g}%",
+            "upper": f"{100 - tail:g}%",
+        }
+        written = pd.DataFrame(index=table.index)
+        for name, title in titles.items():
+            written[title] = [
+                number(value, sd) for value, sd in zip(table[name], table["sd"], strict=True)
+            ]
+        written["p"] = [f"{p:.3f}" for p in table["p_value"]]
+        written["joint p"] = [
+            f"{p:.3f}{'*' if p < LEVEL else ' '}" for p in table["adjusted_p_value"]
+        ]
+        return written
+
+    def _note(self) -> str:
+        attrs = self.tree.attrs
+        part = ""
+        if attrs["n_rows_used"] < attrs["n_observations"]:
+            part = f", a random part of {attrs['n_observations']}"
+        made = (
+            f"{counted(attrs['n_replicates'], 'replicate')} of "
+            f"{counted(attrs['n_rows_used'], 'row')}{part}."
+        )
+        return (
+            f"{made} p is two-sided, for a distance one-sided; joint p is adjusted for looking at "
+            f"all of them (* below {LEVEL:g}). A mixture is fitted to means and sds, so those "
+            "hardly ever surprise."
+        )
 
 
 def check(
@@ -129,7 +227,7 @@ def check(
     def summarize(x: np.ndarray) -> Summary:
         per_feature = [_one_per_feature(name, of, x) for name, of in functions.items()]
         columns = np.array(per_feature).reshape(len(functions), x.shape[1])
-        return Summary(columns.T, _correlations(x), marginals.counts(x), shape(x))
+        return Summary(columns.T, correlations(x), marginals.counts(x), shape(x))
 
     observed = summarize(rows)
     mixtures = draws_of(posterior).thinned(draws)
@@ -143,26 +241,6 @@ def check(
         "band": BAND,
     }
     return Check(tree)
-
-
-class Summary(NamedTuple):
-    """What is kept of a data set; replicates have a leading axis.
-
-    Attributes
-    ----------
-    per_feature : ndarray (D, T)
-    correlations : ndarray (P,)
-        Lower triangle.
-    counts : ndarray (D, B)
-        Of `Marginals`.
-    shapes : ndarray (D, B)
-        Distribution functions, standardized.
-    """
-
-    per_feature: np.ndarray
-    correlations: np.ndarray
-    counts: np.ndarray
-    shapes: np.ndarray
 
 
 def _functions(statistics: Any) -> dict[str, Statistic]:
@@ -209,11 +287,6 @@ def _one_per_feature(name: str, function: Statistic, x: np.ndarray) -> np.ndarra
     return value
 
 
-def _correlations(x: np.ndarray) -> np.ndarray:
-    matrix = np.atleast_2d(np.corrcoef(x, rowvar=False))
-    return matrix[np.tril_indices(len(matrix), -1)]
-
-
 def _labelled(
     replicated: Summary,
     observed: Summary,
@@ -221,66 +294,37 @@ def _labelled(
     features: tuple[str, ...],
     marginals: Marginals,
 ) -> xr.DataTree:
-    """Judge all statistics together, and label them."""
-    distances = _distances(replicated.shapes, observed.shapes)
-    per_feature = [
-        np.concatenate([part, distance[..., None]], axis=-1)
-        for part, distance in zip(
-            (replicated.per_feature, observed.per_feature), distances, strict=True
-        )
-    ]
-    shape = per_feature[1].shape
-    everything = [
-        np.concatenate([part.reshape(*part.shape[:-2], -1), correlations], axis=-1)
-        for part, correlations in zip(
-            per_feature, (replicated.correlations, observed.correlations), strict=True
-        )
-    ]
-    one_sided = np.zeros(everything[1].size, dtype=bool)
-    one_sided[: per_feature[1].size] = np.tile(np.array(statistics) == "distance", len(features))
-    p = p_values(everything[0], everything[1], one_sided)
-    adjusted = adjusted_p_values(everything[0], everything[1], one_sided)
-    n = per_feature[1].size
+    """Label statistics of replicates and of the data, judged all together."""
+    per_feature, between = judge(replicated, observed)
     rows, columns = np.tril_indices(len(features), -1)
     pairs = [f"{features[i]}, {features[j]}" for i, j in zip(rows, columns, strict=True)]
     groups = {
         "statistics": _compared(
-            (*per_feature, p[:n].reshape(shape), adjusted[:n].reshape(shape)),
-            {"feature": list(features), "statistic": list(statistics)},
+            per_feature, {"feature": list(features), "statistic": list(statistics)}
         ),
         "density": _densities(replicated.counts, observed.counts, features, marginals),
     }
     if pairs:
-        groups["correlations"] = _compared(
-            (replicated.correlations, observed.correlations, p[n:], adjusted[n:]), {"pair": pairs}
-        )
+        groups["correlations"] = _compared(between, {"pair": pairs})
     return xr.DataTree.from_dict(groups)
 
 
-def _compared(arrays: tuple[np.ndarray, ...], coordinates: dict[str, list[str]]) -> xr.Dataset:
-    replicated, observed, p, adjusted = arrays
-    lower, upper = np.quantile(replicated, _ends(), axis=0)
+def _compared(of: Compared, coordinates: dict[str, list[str]]) -> xr.Dataset:
+    lower, upper = np.quantile(of.replicated, _ends(), axis=0)
     dims = tuple(coordinates)
     return xr.Dataset(
         {
-            "replicated": (("draw", *dims), replicated),
-            "observed": (dims, observed),
-            "mean": (dims, replicated.mean(axis=0)),
-            "sd": (dims, replicated.std(axis=0)),
+            "replicated": (("draw", *dims), of.replicated),
+            "observed": (dims, of.observed),
+            "mean": (dims, of.replicated.mean(axis=0)),
+            "sd": (dims, of.replicated.std(axis=0)),
             "lower": (dims, lower),
             "upper": (dims, upper),
-            "p_value": (dims, p),
-            "adjusted_p_value": (dims, adjusted),
+            "p_value": (dims, of.p_value),
+            "adjusted_p_value": (dims, of.adjusted_p_value),
         },
-        coords={**coordinates, "draw": np.arange(len(replicated))},
+        coords={**coordinates, "draw": np.arange(len(of.replicated))},
     )
-
-
-def _distances(replicated: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Largest difference from the mean distribution function: of replicates and of the data."""
-    # The data count as one more replicate, so that no distance is favored.
-    mean = (replicated.sum(axis=0) + observed) / (len(replicated) + 1)
-    return np.abs(replicated - mean).max(axis=-1), np.abs(observed - mean).max(axis=-1)
 
 
 def _densities(
@@ -303,3 +347,10 @@ def _densities(
 
 def _ends() -> tuple[float, float]:
     return (1 - BAND) / 2, (1 + BAND) / 2
+
+
+def _name(label: str | tuple[str, str]) -> str:
+    if isinstance(label, str):
+        return f"correlation[{label}]"
+    feature, statistic = label
+    return f"{statistic}[{feature}]"

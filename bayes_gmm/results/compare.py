@@ -17,12 +17,10 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.convergence import Convergence, convergence
 from bayes_gmm.posterior.identification import identify
+from bayes_gmm.posterior.predictive import log_likelihood, tails
 from bayes_gmm.posterior.relabel.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results.comparison import Comparison
-from bayes_gmm.results.comparison_words import NOT_RUN
-from bayes_gmm.results.constraint import constraint
-from bayes_gmm.results.deciding_rows import by_component, rows_that_decide, stated
+from bayes_gmm.results.comparison import NOT_RUN, Comparison, constraint
 from bayes_gmm.results.draws import (
     draws_of,
     feature_names,
@@ -39,7 +37,7 @@ from bayes_gmm.results.draws import (
     total_weight,
 )
 from bayes_gmm.results.error_bars import quick_errors
-from bayes_gmm.results.predictive import log_likelihood, tails
+from bayes_gmm.results.remarks import by_component, rows_that_decide, stated
 from bayes_gmm.results.tree import point_parameters
 
 Point = xr.DataTree | Parameters
@@ -51,23 +49,7 @@ def compare(
     *,
     ci_prob: float = 0.95,
 ) -> Comparison:
-    """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`.
-
-    Parameters
-    ----------
-    point : DataTree, Parameters, or a sequence or mapping of them
-    posterior : DataTree
-    ci_prob : float
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    InputError
-        If the results do not belong together.
-    """
+    """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`."""
     lower, upper = tails(ci_prob)
     draws = draws_of(posterior)
     features = feature_names(posterior)
@@ -144,21 +126,7 @@ def compare(
 
 
 def named(point: Any) -> dict[str, Point]:
-    """Give each point estimate its name.
-
-    Parameters
-    ----------
-    point : DataTree, Parameters, or a sequence or mapping of them
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If there is none, or two have the same name.
-    """
+    """Give each point estimate its name."""
     if isinstance(point, Mapping) and not isinstance(point, xr.DataTree):
         by_name = {str(name): result for name, result in point.items()}
     else:

@@ -26,26 +26,25 @@ from collections.abc import Callable
 import numpy as np
 import xarray as xr
 
-from bayes_gmm.results import convergence_rules as convergence
-from bayes_gmm.results import identification_rules as identification
+from bayes_gmm.results import rules
 from bayes_gmm.results.diagnosis import Diagnosis, Finding
 from bayes_gmm.results.evidence import Evidence, by_chain, gather, label_report, table
 
 Rule = Callable[[Evidence], list[Finding]]
 FATAL: tuple[Rule, ...] = (
-    convergence.not_finite,
-    convergence.stuck,
-    convergence.several_modes,
-    convergence.divergences,
+    rules.not_finite,
+    rules.stuck,
+    rules.several_modes,
+    rules.divergences,
 )
 IDENTITY: tuple[Rule, ...] = (
-    identification.not_told_apart,
-    identification.nearly_empty,
-    identification.ambiguous_labels,
+    rules.not_told_apart,
+    rules.nearly_empty,
+    rules.ambiguous_labels,
 )
 NOTES: tuple[Rule, ...] = (
-    convergence.few_divergences,
-    convergence.one_chain,
+    rules.few_divergences,
+    rules.one_chain,
 )
 
 
@@ -82,19 +81,19 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     reasons = _apply(FATAL, evidence)
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
-        reasons += convergence.too_short(evidence)
+        reasons += rules.too_short(evidence)
     # BIC needs no draws; but only chains that mix may bear out a component against it.
-    too_many = identification.dispensable_component(evidence)
+    too_many = rules.dispensable_component(evidence)
     if not reasons:
-        identity = identification.labels_disagree(evidence) + _apply(IDENTITY, evidence)
+        identity = rules.labels_disagree(evidence) + _apply(IDENTITY, evidence)
         identity += [] if evidence.all_borne_out else too_many
-        reasons += identity or identification.slow_components(evidence)
+        reasons += identity or rules.slow_components(evidence)
     elif all(finding.name == "short_chains" for finding in reasons):
         # Components too many are slow, so that this may be why.
         reasons += _apply(IDENTITY, evidence) + too_many
     else:
         reasons += too_many
-    reasons = convergence.rows_decide(evidence) + reasons + _apply(NOTES, evidence)
+    reasons = rules.rows_decide(evidence) + reasons + _apply(NOTES, evidence)
     return Diagnosis(
         _verdict(evidence, reasons),
         tuple(reasons),

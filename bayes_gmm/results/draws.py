@@ -1,8 +1,12 @@
 """What is read of a result: its draws as plain arrays, its rows, and of what kind it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.structures import Structure
@@ -37,11 +41,7 @@ def permutation(posterior: xr.DataTree) -> np.ndarray:
 def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     """Read the label-free quantities of every draw.
 
-    Returns
-    -------
-    names : list of str
-        For example ``mixture_mean[eruptions]``.
-    values : ndarray (chain, draw, Q)
+    Shapes: -> values (chain, draw, Q).
     """
     names: list[str] = []
     columns = []
@@ -132,13 +132,7 @@ def is_point(result: object) -> bool:
 
 
 def require_posterior(result: object) -> xr.DataTree:
-    """Return the result if it is a posterior result.
-
-    Raises
-    ------
-    InputError
-        If it is anything else, or lacks a group.
-    """
+    """Return the result if it is a posterior result."""
     if not isinstance(result, xr.DataTree) or not is_posterior(result):
         raise InputError(f"posterior must be a result of bg.sample; got {_describe(result)}")
     for group in ("sample_stats", "invariants", "point_estimate"):
@@ -151,3 +145,18 @@ def _describe(result: object) -> str:
     if is_point(result):
         return "a point result (bg.fit)"
     return f"an object of type {type(result).__name__}"
+
+
+def kept_observations(result: xr.DataTree) -> Observations:
+    """Read the rows of a result, with their names, labels and weights."""
+    rows = observed_rows(result, complete=False)
+    spread = np.ones(rows.shape[1])
+    observations = Observations.of(np.ascontiguousarray(rows), spread=spread, missing="mar")
+    weights = row_weights(result)
+    if weights is not None:
+        observations = observations.weighted(weights, spread=spread)
+    return replace(
+        observations,
+        feature_names=feature_names(result),
+        row_labels=restored(result["observed_data"].dataset),
+    )

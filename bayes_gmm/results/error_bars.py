@@ -24,11 +24,11 @@ from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
 from bayes_gmm.posterior.delta_method import delta_method, interval
+from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.relabel.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.draws import is_point, keeps_rows
 from bayes_gmm.results.fitted import Fitted
-from bayes_gmm.results.predictive import tails
 from bayes_gmm.results.standard_errors import FAR, StandardErrors, astray, collapsed, lacking
 
 TWO = 2  # replicates, of which there is a standard deviation
@@ -37,26 +37,7 @@ MOST_PARAMETERS = 1000  # of more, their covariance matrix is not kept
 
 
 def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardErrors:
-    """Standard errors from the observed information, or from the sandwich about it.
-
-    Parameters
-    ----------
-    fitted : Fitted
-    method : str
-        "observed" or "sandwich".
-    ci_prob : float
-
-    Returns
-    -------
-    StandardErrors
-
-    Warns
-    -----
-    IdentificationWarning
-        If the objective is flat in some direction.
-    ConvergenceWarning
-        If the estimate is not a maximum for these rows.
-    """
+    """Standard errors from the observed information, or from the sandwich about it."""
     tails(ci_prob)
     if fitted.equal_weights:
         raise InputError(
@@ -98,16 +79,9 @@ def from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardEr
 
 
 def quick_errors(result: Any) -> np.ndarray | None:
-    """Standard errors from the observed information, if a result has what they need and few rows.
+    """Standard errors from the observed information, in the order of `scalars.catalogue`.
 
-    Parameters
-    ----------
-    result : object
-
-    Returns
-    -------
-    ndarray or None
-        In the order of `scalars.catalogue`; None where there would be much to compute.
+    None where a result lacks what they need, or there would be much to compute.
     """
     if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
         return None
@@ -136,31 +110,7 @@ def from_replicates(
 ) -> StandardErrors:
     """Standard errors from refits, their components matched to those of the estimate.
 
-    Parameters
-    ----------
-    fitted : Fitted
-    weights, means, covariances : ndarray (R, K), (R, K, D), (R, K, D, D)
-    method : str
-        "bootstrap" or "weighted".
-    ci_prob : float
-    replicate : ndarray of int (R,)
-        Numbers of the replicates.
-    **counts : object
-        n_bootstrap, n_made, n_collapsed, n_unconverged, seed.
-
-    Returns
-    -------
-    StandardErrors
-
-    Raises
-    ------
-    CollapseError
-        If fewer than two replicates kept their components.
-
-    Warns
-    -----
-    CollapseWarning
-        If some did not.
+    Shapes: weights, means, covariances (R, K), replicate (R,).
     """
     ends = tails(ci_prob)
     if len(replicate) < TWO:

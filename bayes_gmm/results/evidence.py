@@ -6,53 +6,34 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior import chains
 from bayes_gmm.posterior.convergence import Convergence, convergence
+from bayes_gmm.posterior.deciding_rows import DecidingRow
+from bayes_gmm.posterior.dispensable import Merger, dispensable
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.emptiness import borne_out
 from bayes_gmm.posterior.identification import Identification, identify, largest
-from bayes_gmm.posterior.mode_mass import log_mass
+from bayes_gmm.posterior.modes import Mode, weighed
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results.deciding_rows import DecidingRow, rows_that_decide
+from bayes_gmm.results.diagnosis import LabelReport
 from bayes_gmm.results.draws import (
     draws_of,
     feature_names,
     invariants,
     keeps_rows,
+    kept_observations,
     permutation,
     require_posterior,
     structure_of,
     total_weight,
 )
-from bayes_gmm.results.label_report import LabelReport
-from bayes_gmm.results.merging import Merger, best_merger
-from bayes_gmm.results.observed import kept_observations
 from bayes_gmm.results.other_variables import label_free, of_components
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
+from bayes_gmm.results.remarks import rows_that_decide
 from bayes_gmm.results.tree import point_parameters
 
-SAVING = 6  # of BIC, from which the evidence against a component is strong: 20 to 1 (Raftery, 1995)
 LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"
 RAW_KINDS = ("weight", "mean", "sd")
-
-
-class Mode(NamedTuple):
-    """Chains that have settled in one place.
-
-    Attributes
-    ----------
-    chains : list of int
-    height : float
-        Mean log posterior, or log-likelihood where the prior has no density.
-    share : float
-        Of the posterior mass of all modes found; not a number if it cannot be told.
-    """
-
-    chains: list[int]
-    height: float
-    share: float
 
 
 class Evidence(NamedTuple):
@@ -119,6 +100,8 @@ def gather(posterior: xr.DataTree) -> Evidence:
     n_rows, structure = total_weight(posterior), structure_of(posterior)
     settled = chains.modes(np.concatenate([finite, more], axis=2))
     modes = [group for group in settled if not set(group) <= set(still)]
+    height = "log_posterior" if "log_posterior" in names else "log_likelihood"
+    heights = values[..., names.index(height)]
     return Evidence(
         names,
         more_names,
@@ -133,7 +116,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
         diverging,
         n_rows,
         still,
-        _weighed(modes, draws, dict(zip(names, np.moveaxis(values, 2, 0), strict=True)), structure),
+        weighed(modes, draws, heights, structure, with_prior=height == "log_posterior"),
         identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior), structure),
         *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
         rows_that_decide(posterior, point_parameters(posterior)),
@@ -144,45 +127,13 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     """Find two components that BIC takes for one, and whether the draws bear out all the same.
 
     There are none if the rows are so many that the result does not keep them, and of a model of
-    the user's, in which components may rest on other rows as well. Draws can say something only
-    under a conjugate prior that treats all components alike.
+    the user's, in which components may rest on other rows as well.
     """
     if not keeps_rows(posterior) or posterior.attrs.get("engine") == "trace":
         return None, False
     rows, prior = kept_observations(posterior), read_conjugate_prior(posterior)
     point, structure = point_parameters(posterior), structure_of(posterior)
-    found = best_merger(point, draws, height, rows, structure)
-    if found is None or not found.saving > SAVING:
-        return None, False
-    if prior is None or not prior.is_exchangeable:
-        return found, False
-    odds = np.exp(SAVING / 2)
-    return found, borne_out(draws, height, prior.concentration[0], rows, odds)
-
-
-def _weighed(
-    groups: list[list[int]],
-    draws: Draws,
-    label_free: dict[str, np.ndarray],
-    structure: Structure,
-) -> list[Mode]:
-    """Estimate the share of each mode, if there are several and the prior has a density."""
-    known = "log_posterior" in label_free
-    height = label_free["log_posterior" if known else "log_likelihood"]
-    if len(groups) <= 1 or not known:
-        shares = np.full(len(groups), 1.0 if len(groups) == 1 else np.nan)
-    else:
-        masses = np.array(
-            [
-                log_mass(Draws(*(array[group] for array in draws)), height[group], structure)
-                for group in groups
-            ]
-        )
-        shares = np.exp(masses - np.logaddexp.reduce(masses))
-    return [
-        Mode(group, float(height[group].mean()), float(share))
-        for group, share in zip(groups, shares, strict=True)
-    ]
+    return dispensable(point, draws, height, rows, structure, prior)
 
 
 def table(evidence: Evidence) -> pd.DataFrame:

@@ -18,29 +18,15 @@ from bayes_gmm.results.tree import point_parameters
 
 
 class Fitted(NamedTuple):
-    """A point estimate and all that it was an estimate from.
-
-    Attributes
-    ----------
-    observations : Observations
-    parameters : Parameters
-    structure : Structure
-    prior : Prior or None
-        None for maximum likelihood.
-    estimator : str
-        MLE or MAP.
-    features : tuple of str
-    equal_weights : bool
-        Whether every weight was held at 1 / K.
-    """
+    """A point estimate and all that it was an estimate from."""
 
     observations: Observations
     parameters: Parameters
     structure: Structure
-    prior: Prior | None
-    estimator: str
+    prior: Prior | None  # None for maximum likelihood
+    estimator: str  # MLE or MAP
     features: tuple[str, ...]
-    equal_weights: bool = False
+    equal_weights: bool = False  # Whether every weight was held at 1 / K
 
     @property
     def counted(self) -> Prior | None:
@@ -51,23 +37,7 @@ class Fitted(NamedTuple):
 
     @classmethod
     def of(cls, result: Any, X: Any = None) -> "Fitted":
-        """Read a result of `fit`.
-
-        Parameters
-        ----------
-        result : DataTree
-        X : table, optional
-            The data, if the result does not hold them.
-
-        Returns
-        -------
-        Fitted
-
-        Raises
-        ------
-        InputError
-            If it is no result of `fit`, or if X does not fit it or is missing.
-        """
+        """Read a result of `fit`."""
         if not is_point(result) or "covariance" not in result.attrs:
             raise InputError(
                 "result must come from bg.fit or be the best of bg.select, which know what was "

@@ -18,6 +18,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm.data.row_labels import stored
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
@@ -27,7 +28,14 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, by_blocks, require_memory
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.draws import VARIABLES, draws_of, permutation, raw_draws
+from bayes_gmm.results.draws import (
+    VARIABLES,
+    draws_of,
+    feature_names,
+    permutation,
+    raw_draws,
+    require_posterior,
+)
 from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.relabel import follow
 
@@ -47,25 +55,11 @@ ADVICE = {
 }
 
 
+OF_FEATURES = ("observed_data", "posterior_predictive", "prior_predictive")
+
+
 def require_groups(groups: str | Sequence[str], there: Collection[str] = ()) -> tuple[str, ...]:
-    """Check the names of groups, and say which have to be made, in the order in which they can be.
-
-    Parameters
-    ----------
-    groups : str or sequence of str
-    there : collection of str
-        Groups that are there already.
-
-    Returns
-    -------
-    tuple of str
-        A prior_predictive needs a prior, and goes with it.
-
-    Raises
-    ------
-    InputError
-        If there is no such group.
-    """
+    """Check names of groups, and say which have to be made, in the order in which they can be."""
     available = f"choose of {', '.join(NAMES)}"
     if not isinstance(groups, str | Iterable):
         raise InputError(f"groups is {groups!r}; {available}")
@@ -89,27 +83,7 @@ def require_room(
     memory: float,
     advice: str = "",
 ) -> None:
-    """Refuse groups that together are larger than the user has agreed to.
-
-    Parameters
-    ----------
-    names : sequence of str
-    n_samples : int
-        Draws of the posterior.
-    n_draws : int
-        Draws of the prior.
-    shape : tuple of int
-        N, D and K.
-    memory : float
-        In GiB.
-    advice : str
-        In the place of `ADVICE`.
-
-    Raises
-    ------
-    InputError
-        With the memory that is needed.
-    """
+    """Refuse groups that together are larger than the user has agreed to."""
     n_rows, n_features, n_components = shape
     numbers = {
         "log_likelihood": (n_samples, n_rows),
@@ -131,17 +105,7 @@ def require_room(
 def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) -> xr.Dataset:
     """Evaluate the log-likelihood of each row under each draw, the label summed out.
 
-    Parameters
-    ----------
-    posterior : DataTree
-    rows : ndarray (N, D)
-    index : Index (N,)
-        Labels of the rows.
-
-    Returns
-    -------
-    xarray.Dataset
-        x (chain, draw, obs_id).
+    Shapes: rows (N, D), index (N,).
     """
     draws = draws_of(posterior)
     n_samples = draws.n_chains * draws.n_draws
@@ -162,18 +126,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
 def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> xr.Dataset:
     """Draw as many rows as the data have from the mixture of each draw.
 
-    Parameters
-    ----------
-    drawn : Dataset
-        The group posterior or prior.
-    index : Index (N,)
-        Labels of the rows.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    xarray.Dataset
-        x (chain, draw, obs_id, feature).
+    Shapes: index (N,).
     """
     draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
     shape = draws.n_chains, draws.n_draws
@@ -193,40 +146,14 @@ def prior(
     features: tuple[str, ...],
     rng: np.random.Generator,
 ) -> xr.Dataset:
-    """Draw from a prior.
-
-    Parameters
-    ----------
-    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
-    n_draws : int
-    features : tuple of str
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    xarray.Dataset
-        weights (chain, draw, cluster), means (..., feature), covariances (..., feature_bis), in
-        one chain.
-    """
+    """Draw from a prior."""
     drawn = [of.sample(rng) for _ in range(n_draws)]
     arrays = {name: np.stack([getattr(one, name) for one in drawn])[None] for name in VARIABLES}
     return labelled(arrays, feature_names=features, leading=LEADING)
 
 
 def log_prior(posterior: xr.DataTree, of: Drawable) -> xr.Dataset:
-    """Evaluate the log density of the prior at each draw, part by part.
-
-    Parameters
-    ----------
-    posterior : DataTree
-    of : Prior, StructuredPrior, IndependentPrior or HierarchicalPrior
-
-    Returns
-    -------
-    xarray.Dataset
-        weights (chain, draw), means (chain, draw, cluster), and covariances, along cluster too
-        where the prior of one does not depend on the others.
-    """
+    """Evaluate the log density of the prior at each draw, part by part."""
     # A prior may distinguish components, in the order in which the sampler had them.
     raw = raw_draws(posterior)
     parts = of.log_density_by_part(raw.weights, raw.means, cholesky(raw.covariances, "covariances"))
@@ -251,3 +178,61 @@ def _dataset(parts: LogPrior) -> xr.Dataset:
 
 def _draws_of(drawn: xr.Dataset) -> dict[str, Any]:
     return {dim: drawn[dim] for dim in LEADING}
+
+
+def one_feature(posterior: xr.DataTree, feature: str | None = None) -> xr.DataTree:
+    r"""Take one feature of the rows, and of their replicates, out of a posterior.
+
+    .. math:: (x_{n1}, \ldots, x_{nD}) \to x_{nj}
+
+    Functions of ArviZ such as ``az.loo_pit`` compare a variable with its log-likelihood entry by
+    entry. A row is one observation with D numbers and one log-likelihood, so they need a row with
+    one number.
+
+    Parameters
+    ----------
+    posterior : DataTree
+        From `sample`, with the groups that `add_groups` adds.
+    feature : str, optional
+        Which one; needed if there are several.
+
+    Returns
+    -------
+    xarray.DataTree
+        In observed_data, posterior_predictive and prior_predictive x has lost the dim feature. All
+        other groups are as they were.
+
+    Raises
+    ------
+    InputError
+        If it is no posterior, or has no such feature.
+
+    Notes
+    -----
+    The log-likelihood stays that of the whole row. So "leaving out" row n leaves out all its
+    features, and ``az.loo_pit`` says where :math:`x_{nj}` lies in the marginal distribution of
+    feature j that the other rows predict. It does not use the other features of the row.
+
+    Examples
+    --------
+    >>> import arviz as az
+    >>> import bayes_gmm as bg
+    >>> x = bg.datasets.load("faithful")
+    >>> posterior = bg.sample(
+    ...     x, 2, draws=250, seed=1, progressbar=False,
+    ...     groups=["log_likelihood", "posterior_predictive"],
+    ... )
+    >>> az.loo_pit(bg.one_feature(posterior, "waiting"))["x"].shape
+    (272,)
+    """
+    features = feature_names(require_posterior(posterior))
+    if feature is None and len(features) == 1:
+        feature = features[0]
+    if feature not in features:
+        raise InputError(f"feature is {feature!r}; choose one of {listing(features)}")
+    result = posterior.copy()
+    for group in OF_FEATURES:
+        if group in posterior.children:
+            rows = posterior[group].to_dataset()
+            result[group] = xr.DataTree(rows.sel(feature=feature, drop=True))
+    return result

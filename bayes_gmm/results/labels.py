@@ -37,25 +37,7 @@ def labelled(
     leading: tuple[str, ...] = (),
     dims: Mapping[str, tuple[str, ...]] | None = None,
 ) -> xr.Dataset:
-    """Attach dims and coordinates to arrays by the names of the variables.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        Variables; those that `DIMS` does not know are scalars apart from the leading dims.
-    feature_names : sequence of str
-        Coordinate of `feature` and `feature_bis`.
-    index : Index or ndarray, optional
-        Coordinate of `obs_id`, a MultiIndex too; 0, 1, ... by default.
-    leading : tuple of str
-        Dims in front of each variable's own, such as ("chain", "draw").
-    dims : mapping, optional
-        Own dims of further variables, or other ones than in `DIMS`.
-
-    Returns
-    -------
-    xarray.Dataset
-    """
+    """Attach dims and coordinates to arrays by the names of the variables."""
     own = {**DIMS, **(dims or {})}
     variables = {name: ((*leading, *own.get(name, ())), value) for name, value in arrays.items()}
     sizes = {
@@ -73,3 +55,19 @@ def labelled(
     if isinstance(index, pd.MultiIndex):
         return dataset.assign_coords(xr.Coordinates.from_pandas_multiindex(index, "obs_id"))
     return dataset.assign_coords(obs_id=pd.Index(index, name="obs_id"))
+
+
+def record_columns(prefix: str, kind: type, found: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Lay named tuples of a kind out as variables `prefix_...`, one entry for each."""
+    return {
+        f"{prefix}_{name}": np.array([getattr(one, name) for one in found], dtype=type_)
+        for name, type_ in kind.__annotations__.items()
+    }
+
+
+def records(prefix: str, kind: type, dataset: xr.Dataset) -> list[Any]:
+    """Read named tuples back from variables along the dim `prefix`."""
+    if not dataset.sizes[prefix]:
+        return []
+    columns = [dataset[f"{prefix}_{name}"].to_numpy().tolist() for name in kind.__annotations__]
+    return [kind(*entries) for entries in zip(*columns, strict=True)]

@@ -24,16 +24,10 @@ OURS = {"weight", "mean", "sd", "correlation", "covariance", "log_posterior"}  #
 def label_free(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     """Read the variables that are not the mixture's own, so that no names of components count.
 
-    Parameters
-    ----------
-    posterior : DataTree
+    Values are finite: what is infinite or undefined lies beyond all else, which its rank keeps.
+    Names are such as ``size``, or ``tau[sorted 0]`` for the least of all components.
 
-    Returns
-    -------
-    names : list of str
-        Such as ``size``, or ``tau[sorted 0]`` for the least of all components.
-    values : ndarray (chain, draw, P)
-        Finite: what is infinite or undefined lies beyond all else, which its rank keeps.
+    Shapes: -> values (chain, draw, P).
     """
     columns = []
     names, _ = invariants(posterior)
@@ -61,15 +55,7 @@ def label_free(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
 def of_components(posterior: xr.DataTree) -> tuple[list[Scalar], np.ndarray]:
     """Read the variables that belong to components, as these are named.
 
-    Parameters
-    ----------
-    posterior : DataTree
-
-    Returns
-    -------
-    scalars : list of Scalar
-    values : ndarray (chain, draw, P)
-        Finite, as in `label_free`.
+    Shapes: -> values (chain, draw, P).
     """
     scalars, columns = [], []
     for array in _others(posterior):

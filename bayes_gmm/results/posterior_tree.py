@@ -6,13 +6,14 @@ import numpy as np
 import xarray as xr
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.row_labels import stored
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.relabel.pivot import match
 from bayes_gmm.results.draws import VARIABLES
-from bayes_gmm.results.invariants import invariants
 from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.prior_parameters import prior_groups
 from bayes_gmm.results.relabel import follow
@@ -34,32 +35,14 @@ def posterior_tree(
     observations: Observations,
     prior: Any,
     structure: Structure = UNCONSTRAINED,
+    label_free: Invariants | None = None,
     **described: Any,
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
 
-    Parameters
-    ----------
-    sampled : DataTree
-        Group posterior has weights, means and covariances in the user's units, their components
-        named as they came, and whatever else the model has; group sample_stats has one value per
-        draw of whatever was recorded. If the sampler was interrupted, its attribute partial is 1.
-    pivot : Parameters
-        The point estimate whose names the draws take.
-    observations : Observations
-    prior : Prior, a family of priors, or any other object, which then has no log density
-    structure : Structure
-        For which a conjugate prior counts.
-    **described : object
-        Attributes of the tree: engine, sampler, seed, draws, tune, chains. What was drawn is
-        counted, and not taken from here.
-
-    Returns
-    -------
-    xarray.DataTree
-        Other variables of the model stay in group posterior if they hold numbers, which every file
-        format can hold. Those along the dim cluster are named anew with the components; the rest
-        is as it was drawn.
+    `sampled` has the groups posterior (weights, means and covariances in the user's units, and
+    whatever else the model has, components named as they came) and sample_stats. Other variables
+    stay if they are numbers, which every file format can hold.
     """
     names = observations.feature_names
     posterior = sampled["posterior"].to_dataset()
@@ -75,7 +58,9 @@ def posterior_tree(
     relabelled = labelled(
         raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
     )
-    own = within(prior, structure)
+    if label_free is None:
+        own = within(prior, structure)
+        label_free = invariants(raw, observations, own, pivot, **known)
     described |= {
         "chains": raw.n_chains,
         "draws": raw.n_draws,
@@ -93,9 +78,7 @@ def posterior_tree(
         "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
         .assign_coords(cluster=np.arange(pivot.n_components)),
-        "/invariants": invariants(raw, observations, own, pivot, **known).assign_coords(
-            chain_and_draw
-        ),
+        "/invariants": labelled_invariants(label_free, observations).assign_coords(chain_and_draw),
         "/point_estimate": parameters_dataset(pivot, names),
         **kept_rows(observations),
         **prior_groups(prior, names),
@@ -103,17 +86,27 @@ def posterior_tree(
     return xr.DataTree.from_dict(groups)
 
 
+def labelled_invariants(found: Invariants, observations: Observations) -> xr.Dataset:
+    """Label the label-free quantities by features, monitored rows (point) and pairs of them."""
+    index = observations.index
+    storable = stored(index)["obs_id"].to_numpy()
+    return labelled(
+        found.quantities,
+        feature_names=observations.feature_names,
+        leading=("chain", "draw"),
+        dims={
+            "mixture_mean": ("feature",),
+            "log_density_at": ("point",),
+            "co_clustering": ("pair",),
+        },
+    ).assign_coords(
+        point=storable[found.monitored.points],
+        pair=np.array([f"{index[a]} & {index[b]}" for a, b in found.monitored.pairs], dtype=str),
+    )
+
+
 def drawn(sampled: xr.DataTree) -> Draws:
-    """Read what the sampler returned, its components named as they came.
-
-    Parameters
-    ----------
-    sampled : DataTree
-
-    Returns
-    -------
-    Draws
-    """
+    """Read what the sampler returned, its components named as they came."""
     posterior = sampled["posterior"]
     return Draws(
         *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)

@@ -24,22 +24,12 @@ def effects(
 ) -> pd.DataFrame:
     """Tabulate how quantities move if the prior, or the likelihood, is power-scaled.
 
-    Parameters
-    ----------
-    index : MultiIndex
-        Names of the quantities.
-    values : ndarray (chain, draw, Q)
-    log_prior, log_likelihood : ndarray (chain, draw)
-    parts : dict of str to ndarray (chain, draw)
-        Of the log prior; none if they are not known.
+    One row per quantity that varies: mean and sd; sensitivities to prior and likelihood;
+    prior_shift and likelihood_shift of the mean in the user's units; widening of the 95% interval
+    as a share; prior_effect on an end of it in sds; the part of the prior that shifts the mean
+    most.
 
-    Returns
-    -------
-    DataFrame
-        One row per quantity that varies: mean and sd; sensitivities to prior and likelihood;
-        prior_shift and likelihood_shift of the mean in the user's units; widening of the 95%
-        interval as a share, prior_effect on an end of it in sds; the part of the prior that shifts
-        the mean most.
+    Shapes: values (chain, draw, Q), log_prior, log_likelihood (chain, draw), parts (chain, draw).
     """
     mean, sd = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
     # The spread of what is constant, such as the weight of a single component, is rounding.

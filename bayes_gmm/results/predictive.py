@@ -24,12 +24,13 @@ from scipy.special import entr
 
 from bayes_gmm.data.new_rows import row_blocks, rows_like
 from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.wording import free_name
 from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.blocks import by_blocks
-from bayes_gmm.results.clusters import with_clusters
+from bayes_gmm.posterior.predictive import density_band, tails
 from bayes_gmm.results.draws import (
     draws_of,
     feature_names,
@@ -42,6 +43,9 @@ from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 1000
+
+
+DIGITS = 6
 
 
 @overload
@@ -233,32 +237,6 @@ def log_density(
     return dataset.assign_attrs(n_draws=ensemble.n_mixtures, ci_prob=ci_prob)
 
 
-def density_band(
-    ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
-) -> dict[str, np.ndarray]:
-    """Average the density of rows (N, D) over mixtures, with the quantiles of its logarithm."""
-    names = ("log_density", "log_density_lower", "log_density_upper")
-
-    def evaluate(place: slice) -> np.ndarray:
-        of_draws = ensemble.log_density(rows[place])
-        peak = of_draws.max(axis=1)
-        mean = peak + np.log(np.exp(of_draws - peak[:, None]).mean(axis=1))
-        if not probabilities:
-            return mean[None]
-        return np.stack([mean, *np.quantile(of_draws, probabilities, axis=1)])
-
-    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
-    return dict(zip(names, np.concatenate(blocks, axis=1), strict=False))
-
-
-def log_likelihood(
-    parameters: Parameters, rows: np.ndarray, times: np.ndarray | None = None
-) -> float:
-    """Log-likelihood of rows (N, D) seen so often (N,), a block of them at a time."""
-    log_density = density_band(Ensemble.of([parameters]), rows, ())["log_density"]
-    return float(log_density.sum() if times is None else times @ log_density)
-
-
 def mixtures(result: Any) -> list[Parameters]:
     """List the draws that a posterior result is averaged over, or a point alone."""
     if is_posterior(result):
@@ -269,11 +247,7 @@ def mixtures(result: Any) -> list[Parameters]:
 def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows to say something about: X, or else those of the result.
 
-    Returns
-    -------
-    values : ndarray (N, D)
-    index : Index (N,)
-        Their labels.
+    Shapes: -> values (N, D), index (N,).
     """
     if X is not None:
         return rows_like(X, _features(result))
@@ -305,16 +279,7 @@ def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:
 def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows that a posterior was computed from, and no others.
 
-    Returns
-    -------
-    values : ndarray (N, D)
-    index : Index (N,)
-        Their labels.
-
-    Raises
-    ------
-    InputError
-        If X has another number of rows, or is missing where the result does not keep them.
+    Shapes: -> values (N, D), index (N,).
     """
     rows, index = result_rows(posterior, X)
     fitted = posterior.attrs.get("n_observations", len(rows))
@@ -326,8 +291,34 @@ def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, pd.Index]:
     return rows, index
 
 
-def tails(ci_prob: float) -> tuple[float, float]:
-    """Probabilities of the two ends of an equal-tailed interval."""
-    if not 0 < ci_prob < 1:
-        raise InputError(f"ci_prob must lie between 0 and 1; got {ci_prob}")
-    return (1 - ci_prob) / 2, (1 + ci_prob) / 2
+def with_clusters(table: pd.DataFrame, predicted: xr.Dataset) -> pd.DataFrame:
+    """Put the cluster of each row beside it.
+
+    Columns cluster, its probability, of a posterior the ends of its credible interval, and the
+    entropy of the label in nats. A column of the table that has such a name keeps it.
+    """
+    label = predicted["label"]
+    shares = {
+        name: predicted[variable]
+        for name, variable in (
+            ("probability", "responsibilities"),
+            ("lower", "responsibilities_lower"),
+            ("upper", "responsibilities_upper"),
+        )
+        if variable in predicted
+    }
+    values = {
+        "cluster": label.to_numpy(),
+        **{name: _of_the_label(share, label).round(DIGITS) for name, share in shares.items()},
+        "entropy": predicted["entropy"].to_numpy().round(DIGITS),
+    }
+    made = table.set_axis(list(map(str, table.columns)), axis=1)
+    for name, column in values.items():
+        made[free_name(name, made.columns)] = column
+    return made
+
+
+def _of_the_label(shares: xr.DataArray, label: xr.DataArray) -> np.ndarray:
+    """Take the share of each row's own cluster."""
+    rows = np.arange(label.size)
+    return shares.transpose("obs_id", "cluster").to_numpy()[rows, label.to_numpy()]

@@ -30,35 +30,14 @@ FAMILIES = {kind.__name__: kind for kind in DIMS}
 
 
 def prior_groups(prior: Any, feature_names: tuple[str, ...]) -> dict[str, xr.Dataset]:
-    """Return the group of a result that holds its prior; none for a function, which has no fields.
-
-    Parameters
-    ----------
-    prior : Prior, PriorFamily or another object
-    feature_names : tuple of str
-
-    Returns
-    -------
-    dict of str to xarray.Dataset
-    """
+    """Return the group that holds a result's prior; none for a function, which has no fields."""
     if not isinstance(prior, Prior | PriorFamily):
         return {}
     return {f"/{GROUP}": prior_dataset(prior, feature_names)}
 
 
 def prior_dataset(prior: Prior | PriorFamily, feature_names: tuple[str, ...]) -> xr.Dataset:
-    """Label the parameters of a prior.
-
-    Parameters
-    ----------
-    prior : Prior, IndependentPrior or HierarchicalPrior
-    feature_names : tuple of str
-
-    Returns
-    -------
-    xarray.Dataset
-        Its attribute family is the name of the class.
-    """
+    """Label the parameters of a prior."""
     kind = next(one for one in DIMS if isinstance(prior, one))
     values = {field.name: getattr(prior, field.name) for field in fields(kind)}
     described = labelled(values, feature_names=feature_names, dims=DIMS[kind])
@@ -67,16 +46,7 @@ def prior_dataset(prior: Prior | PriorFamily, feature_names: tuple[str, ...]) ->
 
 
 def read_prior(result: xr.DataTree) -> Prior | PriorFamily | None:
-    """Read the prior of a result, if it has one.
-
-    Parameters
-    ----------
-    result : DataTree
-
-    Returns
-    -------
-    Prior, PriorFamily or None
-    """
+    """Read the prior of a result, if it has one."""
     if GROUP not in result.children:
         return None
     group = result[GROUP].to_dataset()
@@ -91,15 +61,6 @@ def read_prior(result: xr.DataTree) -> Prior | PriorFamily | None:
 
 
 def read_conjugate_prior(result: xr.DataTree) -> Prior | None:
-    """Read the prior of a result, if it has one and that is conjugate.
-
-    Parameters
-    ----------
-    result : DataTree
-
-    Returns
-    -------
-    Prior or None
-    """
+    """Read the prior of a result, if it has one and that is conjugate."""
     prior = read_prior(result)
     return prior if isinstance(prior, Prior) else None

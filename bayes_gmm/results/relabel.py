@@ -132,16 +132,9 @@ def _renamed(
 def follow(dataset: xr.Dataset, order: np.ndarray) -> xr.Dataset:
     """Reorder the components of every variable that has some, draw by draw.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    order : ndarray of int (chain, draw, K)
-        Component k of the result is component order[..., k].
+    Component k of the result is component order[..., k].
 
-    Returns
-    -------
-    Dataset
-        Each variable has its dims in the order in which they were.
+    Shapes: order (chain, draw, K).
     """
     renamed = {}
     for name, array in dataset.data_vars.items():

@@ -13,10 +13,9 @@ from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.criteria import criteria
+from bayes_gmm.posterior.poles import Pole
 from bayes_gmm.results import selection_words as words
-from bayes_gmm.results.pole_words import advice, place
-from bayes_gmm.results.poles import Pole
-from bayes_gmm.results.search_warnings import search_warnings
+from bayes_gmm.results.remarks import advice, place, search_warnings
 from bayes_gmm.results.tables import as_html, as_text, counted, wrapped
 from bayes_gmm.results.tree import point_tree
 
@@ -38,30 +37,16 @@ PER_FIT = (
 
 
 class Fitted(NamedTuple):
-    """One fit of a grid: what was fitted, and what came of it.
-
-    Attributes
-    ----------
-    covariance : str
-    n_components : int
-    prior : Prior or None
-    parameters : Parameters or None
-        In the user's units; None where no fit could be made.
-    optimizer : mapping
-        What the search for the optimum reports; empty where no fit could be made.
-    status : str
-        "ok", or why no fit could be made.
-    poles : sequence of Pole
-        Where so many of its starts collapsed that it has to be said.
-    """
+    """One fit of a grid: what was fitted, and what came of it."""
 
     covariance: str
     n_components: int
     prior: Prior | None
-    parameters: Parameters | None
+    parameters: Parameters | None  # In the user's units; None where no fit could be made
+    # What the search for the optimum reports; empty where no fit could be made
     optimizer: Mapping[str, Any]
-    status: str
-    poles: Sequence[Pole] = ()
+    status: str  # "ok", or why no fit could be made
+    poles: Sequence[Pole] = ()  # Where so many of its starts collapsed that it has to be said
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,25 +134,7 @@ class Selection:
 def selection(
     observations: Observations, fits: Sequence[Fitted], criterion: str, seed: int | None
 ) -> Selection:
-    """Put the fits of a grid side by side and pick the best.
-
-    Parameters
-    ----------
-    observations : Observations
-    fits : sequence of Fitted
-        Every structure with every number of components.
-    criterion : str
-    seed : int or None
-
-    Returns
-    -------
-    Selection
-
-    Raises
-    ------
-    CollapseError
-        If no fit could be made.
-    """
+    """Put the fits of a grid side by side and pick the best."""
     made = [fit for fit in fits if fit.parameters is not None]
     if not made:
         raise CollapseError(f"no fit of the grid could be made; the first: {fits[0].status}")

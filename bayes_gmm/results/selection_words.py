@@ -21,18 +21,7 @@ OWN_NUMBERS = (
 
 
 def ranking(table: pd.DataFrame, criterion: str) -> list[str]:
-    """Say which fit is best, and how far the next one is behind.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One row per fit, the best first.
-    criterion : str
-
-    Returns
-    -------
-    list of str
-    """
+    """Say which fit is best, and how far the next one is behind."""
     first, name = table.iloc[0], criterion.upper()
     said = [
         f"Best by {name}: {first['covariance']} with "
@@ -48,18 +37,7 @@ def ranking(table: pd.DataFrame, criterion: str) -> list[str]:
 
 
 def of_edge(sizes: Iterable[int], best: int) -> list[str]:
-    """Say so where the best number of components is the largest, or the smallest, that was tried.
-
-    Parameters
-    ----------
-    sizes : iterable of int
-        Numbers of components of the grid.
-    best : int
-
-    Returns
-    -------
-    list of str
-    """
+    """Say so where the best number of components is the largest, or smallest, that was tried."""
     tried = sorted(set(sizes))
     if len(tried) == 1:
         return []
@@ -75,18 +53,7 @@ def of_edge(sizes: Iterable[int], best: int) -> list[str]:
 
 
 def of_search(search: xr.Dataset, n_components: int) -> list[str]:
-    """Say so where the optimum of the best fit rests on one start, or on none.
-
-    Parameters
-    ----------
-    search : Dataset
-        The group `optimizer_result` of the best fit.
-    n_components : int
-
-    Returns
-    -------
-    list of str
-    """
+    """Say so where the optimum of the best fit rests on one start, or on none."""
     n_starts, reached = search.sizes["start"], int(search["optimum_starts"][0])
     improving = bool(search.get("still_improving", False))
     if n_components == 1 or (reached > 1 and not improving):
@@ -107,17 +74,7 @@ def of_search(search: xr.Dataset, n_components: int) -> list[str]:
 
 
 def of_failures(table: pd.DataFrame) -> list[str]:
-    """Say which fits could not be made, a line for each reason.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of the whole grid.
-
-    Returns
-    -------
-    list of str
-    """
+    """Say which fits could not be made, a line for each reason."""
     failed = table[table["status"] != "ok"]
     if failed.empty:
         return []
@@ -142,16 +99,7 @@ def _reason(status: str) -> str:
 
 
 def of_unfinished(table: pd.DataFrame) -> list[str]:
-    """Say which fits had not converged.
-
-    Parameters
-    ----------
-    table : DataFrame
-
-    Returns
-    -------
-    list of str
-    """
+    """Say which fits had not converged."""
     unfinished = table[(table["status"] == "ok") & ~table["converged"].astype(bool)]
     if unfinished.empty:
         return []
@@ -163,19 +111,7 @@ def of_unfinished(table: pd.DataFrame) -> list[str]:
 
 
 def cells(which: Iterable[tuple[str, int]], n_structures: int) -> str:
-    """Write fits of a grid, structures with the same numbers of components together.
-
-    Parameters
-    ----------
-    which : iterable of (structure, number of components)
-    n_structures : int
-        Of the whole grid.
-
-    Returns
-    -------
-    str
-        Such as ``EEE, VVV with 2, 3; EII with 4``.
-    """
+    """Write fits of a grid, structures with the same numbers of components together."""
     sizes: dict[str, list[int]] = {}
     for covariance, n_components in which:
         sizes.setdefault(covariance, []).append(int(n_components))

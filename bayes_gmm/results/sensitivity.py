@@ -25,6 +25,7 @@ What is reported are weights, means, standard deviations and correlations of com
 identified, the mean and the density of the whole mixture, and how many components hold rows.
 """
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,14 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
 from bayes_gmm.posterior.identification import identify
-from bayes_gmm.posterior.prior_parts import Conflict, conflicts, log_prior_parts
+from bayes_gmm.posterior.prior_parts import (
+    COVARIANCES,
+    MEANS,
+    WEIGHTS,
+    Conflict,
+    conflicts,
+    log_prior_parts,
+)
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.draws import (
     draws_of,
@@ -50,8 +58,7 @@ from bayes_gmm.results.draws import (
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
 from bayes_gmm.results.power_scaling import effects
 from bayes_gmm.results.prior_parameters import read_prior
-from bayes_gmm.results.sensitivity_words import verdict
-from bayes_gmm.results.tables import as_html, as_text, number, wrapped
+from bayes_gmm.results.tables import as_html, as_text, number, some, wrapped
 from bayes_gmm.results.tree import point_parameters
 
 THRESHOLD = 0.05
@@ -66,6 +73,14 @@ SCALED = ("log_likelihood", "log_posterior")
 # the two logs are what is scaled.
 OF_CONVERGENCE = ("co_clustering", "sum_squared_weights", "mixture_covariance_logdet")
 LEFT_OUT = ("covariance", *OF_CONVERGENCE, *SCALED)
+
+
+HOW = {
+    WEIGHTS: "change its concentration",
+    MEANS: "move its mean, or lower its mean_precision",
+    COVARIANCES: "change its scale, or lower its degrees_of_freedom and its scale together",
+}
+MOST = 3  # quantities named
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -249,3 +264,56 @@ def _diagnosis(row: pd.Series, threshold: float, *, contradicted: bool) -> str:
     if row["prior"] < threshold or not noticed:
         return "-"
     return STRONG_PRIOR if weak else CONFLICT
+
+
+def verdict(table: pd.DataFrame, wrong: Sequence[Conflict], unknown: Set[str]) -> str:
+    """Say whether the prior matters."""
+    moved = table["prior_effect"].droplevel("group")
+    diagnosis = table["diagnosis"].droplevel("group")
+    matters = diagnosis != "-"
+    if not matters.any():
+        counted = moved[[name not in unknown for name in moved.index]]
+        most = counted.idxmax()
+        return (
+            "The prior hardly matters: if it counted half as much, no end of a 95% interval would "
+            f"move by more than {counted[most]:.1g} posterior sd ({most})."
+        )
+    order = moved[matters].sort_values(ascending=False, kind="stable").index
+    shifts = table["prior_shift"].droplevel("group")
+    names = [
+        f"{name} (mean by {shifts[name]:+.2g}, an end of its interval by {moved[name]:.1f} sd)"
+        for name in order
+    ]
+    parts = table["part"].droplevel("group")[order]
+    part = wrong[0].part if wrong else str(parts.mode().iloc[0])
+    said = [_contradiction(wrong)] if wrong else []
+    said.append(
+        f"{'It' if wrong else 'The prior'} matters: if it counted half as much, this would move: "
+        f"{some(names, 'in the table of the report, or .table', MOST)}."
+    )
+    few = diagnosis[matters].str.startswith("strong")
+    if few.any():
+        weak = [name for name in order if few[name]]
+        said.append(f"The data say little about {some(weak, 'in the table', MOST)}.")
+    if part:
+        said.append(
+            f"Most of that comes from the prior of the {part}: {HOW[part]}, as in bg.sample(..., "
+            "prior=bg.Prior(...)). On the command line, --prior independent tries another prior."
+        )
+    else:
+        said.append("Change the prior, or justify it.")
+    return " ".join(said)
+
+
+def _contradiction(wrong: Sequence[Conflict]) -> str:
+    """Say where the prior expects a parameter, and where it is."""
+    first = wrong[0]
+    distance = abs(first.found - first.expected) / first.prior_sd
+    also = [one.quantity for one in wrong[1:]]
+    more = f"; so it does of {some(also, 'in .conflicts', MOST)}" if also else ""
+    found, expected = (number(one, first.prior_sd) for one in (first.found, first.expected))
+    return (
+        f"The prior contradicts the data: it expects {first.quantity} at {expected} with an sd of "
+        f"{number(first.prior_sd, first.prior_sd)}, and the draws have it at {found}, "
+        f"{distance:.1f} prior sds away{more}."
+    )

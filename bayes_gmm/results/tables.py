@@ -15,22 +15,7 @@ LARGEST_FIXED = 1e9
 def number(value: float, sd: float, digits: int = 2) -> str:
     """Write a number with as many digits as its standard deviation supports.
 
-    Parameters
-    ----------
-    value : float
-    sd : float
-        Its uncertainty; the last digits written are the first ones of it.
-    digits : int
-        How many digits of the uncertainty are written out.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> number(2.03641, 0.0268), number(79.96812, 0.46), number(3.512345e-12, 2.1e-14)
-    ('2.036', '79.97', '3.512e-12')
+    The last digits written are the first ones of its uncertainty, `sd`.
     """
     if not np.isfinite(value):
         return "-"
@@ -61,24 +46,7 @@ def as_text(frame: pd.DataFrame) -> str:
 
 
 def some(items: Iterable[object], where: str, most: int = 5) -> str:
-    """Write a few items in a row; of many the first ones, how many more, and where they are.
-
-    Parameters
-    ----------
-    items : iterable
-    where : str
-        Such as "marked in the table".
-    most : int
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> some(range(9), "see the table"), some("ab", "see the table")
-    ('0, 1, 2, 3, 4 and 4 more (see the table)', 'a, b')
-    """
+    """Write a few items in a row; of many the first ones, how many more, and where they are."""
     texts = [str(item) for item in items]
     if len(texts) <= most + 1:  # "and 1 more" is longer than the name
         return ", ".join(texts)

@@ -12,33 +12,17 @@ from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.draws import VARIABLES
 from bayes_gmm.results.labels import DIMS
 from bayes_gmm.results.posterior_tree import KNOWN
-from bayes_gmm.results.trace_parts import (
-    SAMPLE,
-    covariances_of,
-    one_by_one,
-    placed,
-    weights_part,
-)
+from bayes_gmm.results.trace_parts import SAMPLE, covariances_of, one_by_one, placed, weights_part
 
 OTHER_LABELS = ("warmup_", "unconstrained_")  # groups that are not relabelled, and are left out
 
 
 class Mixture(NamedTuple):
-    """The mixture in a trace.
+    """The mixture in a trace."""
 
-    Attributes
-    ----------
-    draws : Draws
-        Components in the order in which the sampler had them.
-    others : Dataset
-        The other variables; the dim of the components is called cluster.
-    feature_labels : tuple of str or None
-        Names of the features, if the trace has any.
-    """
-
-    draws: Draws
-    others: xr.Dataset
-    feature_labels: tuple[str, ...] | None
+    draws: Draws  # Components in the order in which the sampler had them
+    others: xr.Dataset  # The other variables; the dim of the components is called cluster
+    feature_labels: tuple[str, ...] | None  # Names of the features, if the trace has any
 
     def sampled(self, trace: Any, feature_names: tuple[str, ...]) -> xr.DataTree:
         """Lay the draws out as an engine returns them, in groups posterior and sample_stats."""
@@ -74,25 +58,7 @@ def read_mixture(
     choleskys: Any,
     sds: Any,
 ) -> Mixture:
-    """Find the draws of weights, means and covariances in a trace.
-
-    Parameters
-    ----------
-    trace : DataTree or Dataset
-    n_features : int
-    weights, means : str, sequence of str or DataArray
-    covariances, choleskys, sds : str, sequence of str, DataArray or None
-        One at most; none is the variable "covariances".
-
-    Returns
-    -------
-    Mixture
-
-    Raises
-    ------
-    InputError
-        If the trace has no such variables, or they are no mixture.
-    """
+    """Find the draws of weights, means and covariances in a trace."""
     posterior = posterior_of(trace)
     forms = {"covariances": covariances, "choleskys": choleskys, "sds": sds}
     given = {name: what for name, what in forms.items() if what is not None}
@@ -122,21 +88,7 @@ def read_mixture(
 
 
 def posterior_of(trace: Any) -> xr.Dataset:
-    """Read the group posterior of a trace.
-
-    Parameters
-    ----------
-    trace : DataTree or Dataset
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    InputError
-        If it is no trace, or a result of this package already.
-    """
+    """Read the group posterior of a trace."""
     if isinstance(trace, xr.DataTree):
         if "invariants" in trace.children:
             raise InputError("trace is a result already: use it as it is, or see bg.relabel")
@@ -172,16 +124,8 @@ def weights_of_rows(trace: Any) -> np.ndarray | None:
 def carried(trace: Any, result: xr.DataTree) -> xr.DataTree:
     """Give a result the groups of the trace that it has none of.
 
-    Parameters
-    ----------
-    trace : DataTree or Dataset
-    result : DataTree
-
-    Returns
-    -------
-    DataTree
-        Without the groups warmup_* and unconstrained_*, in which components would keep the labels
-        of the sampler. Observed variables stand beside x.
+    Without the groups warmup_* and unconstrained_*, in which components would keep the labels of
+    the sampler.
     """
     if not isinstance(trace, xr.DataTree):
         return result

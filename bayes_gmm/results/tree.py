@@ -16,8 +16,8 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.criteria import criteria
-from bayes_gmm.results import deciding_rows
-from bayes_gmm.results.labels import labelled
+from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
+from bayes_gmm.results.labels import labelled, record_columns
 from bayes_gmm.results.prior_parameters import prior_groups
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
@@ -25,17 +25,7 @@ BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the di
 
 
 def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -> xr.Dataset:
-    """Label the weights, means and covariances.
-
-    Parameters
-    ----------
-    parameters : Parameters
-    feature_names : tuple of str
-
-    Returns
-    -------
-    xarray.Dataset
-    """
+    """Label the weights, means and covariances."""
     arrays = {
         "weights": parameters.weights,
         "means": parameters.means,
@@ -45,17 +35,7 @@ def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -
 
 
 def kept_rows(observations: Observations) -> dict[str, xr.Dataset]:
-    """Label the data, unless they are too many for a result to keep a copy; weights are kept.
-
-    Parameters
-    ----------
-    observations : Observations
-
-    Returns
-    -------
-    dict of str to xarray.Dataset
-        The group of a result that holds them, or nothing.
-    """
+    """Label the data, unless they are too many for a result to keep a copy; weights are kept."""
     few = observations.n_rows <= MOST_ROWS and not isinstance(observations.values, Stream)
     if not few and observations.weights is None:
         return {}
@@ -71,21 +51,7 @@ def with_weights(rows: xr.Dataset, weights: np.ndarray | None) -> xr.Dataset:
 
 
 def attributes(kind: str, observations: Observations, n_components: int, **more: Any) -> dict:
-    """Describe how a result was made, in scalars and strings that any file format keeps.
-
-    Parameters
-    ----------
-    kind : str
-        "point" or "posterior".
-    observations : Observations
-    n_components : int
-    **more : object
-        Further entries; what is neither a number nor a string is written as JSON.
-
-    Returns
-    -------
-    dict
-    """
+    """Describe how a result was made, in scalars and strings that any file format keeps."""
     described = {
         "kind": kind,
         "n_components": n_components,
@@ -108,24 +74,7 @@ def point_tree(
     optimizer: Mapping[str, Any],
     **described: Any,
 ) -> xr.DataTree:
-    """Build the result of `fit`.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        In the user's units.
-    observations : Observations
-    prior : Prior or None
-        In the user's units; None for maximum likelihood.
-    optimizer : mapping of str to array
-        What the search for the optimum reports.
-    **described : object
-        Attributes of the tree.
-
-    Returns
-    -------
-    xarray.DataTree
-    """
+    """Build the result of `fit`."""
     optimizer = {
         **optimizer,
         **criteria(
@@ -134,7 +83,7 @@ def point_tree(
             observations.total_weight,
             optimizer["entropy"],
         ),
-        **deciding_rows.as_arrays(deciding_rows.deciding_rows(parameters, observations)),
+        **record_columns("deciding", DecidingRow, deciding_rows(parameters, observations)),
     }
     dims: dict[str, tuple[str, ...]] = {
         name: (name.split("_")[0],) for name in optimizer if name.startswith(BY_NAME)
@@ -153,22 +102,7 @@ def point_tree(
 
 
 def point_parameters(result: Any) -> Parameters:
-    """Read the point estimate of a result back as `Parameters`.
-
-    Parameters
-    ----------
-    result : DataTree or Parameters
-        A point result; of a posterior, the point that its draws are labelled by.
-
-    Returns
-    -------
-    theta : Parameters
-
-    Raises
-    ------
-    InputError
-        If the result has no point estimate.
-    """
+    """Read the point estimate of a result back as `Parameters`."""
     if isinstance(result, Parameters):
         return result
     if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:

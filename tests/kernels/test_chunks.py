@@ -11,7 +11,7 @@ from helpers import random_parameters
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from bayes_gmm.data import Observations
-from bayes_gmm.kernels import groups, reference
+from bayes_gmm.kernels import reference, rows
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
@@ -125,12 +125,12 @@ def test_passes_that_overlap_in_time_leave_blas_as_they_found_it():
     def first_kernel(*arguments, **options):
         first_in.set()
         second_in.wait(2)  # in vain, where passes wait for each other
-        return groups.accumulate(*arguments, **options)
+        return rows.accumulate(*arguments, **options)
 
     def second_kernel(*arguments, **options):
         second_in.set()
         first_out.wait(2)
-        return groups.accumulate(*arguments, **options)
+        return rows.accumulate(*arguments, **options)
 
     def threads_of_blas() -> list[int]:
         return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]

@@ -8,8 +8,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.groups import accumulate
 from bayes_gmm.kernels.moments import flatten, restore
+from bayes_gmm.kernels.rows import accumulate
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import Prior

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import random_covariances, random_parameters
 
-from bayes_gmm.kernels import groups, reference
+from bayes_gmm.kernels import reference, rows
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -26,7 +26,7 @@ def assert_agree(
     rtol: float = 1e-12,
 ) -> SufficientStatistics:
     """Hold the compiled pass to the reference, relative to the sum of the terms' sizes."""
-    found = groups.accumulate(x, origin, scale, log_quadratic)
+    found = rows.accumulate(x, origin, scale, log_quadratic)
     expected = reference.accumulate(x, origin, scale, log_quadratic)
     log_rho = log_quadratic((x - origin) / scale)
     residual = np.abs((x - origin) / scale - log_quadratic.center[:, None])
@@ -71,11 +71,11 @@ def test_read_only_rows_of_either_precision_are_summed_in_double_precision(dtype
     origin, scale = rng.normal(size=n_features), rng.uniform(0.5, 2.0, n_features)
     found = assert_agree(x, origin, scale, theta.log_quadratic())
     assert found.first.dtype == np.float64
-    same = groups.accumulate(x.astype(np.float64), origin, scale, theta.log_quadratic())
+    same = rows.accumulate(x.astype(np.float64), origin, scale, theta.log_quadratic())
     np.testing.assert_array_equal(found.second, same.second)
 
 
-@pytest.mark.parametrize("accumulate", [groups.accumulate, reference.accumulate])
+@pytest.mark.parametrize("accumulate", [rows.accumulate, reference.accumulate])
 @pytest.mark.parametrize("n_features", [2, 13])
 def test_a_row_of_weight_three_counts_as_three_rows_and_one_of_weight_zero_as_none(
     n_features, accumulate
@@ -98,7 +98,7 @@ def test_weights_that_are_no_counts_are_those_of_the_reference(n_features):
     x, weights = rng.normal(size=(1100, n_features)), rng.uniform(0, 3, size=1100)
     found, expected = (
         accumulate(x, *identity(n_features), functions, weights)
-        for accumulate in (groups.accumulate, reference.accumulate)
+        for accumulate in (rows.accumulate, reference.accumulate)
     )
     for name in ("log_normalizer", "count", "first", "second"):
         a, b = np.asarray(getattr(found, name)), np.asarray(getattr(expected, name))
@@ -147,7 +147,7 @@ def test_a_large_offset_costs_no_digit(n_features):
     theta = random_parameters(rng, 2, n_features)
     x = np.round(rng.normal(size=(800, n_features)) * 2**20) / 2**20
     here = assert_agree(x, *identity(n_features), theta.log_quadratic())
-    there = groups.accumulate(
+    there = rows.accumulate(
         x + 2**30, np.full(n_features, 2.0**30), np.ones(n_features), theta.log_quadratic()
     )
     for name in ("log_normalizer", "count", "first", "second"):
@@ -189,7 +189,7 @@ def test_many_components_do_not_overflow_the_product_of_sums():
     np.testing.assert_allclose(found.count, 0.7, rtol=1e-12)
 
 
-@pytest.mark.parametrize("accumulate", [groups.accumulate, reference.accumulate])
+@pytest.mark.parametrize("accumulate", [rows.accumulate, reference.accumulate])
 def test_a_pass_leaves_its_arguments_alone(accumulate):
     rng = np.random.default_rng(9)
     theta = random_parameters(rng, 3, 2)
@@ -207,6 +207,6 @@ def test_a_function_that_is_not_a_number_does_not_pass_unseen(n_features):
     offset, center, whitener = theta.log_quadratic()
     x = np.random.default_rng(11).normal(size=(100, n_features))
     broken = LogQuadratic(np.array([np.nan, offset[1]]), center, whitener)
-    found = groups.accumulate(x, *identity(n_features), broken)
+    found = rows.accumulate(x, *identity(n_features), broken)
     assert np.isnan(found.log_normalizer)
     assert np.isnan(found.count).any()

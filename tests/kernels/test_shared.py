@@ -8,7 +8,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.groups import Groups, accumulate
+from bayes_gmm.kernels.rows import Rows, accumulate
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
@@ -142,7 +142,7 @@ def test_em_goes_the_same_way_with_either_pass_compiled_or_not_and_never_falls()
         em.run(expect, rule, start, max_iter=20, tol=0.0, accelerate=False)
         for expect in (expectation(observations, EEE), expectation(observations))
     )
-    (found,) = short_runs(rule, Groups.complete(rows))([start], 20, 0.0)
+    (found,) = short_runs(rule, Rows.of(rows))([start], 20, 0.0)
     np.testing.assert_allclose(short.objectives, long.objectives, rtol=1e-11)
     np.testing.assert_allclose(found.objectives, long.objectives, rtol=1e-11)
     np.testing.assert_allclose(short.parameters.covariances, long.parameters.covariances, atol=1e-8)

@@ -8,7 +8,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em, initialize
 from bayes_gmm.kernels import short_runs as compiled
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.groups import Groups
+from bayes_gmm.kernels.rows import Rows
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.structures import CODES, Structure
@@ -45,7 +45,7 @@ def test_a_short_run_is_a_run_of_plain_em(code):
     starts = starts_for(rule, 3)
     expect = expectation(IRIS, Structure.of(code, 4))
     for found, start in zip(
-        short_runs(rule, DATA.groups(1.0, np.zeros(4)))(starts, 12, 1e-2), starts, strict=True
+        short_runs(rule, DATA.as_rows())(starts, 12, 1e-2), starts, strict=True
     ):
         run = em.run(expect, rule, start, max_iter=12, tol=1e-2, accelerate=False)
         assert_is_a_run(found, run)
@@ -57,7 +57,7 @@ def test_the_prior_and_held_weights_are_kept_to(options):
         options = {"prior": bg.Prior.default((IRIS.values - IRIS.origin) / IRIS.scale, 3)}
     rule = a_rule(**options)
     (start,) = starts_for(rule, 1)
-    (found,) = short_runs(rule, DATA.groups(1.0, np.zeros(4)))([start], 20, 1e-2)
+    (found,) = short_runs(rule, DATA.as_rows())([start], 20, 1e-2)
     run = em.run(expectation(IRIS), rule, start, max_iter=20, tol=1e-2, accelerate=False)
     assert_is_a_run(found, run)
 
@@ -65,7 +65,7 @@ def test_the_prior_and_held_weights_are_kept_to(options):
 def test_rows_with_a_spread_are_fitted_as_the_loop_fits_them():
     rule, variances = a_rule(), np.array([0.1, 0.0, 0.02, 0.3])
     (start,) = starts_for(rule, 1)
-    (found,) = short_runs(rule, DATA.groups(1.0, variances))([start], 20, 1e-2)
+    (found,) = short_runs(rule, DATA.as_rows(1.0, variances))([start], 20, 1e-2)
     expect = expectation(IRIS, spread=variances)
     assert_is_a_run(found, em.run(expect, rule, start, max_iter=20, tol=1e-2, accelerate=False))
 
@@ -73,7 +73,7 @@ def test_rows_with_a_spread_are_fitted_as_the_loop_fits_them():
 def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):
     rule = a_rule()
     starts = starts_for(rule, 7)
-    run_all = short_runs(rule, DATA.groups(1.0, np.zeros(4)))
+    run_all = short_runs(rule, DATA.as_rows())
     alone = [run_all([start], 10, 1e-2)[0] for start in starts]
     monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
     for one, together in zip(alone, run_all(starts, 10, 1e-2), strict=True):
@@ -90,7 +90,7 @@ def test_a_lost_component_ends_its_own_run_only(code):
     tight = np.stack([np.eye(4), 1e-3 * np.eye(4)])
     theta = bg.Parameters([0.98, 0.02], [DATA.rows.mean(axis=0), np.full(4, 9.0)], tight)
     even = bg.Parameters([0.5, 0.5], DATA.rows[[0, 100]], np.stack([np.eye(4)] * 2))
-    run_all = short_runs(rule, Groups.complete(rows))
+    run_all = short_runs(rule, Rows.of(rows))
     starts = [rule.at(theta), rule.at(even)]
     doomed, fine = run_all(starts, 30, 1e-2)
     (expected,) = run_all(starts[1:], 30, 1e-2)

@@ -7,8 +7,7 @@ from results.synthetic import FAR_APART, two_components
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.plots import coclustering as plots
-from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.partition import partition
+from bayes_gmm.results.clustering import co_clustering, partition
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.posterior.dispensable import borne_out, log_empty
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.emptiness import borne_out, log_empty
 
 ALLOWANCE = 1.2  # for the noise of 2000 draws, several standard errors
 

@@ -16,11 +16,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.reports import draws, page, write_report
 from bayes_gmm.reports.sections import summary
-from bayes_gmm.reports.words import (
-    engine_sentence,
-    prior_sentences,
-    relabelling_sentence,
-)
+from bayes_gmm.reports.words import engine_sentence, prior_sentences, relabelling_sentence
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare

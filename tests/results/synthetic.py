@@ -14,8 +14,9 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.invariants import invariants
+from bayes_gmm.posterior.invariants import invariants
 from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.posterior_tree import labelled_invariants
 from bayes_gmm.results.tree import parameters_dataset
 
 FAR_APART = Parameters(
@@ -72,7 +73,9 @@ def posterior_result(draws, x, prior, *, pivot=None, permutation=None, diverging
         else permutation,
     }
     first = Parameters(weights[0, 0], means[0, 0], covariances[0, 0])
-    free = invariants(Draws(*draws), Observations.of(x), prior, pivot or first)
+    observations = Observations.of(x)
+    found = invariants(Draws(*draws), observations, prior, pivot or first)
+    free = labelled_invariants(found, observations)
     if pivot is None:
         best = np.unravel_index(free["log_posterior"].to_numpy().argmax(), weights.shape[:2])
         pivot = Parameters(weights[best], means[best], covariances[best])

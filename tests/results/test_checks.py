@@ -11,10 +11,9 @@ from scipy import stats
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.posterior.envelope import adjusted_p_values, p_values
-from bayes_gmm.posterior.marginals import Marginals, shape
-from bayes_gmm.results import check_result, checks
-from bayes_gmm.results.checks import STATISTICS, check
+from bayes_gmm.posterior.checks import STATISTICS, Marginals, adjusted_p_values, p_values, shape
+from bayes_gmm.results import checks
+from bayes_gmm.results.checks import check
 from bayes_gmm.results.draws import draws_of
 
 
@@ -127,7 +126,7 @@ def test_of_many_surprises_some_are_named_and_the_rest_counted(pair):
     tree = pair[2].tree.copy(deep=True)
     for group in ("statistics", "correlations"):
         tree[group]["adjusted_p_value"][:] = 0.01
-    several = check_result.Check(tree)
+    several = checks.Check(tree)
     n_others = len(several.table) - 1
     assert (
         f"{several.surprising[5]} and {n_others - 5} more (marked in the table)" in several.verdict

@@ -9,9 +9,9 @@ from results.synthetic import point_result, posterior_result, two_components
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior import predictive
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results import coclustering
-from bayes_gmm.results.coclustering import co_clustering
+from bayes_gmm.results.clustering import co_clustering
 
 
 def random_posterior(seed, n_rows=5, n_components=3, shape=(2, 4)):
@@ -52,7 +52,7 @@ def test_it_does_not_know_names():
 def test_draws_are_summed_in_passes(monkeypatch):
     posterior = random_posterior(2)[3]
     whole = co_clustering(posterior)
-    monkeypatch.setattr(coclustering, "PASS_NUMBERS", 5 * 3 * 3)
+    monkeypatch.setattr(predictive, "PASS_NUMBERS", 5 * 3 * 3)
     np.testing.assert_allclose(co_clustering(posterior), whole, rtol=1e-12)
 
 

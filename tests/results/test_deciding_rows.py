@@ -11,14 +11,9 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.deciding_rows import (
-    as_arrays,
-    by_component,
-    deciding_rows,
-    far,
-    of_arrays,
-    stated,
-)
+from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows, far
+from bayes_gmm.results.labels import record_columns, records
+from bayes_gmm.results.remarks import by_component, stated
 
 
 def planted(rng, n_rows, sds):
@@ -41,7 +36,7 @@ def test_a_planted_outlier_is_found_in_its_row_and_column(n_rows, sds):
         rows, row, column = planted(rng, n_rows, sds)
         with pytest.warns(bg.OutlierWarning, match=f"^Row {row} "):
             fitted = bg.fit(rows, 2, prior="default", seed=0, n_starts=5)
-        found = of_arrays(fitted["optimizer_result"])
+        found = records("deciding", DecidingRow, fitted["optimizer_result"])
         assert [(one.position, one.feature) for one in found] == [(row, f"x{column}")]
         values = rows[:, column]
         robust_sd = median_abs_deviation(values, scale="normal")
@@ -143,5 +138,8 @@ def test_rows_survive_the_way_into_a_result_and_back():
     found = deciding_rows(theta, observations)
     assert [one.position for one in found] == [9, 7]
     for some in (found, []):
-        laid_out = {name: ("deciding", values) for name, values in as_arrays(some).items()}
-        assert of_arrays(xr.Dataset(laid_out)) == some
+        laid_out = {
+            name: ("deciding", values)
+            for name, values in record_columns("deciding", DecidingRow, some).items()
+        }
+        assert records("deciding", DecidingRow, xr.Dataset(laid_out)) == some

@@ -13,11 +13,10 @@ from scipy.signal import lfilter
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior import chains
-from bayes_gmm.posterior.convergence import convergence
+from bayes_gmm.posterior.convergence import convergence, too_large
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.identification import separation
-from bayes_gmm.posterior.mode_mass import log_mass, unconstrained
-from bayes_gmm.posterior.rhat_error import too_large
+from bayes_gmm.posterior.modes import log_mass, unconstrained
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.draws import draws_of

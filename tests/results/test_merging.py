@@ -9,11 +9,10 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.criteria import criteria
+from bayes_gmm.posterior.dispensable import SAVING, best_merger, merged
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import mixture_moments
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.evidence import SAVING
-from bayes_gmm.results.invariants import mixture_moments
-from bayes_gmm.results.merging import best_merger, merged
 from bayes_gmm.results.prior_parameters import prior_dataset
 from tests.helpers import from_labels, random_parameters
 

@@ -10,10 +10,15 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.partition_search import LOSSES, best_partition, ordered, refine
-from bayes_gmm.results.coclustering import co_clustering
-from bayes_gmm.results.label_draws import sample_labels
-from bayes_gmm.results.partition import confidence, distances, partition
+from bayes_gmm.posterior.partition import (
+    LOSSES,
+    best_partition,
+    confidence,
+    distances,
+    ordered,
+    refine,
+)
+from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
 
 
 def set_partitions(n):

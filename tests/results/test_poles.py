@@ -8,8 +8,9 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
-from bayes_gmm.results.pole_words import sentence, told, worded
-from bayes_gmm.results.poles import as_arrays, of_arrays, poles
+from bayes_gmm.posterior.poles import Pole, poles
+from bayes_gmm.results.labels import record_columns, records
+from bayes_gmm.results.remarks import sentence, told, worded
 
 
 @dataclass
@@ -46,7 +47,9 @@ def search_of(found, n_starts, n_lost, n_parameters=11):
 
 
 def dataset(found):
-    return xr.Dataset({name: ("pole", values) for name, values in as_arrays(found).items()})
+    return xr.Dataset(
+        {name: ("pole", values) for name, values in record_columns("pole", Pole, found).items()}
+    )
 
 
 def test_a_value_that_repeats_is_found_with_its_share_and_its_starts(rows):
@@ -116,6 +119,6 @@ def test_poles_survive_the_way_into_a_result_and_back(rows):
     collapses = [on_the_value(rows, start) for start in range(3)]
     found = poles([*collapses, on_the_row(rows, 3, 60)], Observations.of(rows))
     assert [bool(pole.row) for pole in found] == [False, True]
-    back = of_arrays(dataset(found))
+    back = records("pole", Pole, dataset(found))
     assert str(back) == str(found)  # a row that is nowhere far has no value, which equals nothing
     assert told(back, 10) == found[:1]

@@ -18,9 +18,10 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior import blocks
+from bayes_gmm.posterior.predictive import log_likelihood
 from bayes_gmm.results import predictive
 from bayes_gmm.results.draws import draws_of
-from bayes_gmm.results.predictive import log_density, log_likelihood, predict
+from bayes_gmm.results.predictive import log_density, predict
 
 NAMES = ["eruptions", "waiting"]
 OVERLAPPING = Parameters(

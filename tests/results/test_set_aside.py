@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayes_gmm.results.set_aside import remarks
+from bayes_gmm.results.remarks import remarks
 
 
 def search(height, mass, few):

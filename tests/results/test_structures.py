@@ -10,10 +10,10 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import DRAWN, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
+from bayes_gmm.posterior.dispensable import best_merger, merged
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.mode_mass import log_mass, unconstrained
+from bayes_gmm.posterior.modes import log_mass, unconstrained
 from bayes_gmm.results.draws import VARIABLES, structure_of
-from bayes_gmm.results.merging import best_merger, merged
 
 FLOWERS = bg.datasets.load("iris")
 SHARED = [code for code in DRAWN if code != "VVV"]

@@ -15,7 +15,7 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.mode_mass import unconstrained
+from bayes_gmm.posterior.modes import unconstrained
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.posterior_tree import posterior_tree
 

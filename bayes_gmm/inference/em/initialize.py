@@ -15,9 +15,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference.em import kmeans
-from bayes_gmm.kernels.groups import Groups
+from bayes_gmm.kernels.rows import Rows
 from bayes_gmm.model.missing import filled
 from bayes_gmm.model.statistics import SufficientStatistics
 
@@ -51,11 +52,13 @@ class Sketch(NamedTuple):
             return self
         return self._replace(rows=filled(self.as_given, mean, covariance))
 
-    def groups(self, share: float, spread: np.ndarray) -> Groups:
+    def as_rows(self, share: float = 1.0, spread: np.ndarray | None = None) -> Rows:
         """Rows as the compiled loops take them, each standing for `share` rows of the data."""
-        times = share * self.counts
-        make = Groups.complete if self.lacking is None else Groups.of
-        return make(self.as_given, None if (times == 1).all() else times, spread)
+        given, times = self.as_given, share * self.counts
+        if self.lacking is not None:
+            order = by_pattern(given)
+            given, times = given[order], times[order]
+        return Rows.of(given, None if (times == 1).all() else times, spread)
 
     def observations(self, whole: Observations) -> Observations:
         """Take these rows for the whole data, if they are not all of it.
@@ -102,7 +105,7 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     -------
     Sketch
     """
-    kept: Rows | None = None
+    kept: HashedRows | None = None
     limit = ALL_HASHES
     n_rows = 0
     for block in blocks(observations.values, BLOCK_ROWS):
@@ -115,7 +118,7 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
         n_rows += len(rows)
         hashes = _hash(rows)
         low = (hashes <= limit) & (times > 0)
-        found = Rows(rows[low], times[low], hashes[low])
+        found = HashedRows(rows[low], times[low], hashes[low])
         kept = (found if kept is None else kept.joined(found)).lowest(size)
         if len(kept.times) == size:
             limit = kept.hashes[-1]
@@ -131,22 +134,22 @@ def sketch_size(n_components: int, n_features: int) -> int:
     return max(SKETCH_ROWS, min(ROWS_PER_MEAN * n_components * n_features, MOST_SKETCH_ROWS))
 
 
-class Rows(NamedTuple):
+class HashedRows(NamedTuple):
     """Some rows, how often each occurs, and their hashes."""
 
     values: np.ndarray
     times: np.ndarray
     hashes: np.ndarray
 
-    def joined(self, other: "Rows") -> "Rows":
+    def joined(self, other: "HashedRows") -> "HashedRows":
         """Put two sets together."""
-        return Rows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return HashedRows(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
-    def lowest(self, size: int) -> "Rows":
+    def lowest(self, size: int) -> "HashedRows":
         """Keep the distinct rows with the lowest hashes, repeats counted."""
         hashes, first, place = np.unique(self.hashes, return_index=True, return_inverse=True)
         times = np.bincount(place, weights=self.times)
-        return Rows(self.values[first[:size]], times[:size], hashes[:size])
+        return HashedRows(self.values[first[:size]], times[:size], hashes[:size])
 
 
 def _hash(rows: np.ndarray) -> np.ndarray:

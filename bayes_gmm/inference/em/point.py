@@ -150,7 +150,7 @@ def estimate(
     proper = prior is not None and prior.is_proper
     if not proper:
         existence.require_components(n_components, observations.n_counted, len(data.rows))
-    spread = np.zeros(n_features) + reg_covar / scale**2
+    spread = reg_covar / scale**2 if reg_covar else None
     expect = expectation(view, structure, spread=spread)
     # All of few rows, or a part of many: where the starts are compared.
     explore = expect if sample is view else expectation(sample, structure, spread=spread)
@@ -175,7 +175,7 @@ def estimate(
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
             share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = short_runs(rule, data.groups(share, spread))
+            run_all = short_runs(rule, data.as_rows(share, spread), complete=view.is_complete)
             runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
             cost = step_cost(structure, n_components, data.rows)
             effort = Effort.of(n_starts, n_components, cost)

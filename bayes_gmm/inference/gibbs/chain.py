@@ -15,30 +15,27 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.groups import Groups, blocks_of
-from bayes_gmm.kernels.kernel import Kernel, c_order
+from bayes_gmm.kernels.incomplete_labels import incomplete_labels
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import sweep_key
-from bayes_gmm.kernels.sampled_groups import pass_over
+from bayes_gmm.kernels.rows import Rows, sorted_blocks
 from bayes_gmm.model.parameters import Parameters
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
 
 
-class Rows:
-    """The data as the kernels take them, read once if they fit into one block, and the kernels."""
+class Data:
+    """The data as the kernels take them, read once if they fit into one block, and the kernel."""
 
     def __init__(self, observations: Observations):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
-        self.blocks = blocks_of(observations, BLOCK_ROWS)
+        self.blocks = sorted_blocks(observations, BLOCK_ROWS)
         kernels = labels if observations.weights is None else label_counts
-        self._look = kernels.loop(observations.n_features)
-        self.whole: Groups | None = None
+        chosen = kernels.loop(observations.n_features)
+        self.look = chosen if observations.is_complete else incomplete_labels
+        self.whole: Rows | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
-
-    def passes(self, groups: Groups) -> tuple[Kernel, int]:
-        """The pass over groups, and where the one over rows is that it calls."""
-        return pass_over(groups), self._look.address
 
 
 class Chain:
@@ -46,7 +43,7 @@ class Chain:
 
     Parameters
     ----------
-    rows : Rows
+    data : Data
     prior : Conjugate
     start : Parameters
         In the coordinates (x - origin) / scale, as the prior is.
@@ -58,7 +55,7 @@ class Chain:
 
     def __init__(
         self,
-        rows: Rows,
+        data: Data,
         prior: Conjugate,
         start: Parameters,
         record: Record,
@@ -66,7 +63,7 @@ class Chain:
         thin: int,
         seed: np.random.SeedSequence,
     ):
-        self._rows, self._prior = rows, prior
+        self._data, self._prior = data, prior
         self._state, self._sums = State.of(start), Sums.zeros(*start.means.shape)
         self._record, self._tune, self._thin = record, tune, thin
         (self._key,) = seed.generate_state(1, np.uint64)
@@ -106,14 +103,12 @@ class Chain:
     def advance(self, n_sweeps: int, stop: threading.Event) -> None:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
-        if self._rows.whole is not None:
-            run, look = self._rows.passes(self._rows.whole)
+        if self._data.whole is not None:
             lost = run_sweeps(
-                run.address,
-                look,
-                self._rows.whole,
-                self._rows.origin,
-                self._rows.inverse_scale,
+                self._data.look.address,
+                self._data.whole,
+                self._data.origin,
+                self._data.inverse_scale,
                 self._key,
                 self._sweep,
                 n_sweeps,
@@ -130,25 +125,25 @@ class Chain:
         """Run one sweep block by block; False if it was told to stop, and must not go on."""
         key = np.uint64(sweep_key(self._key, self._sweep))
         start, log_normalizer = 0, 0.0
-        for groups in self._rows.blocks():
+        not_kept = np.empty(0, np.int64)
+        for rows in self._data.blocks():
             if stop.is_set():
                 return False
-            run, look = self._rows.passes(groups)
-            log_normalizer = run(
-                look,
-                groups,
+            log_normalizer = self._data.look(
+                rows.x,
+                rows.weights,
                 start,
                 key,
-                self._rng,
-                self._rows.origin,
-                self._rows.inverse_scale,
+                self._data.origin,
+                self._data.inverse_scale,
                 self._state.offset,
                 self._state.means,
                 self._state.whitener,
                 *self._sums,
+                not_kept,
                 log_normalizer,
             )
-            start += int(groups.edges[-1])
+            start += len(rows.x)
         _require_covariance(end_sweep(self._sweep, log_normalizer, *self._ending()))
         self._sweep += 1
         return True

@@ -20,7 +20,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.inference.gibbs import cost
-from bayes_gmm.inference.gibbs.chain import Chain, Rows, run
+from bayes_gmm.inference.gibbs.chain import Chain, Data, run
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.gibbs import Conjugate, Record
@@ -128,11 +128,11 @@ def longer_runs(
     n_components, n_features = prior.n_components, prior.n_features
     observations = structure.standardized(observations)
     inside = Conjugate.of(standardized(prior, observations), structure)
-    rows = Rows(observations)
+    data = Data(observations)
     records = Record.empty((len(starts), draws), n_components, n_features)
     chains = [
         Chain(
-            rows,
+            data,
             inside,
             standardized(start, observations),
             Record(*(field[place] for field in records)),
@@ -165,7 +165,7 @@ def longer_runs(
         yield last
         thin *= 2
         operations = len(chains) * (tune + thin * draws) * work
-        rereads = rows.whole is None and isinstance(observations.values, Stream)
+        rereads = data.whole is None and isinstance(observations.values, Stream)
         # The limit grows with what was asked for, so that more draws never mean fewer sweeps.
         if interrupted or rereads or operations > LONGEST * max(1, draws / 1000):
             return

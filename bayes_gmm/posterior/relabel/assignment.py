@@ -17,15 +17,10 @@ def best(costs: np.ndarray) -> np.ndarray:
     Of permutations that cost the same, one that leaves more in place is taken, so that components
     about which a criterion says nothing stay as they were.
 
-    Parameters
-    ----------
-    costs : ndarray (S, K, K)
-        What it costs if component j of the draw becomes component k, indexed by draw, k, j.
+    Costs are indexed by draw, k, j: what it costs if component j of the draw becomes component k.
+    Component k of the relabelled draw is component permutation[k] of the draw as given.
 
-    Returns
-    -------
-    ndarray of int (S, K)
-        Component k of the relabelled draw is component permutation[k] of the draw as given.
+    Shapes: costs (S, K, K) -> (S, K).
     """
     n_components = costs.shape[1]
     worth = TIE * np.abs(costs).max(axis=(1, 2), initial=0.0)
@@ -46,19 +41,8 @@ def runner_up(costs: np.ndarray, permutation: np.ndarray) -> np.ndarray:
 
     with shortest paths by Floyd and Warshall's recursion, for all draws at once.
 
-    Parameters
-    ----------
-    costs : ndarray (S, K, K)
-    permutation : ndarray of int (S, K)
-        The best one of each draw.
+    Shapes: costs (S, K, K), permutation (S, K) -> (S, K).
 
-    Returns
-    -------
-    ndarray (S, K)
-        Not negative; infinite if there is only one component.
-
-    References
-    ----------
     Ahuja, Magnanti & Orlin (1993), Network Flows, secs. 5.6 and 12.4.
     """
     n_components = costs.shape[1]

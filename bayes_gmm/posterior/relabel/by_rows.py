@@ -40,17 +40,10 @@ Losses = Callable[[np.ndarray], np.ndarray]
 
 
 class Chosen(NamedTuple):
-    """Rows that stand for all.
+    """Rows that stand for all."""
 
-    Attributes
-    ----------
-    x : ndarray (n, D)
-    times : ndarray (n,)
-        How many rows each stands for.
-    """
-
-    x: np.ndarray
-    times: np.ndarray
+    x: np.ndarray  # (n, D)
+    times: np.ndarray  # (n,), how many rows each stands for
 
 
 def choose_rows(
@@ -58,18 +51,7 @@ def choose_rows(
 ) -> Chosen:
     """Choose at most so many rows, from each component of the pivot as many if it has them.
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    pivot : Parameters
-    most : int
-    weights : ndarray (N,), optional
-        How often each row was seen.
-
-    Returns
-    -------
-    Chosen
-        From the thick of every component to its edge, whatever the order of the rows.
+    Shapes: x (N, D), weights (N,).
     """
     if weights is None:
         seen = np.ones(len(x))
@@ -101,25 +83,11 @@ def by_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relabel draws that are in the order of the pivot.
 
-    Parameters
-    ----------
-    method : str
-        "ecr", "ecr-iterative", "stephens" or "data".
-    draws : Draws
-    x : ndarray (N, D)
-    pivot : Parameters
-    weights : ndarray (N,), optional
-        How often each row was seen.
+    Component k of the relabelled draw is component permutation[k] of the draw as given; `order` is
+    the same for the pivot.
 
-    Returns
-    -------
-    permutation : ndarray of int (chain, draw, K)
-        Component k of the relabelled draw is component permutation[k] of the draw as given.
-    order : ndarray of int (K,)
-        The same for the pivot: what becomes of it if it is named as the draws are.
+    Shapes: x (N, D), weights (N,) -> permutation (chain, draw, K), order (K,).
 
-    References
-    ----------
     Papastamoulis & Iliopoulos (2010), J. Comput. Graph. Statist. 19 (ecr); Papastamoulis (2016),
     J. Statist. Softw. 69 (ecr-iterative); Stephens (2000), J. R. Statist. Soc. B 62, algorithm 2;
     Rodriguez & Walker (2014), J. Comput. Graph. Statist. 23, sec. 3 (data).
@@ -150,18 +118,7 @@ def iterate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Relabel to groups and form the groups anew, in turn, until no draw changes.
 
-    Parameters
-    ----------
-    memberships : ndarray (n, K, S)
-    times : ndarray (n,)
-    losses : callable
-        From the relabelled memberships averaged over draws (n, K) to the losses (n, K).
-
-    Returns
-    -------
-    permutation : ndarray of int (S, K)
-    losses : ndarray (n, K)
-        Those for which every draw's permutation is the best.
+    Shapes: memberships (n, K, S), times (n,) -> permutation (S, K), losses (n, K).
     """
     _, n_components, n_draws = memberships.shape
     permutation = np.tile(np.arange(n_components), (n_draws, 1))

@@ -20,20 +20,7 @@ WRITTEN = re.compile(r"(weights|means|covariances)(?:\[(.+)\])?")
 def ordering(draws: Draws, key: Key) -> np.ndarray:
     """Sort the components of each draw.
 
-    Parameters
-    ----------
-    draws : Draws
-    key : callable
-        From draws to the numbers (chain, draw, K) to sort by.
-
-    Returns
-    -------
-    ndarray of int (chain, draw, K)
-
-    Raises
-    ------
-    InputError
-        If the numbers have another shape, or some are not numbers.
+    Shapes: -> (chain, draw, K).
     """
     values = np.asarray(key(draws))
     if values.shape != draws.weights.shape:
@@ -49,16 +36,8 @@ def ordering(draws: Draws, key: Key) -> np.ndarray:
 def read_key(by: object, features: tuple[str, ...]) -> Key:
     """Turn the user's word for a number into a function of draws.
 
-    Parameters
-    ----------
-    by : str or callable
-        "weights", "means[waiting]", "covariances[waiting]" (a variance) or
-        "covariances[waiting, eruptions]"; or the function itself.
-    features : tuple of str
-
-    Returns
-    -------
-    callable
+    Such as "weights", "means[waiting]" or "covariances[waiting, eruptions]"; or the function
+    itself.
     """
     if callable(by):
         return by

@@ -29,40 +29,25 @@ LOOKED_AT = 200  # draws by which a pivot is chosen
 
 
 class Match(NamedTuple):
-    """How draws are named after a pivot.
+    """How draws are named after a pivot."""
 
-    Attributes
-    ----------
-    permutation : ndarray of int (chain, draw, K)
-        Component k of the relabelled draw is component permutation[k] of the draw as it came.
-    distance : ndarray (chain, draw)
-        Divergence of the relabelled draw from the pivot, in nats per row.
-    gaps : ndarray (chain, draw, K)
-        How much further from the pivot the draw is by the best permutation that gives a component
-        another name, in nats per row. The least of them is the gap to the second best permutation.
-    """
-
+    # (chain, draw, K), component k of the relabelled draw is component permutation[k] of the draw
+    # as it came
     permutation: np.ndarray
+    # (chain, draw), divergence of the relabelled draw from the pivot, in nats per row
     distance: np.ndarray
+    # (chain, draw, K), how much further from the pivot the draw is by the best permutation that
+    # gives a component another name, in nats per row. The least of them is the gap to the second
+    # best permutation.
     gaps: np.ndarray
 
 
 def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
     """Choose a pivot: the optimum that is closest to the draws, or a draw if none is close.
 
-    Parameters
-    ----------
-    draws : Draws
-        With their components in any order.
-    optima : sequence of Parameters
-        At least one.
-
-    Returns
-    -------
-    pivot : Parameters
-        The last draw of a chain if half of the draws are less than half as far from it as from
-        any optimum: in one mode a draw is about twice as far from the others as the peak is, so
-        that the draws are then in a mode of which no optimum is known.
+    It is the last draw of a chain if half of the draws are less than half as far from it as from
+    any optimum: in one mode a draw is about twice as far from the others as the peak is, so that
+    the draws are then in a mode of which no optimum is known.
     """
     flat = Draws(*(array.reshape(1, -1, *array.shape[2:]) for array in draws))
     step = -(-flat.n_draws // LOOKED_AT)
@@ -83,20 +68,8 @@ def match(
 ) -> Match:
     """Find the permutation of every draw that brings it closest to the pivot.
 
-    Parameters
-    ----------
-    weights : ndarray (chain, draw, K)
-    means : ndarray (chain, draw, K, D)
-    covariances : ndarray (chain, draw, K, D, D)
-    pivot : Parameters
-        With K components.
+    Shapes: weights (chain, draw, K), means (chain, draw, K, D), covariances (chain, draw, K, D, D).
 
-    Returns
-    -------
-    Match
-
-    References
-    ----------
     Stephens (2000), J. R. Statist. Soc. B 62, sec. 4; for pivots, Marin, Mengersen & Robert (2005),
     Handbook of Statistics 25, sec. 3.
     """
@@ -134,17 +107,9 @@ def divergence(
         + \tfrac12 \mathrm{tr}(\Sigma_j^{-1} \Sigma^*_k)
         + \tfrac12 \lVert L_j^{-1} (\mu^*_k - \mu_j) \rVert^2 - \tfrac{D}{2} \right]
 
-    Parameters
-    ----------
-    weights : ndarray (S, K)
-    means : ndarray (S, K, D)
-    covariances : ndarray (S, K, D, D)
-    pivot : Parameters
+    Indexed by draw, component of the pivot, component of the draw.
 
-    Returns
-    -------
-    ndarray (S, K, K)
-        Indexed by draw, component of the pivot, component of the draw.
+    Shapes: weights (S, K), means (S, K, D), covariances (S, K, D, D) -> (S, K, K).
     """
     factors = np.linalg.cholesky(covariances)
     precisions = np.linalg.inv(covariances)

@@ -25,7 +25,7 @@ def runner_on(rows: np.ndarray, n_components: int) -> Runner:
     covariance = np.cov(data.rows.T).reshape(n_features, n_features)
     rule = Rule(prior, UNCONSTRAINED, np.ones(n_features))
     score = ranking.predicted(prior, UNCONSTRAINED, covariance, len(rows))
-    run_all = short_runs(rule, data.groups(1.0, np.zeros(data.rows.shape[1])))
+    run_all = short_runs(rule, data.as_rows())
     rng = np.random.default_rng(0)
     return Runner(expectation(observations), rule, run_all, score, data, rng, 1000)
 

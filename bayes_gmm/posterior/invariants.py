@@ -6,23 +6,39 @@ log posterior, sum_k phi_k^2, the mean and the covariance of the whole mixture, 
 rows, how many components hold rows, and whether two rows belong to the same one.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 from scipy.special import logsumexp
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.row_labels import stored
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.monitored import Monitored, monitor
-from bayes_gmm.results.labels import labelled
 
 OCCUPIED = 0.5  # rows that a component holds at least
+
+
+class Invariants(NamedTuple):
+    """Label-free quantities of every draw, in the user's units."""
+
+    # (chain, draw, ...): log_likelihood; log_posterior, the log joint density of data and
+    # parameters, where the prior has one; sum_squared_weights; mixture_mean (D);
+    # mixture_covariance_logdet; log_density_at (P) the monitored rows; occupied_components, those
+    # that hold half a row or more, expected or sampled; co_clustering (Q), the probability sum_k
+    # p(z_n = k | x) p(z_m = k | x) that the two rows of a monitored pair belong to the same
+    # component
+    quantities: dict[str, np.ndarray]
+    monitored: Monitored
+
+    @property
+    def values(self) -> np.ndarray:
+        """All of them beside one another, (chain, draw, all)."""
+        arrays = self.quantities.values()
+        return np.concatenate([array.reshape(*array.shape[:2], -1) for array in arrays], axis=2)
 
 
 def invariants(
@@ -34,33 +50,12 @@ def invariants(
     log_likelihood: np.ndarray | None = None,
     component_counts: np.ndarray | None = None,
     log_prior: np.ndarray | None = None,
-) -> xr.Dataset:
-    r"""Compute the label-free quantities of every draw.
+) -> Invariants:
+    """Compute the label-free quantities of draws, named as the sampler had them.
 
-    Parameters
-    ----------
-    draws : Draws
-        Named as the sampler had them, so that a prior that tells components apart is met rightly.
-    observations : Observations
-    prior : object
-        With `log_densities` of parameters in the user's units; without them, and without
-        `log_prior`, there is no log posterior.
-    pivot : Parameters
-        The point estimate, which says which rows are monitored.
-    log_likelihood : ndarray (chain, draw), optional
-    component_counts : ndarray (chain, draw, K), optional
-        What the sampler knows of each draw, in the user's units; if one of these is missing, a pass
-        over the rows per draw finds both.
-    log_prior : ndarray (chain, draw), optional
-
-    Returns
-    -------
-    xarray.Dataset
-        With dims (chain, draw), all in the user's units: log_likelihood; log_posterior, the log
-        joint density of data and parameters; sum_squared_weights; mixture_mean (feature);
-        mixture_covariance_logdet; log_density_at (point); occupied_components, those that hold
-        half a row or more, expected or sampled; co_clustering (pair), the probability that two rows
-        belong to the same component, :math:`\sum_k p(z_n = k \mid x) p(z_m = k \mid x)`.
+    A prior needs `log_densities` of parameters in the user's units, or there is no log posterior.
+    The pivot says which rows are monitored. What a sampler knows of each draw, in the user's units
+    (chain, draw) and (chain, draw, K), spares a pass over the rows per draw.
     """
     origin, scale = observations.origin, observations.scale
     shape = draws.weights.shape[:2]
@@ -92,21 +87,7 @@ def invariants(
         "occupied_components": (component_counts >= OCCUPIED).sum(axis=-1),
         "co_clustering": together.reshape(*shape, -1),
     }
-    index = observations.index
-    storable = stored(index)["obs_id"].to_numpy()
-    return labelled(
-        found,
-        feature_names=observations.feature_names,
-        leading=("chain", "draw"),
-        dims={
-            "mixture_mean": ("feature",),
-            "log_density_at": ("point",),
-            "co_clustering": ("pair",),
-        },
-    ).assign_coords(
-        point=storable[monitored.points],
-        pair=np.array([f"{index[a]} & {index[b]}" for a, b in monitored.pairs], dtype=str),
-    )
+    return Invariants(found, monitored)
 
 
 def mixture_moments(
@@ -117,16 +98,7 @@ def mixture_moments(
     .. math:: m = \sum_k \phi_k \mu_k, \qquad
         C = \sum_k \phi_k \{\Sigma_k + (\mu_k - m)(\mu_k - m)^\top\}
 
-    Parameters
-    ----------
-    weights : ndarray (..., K)
-    means : ndarray (..., K, D)
-    covariances : ndarray (..., K, D, D)
-
-    Returns
-    -------
-    mean : ndarray (..., D)
-    covariance : ndarray (..., D, D)
+    Of weights (..., K), means (..., K, D) and covariances (..., K, D, D): (..., D), (..., D, D).
     """
     mean = np.einsum("...k,...ki->...i", weights, means)
     gap = means - mean[..., None, :]

@@ -1,19 +1,25 @@
-"""Rules that find a sample to be no fair sample of the posterior, gravest first.
+"""Rules that find something wrong with a sample, or with single components, gravest first.
 
-They look only at quantities that no renumbering of the components changes.
+Whether it is a fair sample of the posterior is judged by quantities that no renumbering of the
+components changes. Where it is, the mixture as a whole is known, and so are densities and
+predictions; but components may have no identity, or be too many, and statements about "component 2"
+then mean little.
 """
 
 import numpy as np
 
-from bayes_gmm.posterior.convergence import FEWEST_DRAWS, Convergence
-from bayes_gmm.posterior.rhat_error import too_large
-from bayes_gmm.results.deciding_rows import FAR, by_component, stated
+from bayes_gmm.posterior.convergence import Convergence, too_large
+from bayes_gmm.posterior.deciding_rows import FAR
+from bayes_gmm.posterior.dispensable import SAVING
+from bayes_gmm.posterior.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
+from bayes_gmm.posterior.length import RHAT, shortage
+from bayes_gmm.posterior.modes import Mode
+from bayes_gmm.posterior.scalars import flatten
 from bayes_gmm.results.diagnosis import Finding, Kind
-from bayes_gmm.results.evidence import Evidence, Mode
+from bayes_gmm.results.evidence import Evidence
+from bayes_gmm.results.remarks import by_component, stated
 from bayes_gmm.results.tables import some
 
-RHAT = 1.01
-ESS_PER_CHAIN = 100
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
 
@@ -155,7 +161,7 @@ def divergences(evidence: Evidence) -> list[Finding]:
 def too_short(evidence: Evidence) -> list[Finding]:
     """Too few effective draws, or chains that disagree for no other reason."""
     start = "The chains are too short"
-    return shortage(
+    return told_shortage(
         ("short_chains", "convergence", start),
         evidence.names,
         evidence.values,
@@ -163,44 +169,25 @@ def too_short(evidence: Evidence) -> list[Finding]:
     )
 
 
-def shortage(
+def told_shortage(
     described: tuple[str, Kind, str], names: list[str], values: np.ndarray, measured: Convergence
 ) -> list[Finding]:
-    """Report an R-hat that is too large, or else an effective sample size that is too small.
-
-    Parameters
-    ----------
-    described : tuple
-        Name and kind of the finding, and how its statement begins.
-    names : list of str
-    values : ndarray (chain, draw, P)
-    measured : Convergence
-
-    Returns
-    -------
-    list of Finding
-    """
+    """Report what makes chains too short, under a name and kind, and how the statement begins."""
+    found = shortage(values, measured)
+    if found is None:
+        return []
     name, kind, start = described
-    n_chains, n_draws, _ = values.shape
-    if n_draws < FEWEST_DRAWS:
-        statement = f"{start}: {n_draws} draws a chain tell nothing."
-        return [Finding(name, kind, statement, n_draws, FEWEST_DRAWS, "Draw more.")]
-    wanted = ESS_PER_CHAIN * n_chains
-    sizes = np.minimum(measured.ess_bulk, measured.ess_tail)
-    few = exceeds(-sizes, -wanted)
-    factor = int(np.ceil(wanted / np.nanmin(sizes))) if few else 1
-    advice = f"Draw about {max(2, factor)} times as many."
-    limits = too_large(values, measured.rhat, RHAT)
-    if not np.isnan(limits).all():
-        worst = int(np.nanargmax(np.where(np.isnan(limits), np.nan, measured.rhat)))
-        rhat, limit = float(measured.rhat[worst]), float(limits[worst])
-        statement = f"{start}: R-hat of {names[worst]} is {rhat:.3f}."
-        return [Finding(name, kind, statement, rhat, limit, advice)]
-    if few:
-        worst = int(np.nanargmin(sizes))
-        statement = f"{start}: {names[worst]} has {sizes[worst]:.0f} effective draws."
-        return [Finding(name, kind, statement, float(sizes[worst]), wanted, advice)]
-    return []
+    if found.measure == "draws":
+        statement = f"{start}: {found.value} draws a chain tell nothing."
+        return [Finding(name, kind, statement, found.value, found.limit, "Draw more.")]
+    quantity = names[found.place]
+    statement = (
+        f"{start}: R-hat of {quantity} is {found.value:.3f}."
+        if found.measure == "rhat"
+        else f"{start}: {quantity} has {found.value:.0f} effective draws."
+    )
+    advice = f"Draw about {found.factor} times as many."
+    return [Finding(name, kind, statement, found.value, found.limit, advice)]
 
 
 def few_divergences(evidence: Evidence) -> list[Finding]:
@@ -236,12 +223,126 @@ def one_chain(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def exceeds(values: np.ndarray, threshold: float) -> bool:
-    """Whether any value that is defined exceeds the threshold."""
-    return bool((values[~np.isnan(values)] > threshold).any())
-
-
 def listed(word: str, numbers: list[int] | np.ndarray) -> str:
     """Write numbers after their word, in the plural where there are several."""
     of_all = f"see the table by {word.lower()}"
     return f"{word}{'s' * (len(numbers) > 1)} {some(numbers, of_all)}"
+
+
+def labels_disagree(evidence: Evidence) -> list[Finding]:
+    """Components that are not the same ones in every chain."""
+    found = evidence.identification
+    if np.isnan(found.rhat_limit).all():
+        return []
+    component = int(np.nanargmax(np.where(np.isnan(found.rhat_limit), np.nan, found.rhat)))
+    rhat = np.where(
+        [scalar.cluster == component for scalar in evidence.scalars],
+        evidence.parameters.rhat,
+        np.nan,
+    )
+    worst = int(np.nanargmax(rhat))
+    return [
+        Finding(
+            "labels_disagree",
+            "identification",
+            f"The chains agree about the mixture but not about {evidence.parameter_names[worst]}.",
+            float(rhat[worst]),
+            float(found.rhat_limit[component]),
+            "Trust densities and predictions; don't read single components.",
+        )
+    ]
+
+
+def not_told_apart(evidence: Evidence) -> list[Finding]:
+    """Pairs of components that differ in nothing."""
+    distances = evidence.identification.distances
+    pairs = np.argwhere(np.triu(distances, 1) * (distances < TOLD_APART)).tolist()
+    if not pairs:
+        return []
+    pairs.sort(key=lambda pair: distances[*pair])
+    closest = float(distances[*pairs[0]])
+    named = [f"{one} and {other}" for one, other in pairs]
+    names = some(named, "see nearest in the table of components", most=3)
+    limit = f"{closest:.1f} posterior sd" if len(pairs) == 1 else f"{TOLD_APART} posterior sds"
+    return [
+        Finding(
+            "not_told_apart",
+            "identification",
+            f"Components {names} differ in nothing by more than {limit}.",
+            closest,
+            TOLD_APART,
+            "Read them together, or fit fewer components.",
+        )
+    ]
+
+
+def nearly_empty(evidence: Evidence) -> list[Finding]:
+    """Components that hold hardly a row."""
+    needed = evidence.draws.means.shape[3] + 1
+    shares = evidence.identification.empty
+    which = np.flatnonzero(shares > EMPTY)
+    if not which.size:
+        return []
+    largest = float(shares[which].max())
+    verb, most = ("hold", "up to ") if which.size > 1 else ("holds", "")
+    return [
+        Finding(
+            "nearly_empty",
+            "identification",
+            f"{listed('Component', which)} {verb} fewer than {needed} rows in {most}{largest:.0%} "
+            "of the draws.",
+            largest,
+            EMPTY,
+            "There its parameters come from the prior: fit fewer components."
+            if which.size == 1
+            else "There their parameters come from the prior: fit fewer components.",
+        )
+    ]
+
+
+def ambiguous_labels(evidence: Evidence) -> list[Finding]:
+    """Components that many draws could as well give another name."""
+    found = evidence.identification
+    which = np.flatnonzero(found.ambiguous > AMBIGUOUS)
+    if not which.size:
+        return []
+    return [
+        Finding(
+            "ambiguous_labels",
+            "identification",
+            f"In {found.ambiguous_draws:.0%} of the draws {listed('component', which)} could as "
+            f"well have other names, at odds below {ODDS} to 1.",
+            float(found.ambiguous[which].max()),
+            AMBIGUOUS,
+            "Read these components together, or fit fewer.",
+        )
+    ]
+
+
+def dispensable_component(evidence: Evidence) -> list[Finding]:
+    """A component more than the data ask for."""
+    found = evidence.merger
+    if found is None:
+        return []
+    return [
+        Finding(
+            "dispensable_component",
+            "identification",
+            f"The data don't ask for both of components {found.one} and {found.other}: with one "
+            f"in their place BIC is lower by {found.saving:.1f}.",
+            found.saving,
+            SAVING,
+            "Fit fewer components; bg.select, or bayes-gmm select, compares numbers of them.",
+        )
+    ]
+
+
+def slow_components(evidence: Evidence) -> list[Finding]:
+    """Components that need more draws than the mixture does."""
+    start = "Single components need longer chains"
+    return told_shortage(
+        ("slow_components", "identification", start),
+        evidence.parameter_names,
+        flatten(*evidence.draws),
+        evidence.parameters,
+    )

@@ -12,8 +12,9 @@ from scipy.signal import lfilter
 
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior.length import long_enough
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.length import long_enough
+from bayes_gmm.results.draws import invariants
 
 
 def sticky(n_draws, rho):
@@ -31,7 +32,7 @@ def sticky(n_draws, rho):
 @pytest.mark.parametrize(("rho", "enough"), [(0.0, True), (0.9, False)])
 def test_chains_are_long_enough_unless_the_verdict_calls_them_too_short(rho, enough):
     posterior = sticky(600, rho)
-    assert long_enough(posterior) == enough
+    assert long_enough(invariants(posterior)[1]) == enough
     assert diagnose(posterior).converged == enough
 
 
@@ -42,8 +43,8 @@ def test_chains_that_are_stuck_or_apart_are_not_made_longer_in_vain():
             values = array.to_numpy()
             values[3] = values[3, draw] + 100 * values.std(axis=(0, 1))
         assert not diagnose(posterior).converged
-        assert long_enough(posterior)
+        assert long_enough(invariants(posterior)[1])
 
 
 def test_chains_of_few_draws_are_not_made_longer_in_vain():
-    assert long_enough(sticky(150, 0.9))
+    assert long_enough(invariants(sticky(150, 0.9))[1])

@@ -6,12 +6,17 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import invariants, mixture_moments
 from bayes_gmm.posterior.monitored import monitor
-from bayes_gmm.results.invariants import invariants, mixture_moments
+from bayes_gmm.results.posterior_tree import labelled_invariants
 from tests.helpers import random_parameters, random_prior
 
 SHIFT, SCALE = np.array([1e4, -3.0]), np.array([1e-3, 1e5])
 N_COMPONENTS, CHAINS, N_DRAWS = 3, 2, 4
+
+
+def invariants_of(draws, observations, *more, **known):
+    return labelled_invariants(invariants(draws, observations, *more, **known), observations)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def problem():
 
 def test_every_quantity_is_what_the_book_says_of_each_draw(problem):
     mixtures, draws, observations, prior, pivot = problem
-    found = invariants(draws, observations, prior, pivot)
+    found = invariants_of(draws, observations, prior, pivot)
     rows = observations.values[found["point"].to_numpy()]
     assert found["log_density_at"].shape == (CHAINS, N_DRAWS, 5)
     for (chain, draw), theta in zip(np.ndindex(CHAINS, N_DRAWS), mixtures, strict=True):
@@ -83,8 +88,8 @@ def test_no_renaming_changes_them(problem):
     prior = type(prior)(  # exchangeable, as a prior must be for names to mean nothing
         np.full(N_COMPONENTS, 1.5), shared.mean[0], 0.5, 7.0, shared.scale[0]
     )
-    before = invariants(draws, observations, prior, pivot)
-    after = invariants(draws.reorder(order), observations, prior, pivot)
+    before = invariants_of(draws, observations, prior, pivot)
+    after = invariants_of(draws.reorder(order), observations, prior, pivot)
     for name, values in before.items():
         np.testing.assert_allclose(after[name], values, rtol=1e-12, err_msg=str(name))
         assert np.ptp(values.to_numpy()) > 0 or name == "occupied_components"
@@ -99,7 +104,7 @@ def test_names_and_coordinates_are_the_users(problem):
         observations.origin,
         observations.scale,
     )
-    found = invariants(draws, named, prior, pivot)
+    found = invariants_of(draws, named, prior, pivot)
     assert list(found["feature"].values) == ["width", "height"]
     assert all(str(label).startswith("row ") for label in found["point"].values)
     assert found["mixture_mean"].dims == ("chain", "draw", "feature")
@@ -166,7 +171,7 @@ def test_two_rows_are_enough(n_components):
 
 def test_what_the_sampler_knows_is_taken_from_it(problem):
     _, draws, observations, prior, pivot = problem
-    full = invariants(draws, observations, prior, pivot)
+    full = invariants_of(draws, observations, prior, pivot)
     counts = np.zeros(draws.weights.shape)
     counts[..., 0] = 60
     known = {
@@ -174,11 +179,11 @@ def test_what_the_sampler_knows_is_taken_from_it(problem):
         "component_counts": counts,
         "log_prior": np.full((CHAINS, N_DRAWS), 7.0),
     }
-    told = invariants(draws, observations, object(), pivot, **known)
+    told = invariants_of(draws, observations, object(), pivot, **known)
     np.testing.assert_array_equal(told["log_likelihood"], known["log_likelihood"])
     np.testing.assert_array_equal(told["log_posterior"], known["log_likelihood"] + 7.0)
     np.testing.assert_array_equal(told["occupied_components"], 1)
-    silent = invariants(draws, observations, object(), pivot)
+    silent = invariants_of(draws, observations, object(), pivot)
     assert "log_posterior" not in silent
     assert set(silent) == set(full) - {"log_posterior"}
     for name in silent:
@@ -188,6 +193,6 @@ def test_what_the_sampler_knows_is_taken_from_it(problem):
 def test_a_prior_that_tells_components_apart_meets_them_in_the_samplers_order(problem):
     mixtures, draws, observations, prior, pivot = problem
     assert not prior.is_exchangeable
-    found = invariants(draws, observations, prior, pivot)
+    found = invariants_of(draws, observations, prior, pivot)
     log_prior = (found["log_posterior"] - found["log_likelihood"]).to_numpy().ravel()
     np.testing.assert_allclose(log_prior, [prior.log_density(theta) for theta in mixtures])

@@ -8,6 +8,8 @@ their Cholesky factors with the logarithm of the diagonals. p is the density in 
 the Jacobian included. It is the volume of the normal density that has the draws' height and spread.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.special import digamma
 
@@ -26,23 +28,12 @@ def log_mass(
 ) -> float:
     r"""Estimate the logarithm of the integral of the unnormalized posterior about a mode.
 
-    Parameters
-    ----------
-    draws : Draws
-        Of chains in this mode, named in any order: they are named after the best of them.
-    log_posterior : ndarray (chain, draw)
-        Log density of (phi, mu, Sigma), up to a constant.
-    structure : Structure
-        Of all draws.
+    The draws, of chains in this mode, are named after the best of them. Not a number if there are
+    too few effective draws for a covariance; its logarithm is corrected for their number, as if
+    they were normal and independent.
 
-    Returns
-    -------
-    float
-        Not a number if there are too few effective draws for a covariance. Its logarithm is
-        corrected for their number, as if they were normal and independent.
+    Shapes: log_posterior (chain, draw).
 
-    References
-    ----------
     Lewis & Raftery (1997), J. Am. Statist. Assoc. 92, eq. 5.
     """
     height = log_posterior + unconstrained(draws, structure)[1]
@@ -67,16 +58,7 @@ def unconstrained(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates without bounds, and log |d(phi, mu, Sigma) / du|.
 
-    Parameters
-    ----------
-    draws : Draws
-    structure : Structure
-
-    Returns
-    -------
-    coordinates : ndarray (chain, draw, d)
-        As many as there are free parameters.
-    log_jacobian : ndarray (chain, draw)
+    Shapes: -> coordinates (chain, draw, d), log_jacobian (chain, draw).
     """
     lead = draws.weights.shape[:2]
     log_weights = np.log(np.maximum(draws.weights, np.finfo(float).tiny))
@@ -86,3 +68,39 @@ def unconstrained(
         np.concatenate([part.reshape(*lead, -1) for part in parts], axis=-1),
         log_weights.sum(axis=-1) + structure.log_jacobian(draws.covariances),
     )
+
+
+class Mode(NamedTuple):
+    """Chains that have settled in one place."""
+
+    chains: list[int]
+    height: float  # Mean log posterior, or log-likelihood where the prior has no density
+    share: float  # Of the posterior mass of all modes found; not a number if it cannot be told
+
+
+def weighed(
+    groups: list[list[int]],
+    draws: Draws,
+    heights: np.ndarray,
+    structure: Structure,
+    *,
+    with_prior: bool,
+) -> list[Mode]:
+    """Estimate the share of each mode, if there are several and the heights know the prior.
+
+    Shapes: heights (chain, draw).
+    """
+    if len(groups) <= 1 or not with_prior:
+        shares = np.full(len(groups), 1.0 if len(groups) == 1 else np.nan)
+    else:
+        masses = np.array(
+            [
+                log_mass(Draws(*(array[group] for array in draws)), heights[group], structure)
+                for group in groups
+            ]
+        )
+        shares = np.exp(masses - np.logaddexp.reduce(masses))
+    return [
+        Mode(group, float(heights[group].mean()), float(share))
+        for group, share in zip(groups, shares, strict=True)
+    ]

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.streams import Stream
-from bayes_gmm.results.deciding_rows import far
+from bayes_gmm.posterior.deciding_rows import far
 
 TIGHT = 0.05  # sd of a component in a column, beside the data's, from which it is about one value
 MOST_ROWS = 20_000  # of more, rows that components collapse on are not looked for
@@ -25,50 +24,22 @@ MISSING, LIMIT = "code", "limit"
 
 
 class Pole(NamedTuple):
-    """A place at which starts collapsed.
+    """A place at which starts collapsed."""
 
-    Attributes
-    ----------
-    feature : str
-        The column whose value repeats; of a row, the column in which it is far from all others, or
-        nothing.
-    value, share : float
-        The value, and the share of the rows that hold it.
-    looks_like : str
-        "code", far from all others, "limit", the end of a column of many values, or nothing.
-    row : str
-        Label of the row, or nothing if it is a value.
-    position : int
-        Its place from 0, -1 if it is a value.
-    n_starts : int
-        How many starts collapsed there.
-    """
-
+    # The column whose value repeats; of a row, the column in which it is far from all others, or
+    # nothing
     feature: str
-    value: float
+    value: float  # value, share: The value, and the share of the rows that hold it
     share: float
+    # "code", far from all others, "limit", the end of a column of many values, or nothing
     looks_like: str
-    row: str
-    position: int
-    n_starts: int
+    row: str  # Label of the row, or nothing if it is a value
+    position: int  # Its place from 0, -1 if it is a value
+    n_starts: int  # How many starts collapsed there
 
 
 def poles(collapses: Sequence[Any], observations: Observations) -> list[Pole]:
-    """Find the values, and the row, that most starts collapsed on.
-
-    Parameters
-    ----------
-    collapses : sequence
-        Each the start, mean, covariance and count of a component as last seen before it collapsed,
-        in the user's units.
-    observations : Observations
-        Of a stream nothing is looked for.
-
-    Returns
-    -------
-    list of Pole
-        The most frequent first.
-    """
+    """Find the values, and the row, that most starts collapsed on."""
     values = observations.values
     if isinstance(values, Stream):
         return []
@@ -165,20 +136,3 @@ def _counted(observations: Observations, chosen: np.ndarray) -> float:
     """How many rows these are, by their weights."""
     weights = observations.weights
     return float(chosen.sum() if weights is None else weights[chosen].sum())
-
-
-def as_arrays(found: Sequence[Pole]) -> dict[str, np.ndarray]:
-    """Lay the poles out as variables `pole_...` of a result, one entry for each."""
-    kinds = Pole.__annotations__
-    return {
-        f"pole_{name}": np.array([getattr(one, name) for one in found], dtype=kinds[name])
-        for name in Pole._fields
-    }
-
-
-def of_arrays(search: xr.Dataset) -> list[Pole]:
-    """Read the poles back from the group `optimizer_result` of a result."""
-    if not search.sizes["pole"]:
-        return []
-    columns = [search[f"pole_{name}"].to_numpy().tolist() for name in Pole._fields]
-    return [Pole(*entries) for entries in zip(*columns, strict=True)]

@@ -10,11 +10,9 @@ component k if they make up `SHARE` of its variance in that column, or `MOST` of
 A wrong entry is one row; a code for missing entries may be in many, but it is always the same.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
@@ -22,8 +20,6 @@ from bayes_gmm.data.streams import Stream
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.missing import log_rho
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import keeps_rows
-from bayes_gmm.results.observed import kept_observations
 
 NORMAL = 1.4826  # median absolute deviations in a standard deviation, of a normal distribution
 FAR = 10.0
@@ -32,37 +28,20 @@ FEW = 5  # distinct values in a column; more of them are a group
 RARE = 20  # one row in so many at most for each of these values, and in half as many for a code
 SHARE = 0.1
 MOST = 0.5
-SHOWN = 3
 MOST_ROWS = 1_000_000
 
 
 class DecidingRow(NamedTuple):
-    """A far value that decides a component, and the first row that holds it.
-
-    Attributes
-    ----------
-    feature : str
-    value : float
-    deviations : float
-        Distance from the median of the column, in robust standard deviations.
-    row : str
-        Label of the row.
-    position : int
-        Its place, from 0.
-    n_rows : int
-        How many rows hold the value.
-    component : int
-    share_of_variance, share_of_rows : float
-        What all far values of this column make up of the component.
-    """
+    """A far value that decides a component, and the first row that holds it."""
 
     feature: str
     value: float
-    deviations: float
-    row: str
-    position: int
-    n_rows: int
+    deviations: float  # Distance from the median of the column, in robust standard deviations
+    row: str  # Label of the row
+    position: int  # Its place, from 0
+    n_rows: int  # How many rows hold the value
     component: int
+    # share_of_variance, share_of_rows: What all far values of this column make up of the component
     share_of_variance: float
     share_of_rows: float
 
@@ -70,18 +49,7 @@ class DecidingRow(NamedTuple):
 def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Find the few values that are far from all others.
 
-    Parameters
-    ----------
-    values : ndarray (N,)
-    times : ndarray (N,), optional
-        How often each counts, once by default; nan does not.
-
-    Returns
-    -------
-    positions : ndarray of int
-        Ascending.
-    deviations : ndarray
-        Their distances from the median, in robust standard deviations.
+    Shapes: values (N,), times (N,).
     """
     left_out = np.isnan(values)
     if times is not None:
@@ -137,17 +105,8 @@ def _count(chosen: np.ndarray, times: np.ndarray | None) -> float:
 def deciding_rows(parameters: Parameters, observations: Observations) -> list[DecidingRow]:
     """Find rows that decide a component alone.
 
-    Parameters
-    ----------
-    parameters : Parameters
-        In the user's units.
-    observations : Observations
-
-    Returns
-    -------
-    list of DecidingRow
-        By column and row. None of a stream, which would have to be read again, nor of very many
-        rows, of which none alone weighs much.
+    None of a stream, which would have to be read again, nor of very many rows, of which none alone
+    weighs much.
     """
     if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []
@@ -198,97 +157,3 @@ def deciding_rows(parameters: Parameters, observations: Observations) -> list[De
                     )
                 )
     return found
-
-
-def rows_that_decide(result: xr.DataTree, parameters: Parameters) -> list[DecidingRow]:
-    """Find rows that decide a component alone among those that a result keeps.
-
-    Parameters
-    ----------
-    result : DataTree
-    parameters : Parameters
-
-    Returns
-    -------
-    list of DecidingRow
-        None if it keeps no rows.
-    """
-    if not keeps_rows(result):
-        return []
-    return deciding_rows(parameters, kept_observations(result))
-
-
-def as_arrays(found: Sequence[DecidingRow]) -> dict[str, np.ndarray]:
-    """Lay the rows out as variables `deciding_...` of a result, one entry for each."""
-    kinds = DecidingRow.__annotations__
-    return {
-        f"deciding_{name}": np.array([getattr(one, name) for one in found], dtype=kinds[name])
-        for name in DecidingRow._fields
-    }
-
-
-def of_arrays(search: xr.Dataset) -> list[DecidingRow]:
-    """Read the rows back from the group `optimizer_result` of a result."""
-    if not search.sizes["deciding"]:
-        return []
-    columns = [search[f"deciding_{name}"].to_numpy().tolist() for name in DecidingRow._fields]
-    return [DecidingRow(*entries) for entries in zip(*columns, strict=True)]
-
-
-def by_component(found: Sequence[DecidingRow]) -> list[list[DecidingRow]]:
-    """Put rows together that decide the same component in the same column."""
-    groups: dict[tuple[str, int], list[DecidingRow]] = {}
-    for one in found:
-        groups.setdefault((one.feature, one.component), []).append(one)
-    return list(groups.values())
-
-
-def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
-    """Say which rows, how far they are and what they make up of the component; and what to do.
-
-    Parameters
-    ----------
-    group : sequence of DecidingRow
-        Of one component and one column.
-
-    Returns
-    -------
-    statement, advice : str
-    """
-    first, several = group[0], sum(one.n_rows for one in group) > 1
-    named = [_named(one) for one in group[:SHOWN]]
-    if len(group) > SHOWN:
-        named.append(f"{len(group) - SHOWN} more")
-    who = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    distances = [one.deviations for one in group]
-    distance = f"{min(distances):,.0f}"
-    if len(group) > 1:
-        distance += f" to {max(distances):,.0f}"
-    share, part = first.share_of_variance, f"variance in {first.feature}"
-    if first.share_of_rows >= MOST:
-        share, part = first.share_of_rows, "rows"
-    codes = [f"{one.value:.10g}" for one in group if one.n_rows > 1]
-    if codes:
-        looks = "look" + "s" * (len(codes) == 1)
-        advice = (
-            f"{' and '.join(codes)} {looks} like a code for a missing entry: leave these rows out"
-        )
-    elif several:
-        advice = "Check the entries, or leave the rows out"
-    else:
-        advice = "Check the entry, or leave the row out"
-    verb = "decide" if share >= MOST else "strongly affect"
-    statement = (
-        f"{who[0].upper()}{who[1:]} {verb}{'s' * (not several)} component {first.component}: "
-        f"{distance} robust standard deviations from the median, and {share:.0%} of its {part}."
-    )
-    return statement, f"{advice}."
-
-
-def _named(one: DecidingRow) -> str:
-    """Name a row by its label, and by its place if that is another."""
-    place = "" if one.row == str(one.position) else f" at position {one.position}"
-    entry = f"{one.feature} = {one.value:.10g}"
-    if one.n_rows == 1:
-        return f"row {one.row}{place} ({entry})"
-    return f"{one.n_rows} rows with {entry} (the first is row {one.row}{place})"

@@ -75,21 +75,10 @@ def best_partition(
 ) -> np.ndarray:
     """Search for the partition with the least expected loss.
 
-    Parameters
-    ----------
-    matrix : ndarray (N, N)
-        Co-clustering probabilities, with ones on the diagonal.
-    loss : Binder or VariationOfInformation
-    candidates : iterable of ndarray of int (N,)
-        Partitions to start from, such as those of draws; cuts of hierarchical clusterings of the
-        matrix are added to them.
-    most_clusters : int
-        In these cuts. The search itself may open more.
+    Clusters come by decreasing size. Cuts of hierarchical clusterings of the matrix, into
+    `most_clusters` at most, are added to the candidates.
 
-    Returns
-    -------
-    ndarray of int (N,)
-        Clusters 0, 1, ... by decreasing size.
+    Shapes: matrix (N, N), candidates (N,) -> (N,).
     """
     distinct = {
         labels.tobytes(): labels
@@ -160,3 +149,47 @@ def _with_empty(mass: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _n_log_n(n: np.ndarray) -> np.ndarray:
     return n * np.log(np.maximum(n, 1))
+
+
+def distances(labels: np.ndarray, drawn: np.ndarray, loss: str) -> np.ndarray:
+    """Loss between a partition (N,) and each of others (S, N): (S,)."""
+    n, n_mine, n_theirs = len(labels), int(labels.max()) + 1, int(drawn.max()) + 1
+    result = np.empty(len(drawn))
+    for s, other in enumerate(drawn):
+        cells = np.bincount(labels * n_theirs + other, minlength=n_mine * n_theirs)
+        both = cells.reshape(n_mine, n_theirs)
+        sizes = both.sum(axis=1), both.sum(axis=0), both.ravel()
+        if loss == "binder":
+            one, two, common = (float((size * size).sum()) for size in sizes)
+            result[s] = (one + two - 2 * common) / (n * (n - 1))
+        else:
+            one, two, common = (float((size * np.log(np.maximum(size, 1))).sum()) for size in sizes)
+            result[s] = max((one + two - 2 * common) / n, 0.0)
+    return result
+
+
+def confidence(matrix: np.ndarray, labels: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """How surely each row belongs to its cluster, (N,)."""
+    counts = np.bincount(labels)[labels]
+    shared = cluster_mass(matrix, labels)[np.arange(len(labels)), labels] - 1
+    alone = counts == 1
+    result = shared / np.maximum(counts - 1, 1)
+    if alone.any():
+        sizes = np.stack([np.bincount(z, minlength=int(drawn.max()) + 1)[z] for z in drawn])
+        result[alone] = (sizes[:, alone] == 1).mean(axis=0)
+    return np.clip(result, 0.0, 1.0)
+
+
+def edges(drawn: np.ndarray, distance: np.ndarray, radius: float) -> dict[str, np.ndarray]:
+    """Partitions of the ball that lie at its edge, upwards, downwards and anywhere."""
+    inside = np.flatnonzero(distance <= radius)
+    sizes = np.array([len(np.unique(drawn[s])) for s in inside])
+
+    def farthest(among: np.ndarray) -> np.ndarray:
+        return ordered(drawn[among[np.argmax(distance[among])]])
+
+    return {
+        "lower_bound": farthest(inside[sizes == sizes.max()]),
+        "upper_bound": farthest(inside[sizes == sizes.min()]),
+        "horizontal_bound": farthest(inside),
+    }

@@ -1,0 +1,106 @@
+"""What many mixtures say of rows: densities, labels, and whether two rows share a component.
+
+Averages over S draws theta_s, in blocks of rows or of draws, so that memory stays bounded.
+"""
+
+import numpy as np
+
+from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.membership import Ensemble
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.blocks import GIB, by_blocks, require_memory
+
+PAIR_BYTES = 16  # the sum over draws, and what is added to it
+PASS_NUMBERS = 1 << 23  # responsibilities held at a time, 64 MiB
+LABEL = np.int16
+
+
+def density_band(
+    ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
+) -> dict[str, np.ndarray]:
+    """Average the density of rows (N, D) over mixtures, with the quantiles of its logarithm."""
+    names = ("log_density", "log_density_lower", "log_density_upper")
+
+    def evaluate(place: slice) -> np.ndarray:
+        of_draws = ensemble.log_density(rows[place])
+        peak = of_draws.max(axis=1)
+        mean = peak + np.log(np.exp(of_draws - peak[:, None]).mean(axis=1))
+        if not probabilities:
+            return mean[None]
+        return np.stack([mean, *np.quantile(of_draws, probabilities, axis=1)])
+
+    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
+    return dict(zip(names, np.concatenate(blocks, axis=1), strict=False))
+
+
+def log_likelihood(
+    parameters: Parameters, rows: np.ndarray, times: np.ndarray | None = None
+) -> float:
+    """Log-likelihood of rows (N, D) seen so often (N,), a block of them at a time."""
+    log_density = density_band(Ensemble.of([parameters]), rows, ())["log_density"]
+    return float(log_density.sum() if times is None else times @ log_density)
+
+
+def tails(ci_prob: float) -> tuple[float, float]:
+    """Probabilities of the two ends of an equal-tailed interval."""
+    if not 0 < ci_prob < 1:
+        raise InputError(f"ci_prob must lie between 0 and 1; got {ci_prob}")
+    return (1 - ci_prob) / 2, (1 + ci_prob) / 2
+
+
+def co_clustering_matrix(
+    ensemble: Ensemble, rows: np.ndarray, memory: float, pair_bytes: int = PAIR_BYTES
+) -> np.ndarray:
+    """Compute the matrix of rows (N, D): (N, N)."""
+    n_rows = len(rows)
+    most = int(np.sqrt(max(memory, 0.0) * GIB / pair_bytes))
+    require_memory(
+        pair_bytes * n_rows**2,
+        memory,
+        f"the co-clustering matrix of {n_rows:,} rows",
+        f"choose rows, such as rows={max(most // 100 * 100, min(most, 100))}",
+    )
+    matrix = np.zeros((n_rows, n_rows))
+    draws = max(1, PASS_NUMBERS // (n_rows * ensemble.n_components))
+    for start in range(0, ensemble.n_mixtures, draws):
+        some = Ensemble(*(part[..., start : start + draws].copy() for part in ensemble))
+        shares = some.membership(rows)[0].reshape(n_rows, -1)
+        matrix += shares @ shares.T
+    matrix /= ensemble.n_mixtures
+    np.minimum(matrix, 1.0, out=matrix)  # of rounding
+    np.fill_diagonal(matrix, 1.0)
+    return matrix
+
+
+def draw_labels(
+    ensemble: Ensemble, rows: np.ndarray, seed: int | None, memory: float
+) -> np.ndarray:
+    """Draw one label per mixture and row.
+
+    Shapes: rows (N, D) -> (S, N).
+    """
+    n_mixtures = ensemble.n_mixtures
+    require_memory(
+        np.dtype(LABEL).itemsize * n_mixtures * len(rows),
+        memory,
+        f"the labels of {len(rows):,} rows in {n_mixtures:,} draws",
+        "take fewer draws (n_draws) or fewer rows",
+    )
+    source = np.random.SeedSequence(seed)
+    labels = np.empty((n_mixtures, len(rows)), dtype=LABEL)
+
+    def evaluate(place: slice) -> None:
+        shares, _ = ensemble.membership(rows[place])
+        # A row's uniform numbers stand at its place in one stream, however the rows are cut.
+        stream = np.random.PCG64(source).advance(place.start * n_mixtures)
+        level = np.random.Generator(stream).random((len(shares), n_mixtures))
+        z = np.zeros(level.shape, dtype=LABEL)
+        reached = np.zeros(level.shape)
+        for k in range(ensemble.n_components - 1):
+            reached += shares[:, k]
+            z += level >= reached
+        labels[:, place] = z.T
+
+    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
+        pass
+    return labels
