@@ -172,7 +172,7 @@ class Climb(NamedTuple):
     collapsed: int | None
 
 
-def found(
+def climb(
     x: np.ndarray,
     start: Parameters,
     prior: Prior | None = None,
