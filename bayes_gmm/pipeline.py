@@ -38,44 +38,21 @@ class Stage(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Pipeline:
-    """An analysis on its way.
-
-    Attributes
-    ----------
-    X : DataFrame
-    n_components : int
-    folder : Path
-        Where files go; made if it is missing.
-    title : str
-        Of the report.
-    covariance : str
-        Structure of the covariances of MLE and MAP; the posterior's are unconstrained.
-    n_starts : int
-        Of EM.
-    prior : str or Prior
-        "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
-        estimate; or a prior.
-    engine, seed, draws, tune, chains, cores, ci_prob
-        As in the verbs.
-    relabel : str
-        How the components are named: a method of `bg.relabel`; after "ordering" a colon and what
-        to order by, such as "ordering:weights".
-    progressbar : bool
-        Whether the sampler shows how far it is.
-    results : dict
-        What has been found so far, by the names that `report` knows.
-    written : list of Path
-        Files written so far.
-    """
+    """An analysis on its way."""
 
     X: Any
     n_components: int
-    folder: Path
-    title: str
+    folder: Path  # where files go; made if it is missing
+    title: str  # of the report
+    # structure of the covariances of MLE and MAP; the posterior's are unconstrained
     covariance: str = "VVV"
-    n_starts: int = 30
+    n_starts: int = 30  # of EM
+    # "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
+    # estimate; or a prior
     prior: Any = "default"
-    engine: str = "auto"
+    engine: str = "auto"  # as in the verbs
+    # how the components are named: a method of `bg.relabel`; after "ordering" a colon and what to
+    # order by, such as "ordering:weights"
     relabel: str = "pivot"
     seed: int | None = None
     draws: int = 1000
@@ -83,9 +60,10 @@ class Pipeline:
     chains: int = 4
     cores: int | None = None
     ci_prob: float = 0.95
-    progressbar: bool = False
+    progressbar: bool = False  # whether the sampler shows how far it is
+    # what has been found so far, by the names that `report` knows
     results: dict[str, Any] = field(default_factory=dict)
-    written: list[Path] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)  # files written so far
 
     def __post_init__(self) -> None:
         self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.data.columns import select
+from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame, made_by
@@ -27,37 +27,19 @@ HELD_ROWS = 1 << 16
 
 
 def rows_like(
-    X: Any, features: tuple[str, ...], *, what: str = "X"
+    X: Any, features: tuple[str, ...], *, what: str = "X", missing: bool = False
 ) -> "tuple[np.ndarray, pd.Index]":
     """Check new rows against the features of a model.
 
-    Parameters
-    ----------
-    X : table
-        Whatever `Observations.of` takes. A table with names may hold its columns in another order,
-        and other columns as well; one without names has exactly the model's columns. (N,) is read
-        as (N, 1), and a Series whose labels are the features as one row.
-    features : tuple of str
-        The model's columns; x0, x1, ... for a model of an array without names, whose columns
-        are then taken by position.
-    what : str
-        How error messages call X.
+    Shapes: -> values (N, D), index (N,).
 
-    Returns
-    -------
-    values : ndarray (N, D)
-        Finite, and of a floating-point type.
-    index : Index (N,)
-        The labels of the rows, or 0, 1, ...
-
-    Raises
-    ------
-    InputError
-        If a column is missing or holds no numbers, or if a value is not finite.
+    `values`: Finite, and of a floating-point type. `index`: The labels of the rows, or 0, 1, ...
     """
     import pandas as pd
 
-    taken = [(values, index) for _, values, index in row_blocks(X, features, what=what)]
+    taken = [
+        (values, index) for _, values, index in row_blocks(X, features, what=what, missing=missing)
+    ]
     if not taken:
         raise InputError(f"{what} has no rows: give at least one")
     if len(taken) == 1:
@@ -68,23 +50,18 @@ def rows_like(
 
 
 def row_blocks(
-    X: Any, features: tuple[str, ...], *, what: str = "X", whole: bool = True
+    X: Any,
+    features: tuple[str, ...],
+    *,
+    what: str = "X",
+    whole: bool = True,
+    missing: bool = False,
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Check new rows block by block; in one block if they are in memory or a small file.
 
-    Parameters
-    ----------
-    X, features, what
-        As in `rows_like`.
-    whole : bool
-        Whether a small file is one block.
+    Shapes: -> values (n, D), index (n,).
 
-    Yields
-    ------
-    frame : DataFrame or None
-        The block as it was given, other columns included, if it has names.
-    values : ndarray (n, D)
-    index : Index (n,)
+    `frame`: The block as it was given, other columns included, if it has names.
     """
     if isinstance(X, Observations):
         for place, values in enumerate(blocks(X.values, HELD_ROWS)):
@@ -96,15 +73,15 @@ def row_blocks(
         file = open_table(X, what)
         file.warn()
         frames = iter([file.rows()]) if whole and not file.is_large else file.frames()
-        yield from _checked(frames, features, what, file.faults())
+        yield from _checked(frames, features, what, file.faults(), missing)
     elif table is not None:
-        yield from _checked(table.blocks(), features, what, table.faults())
+        yield from _checked(table.blocks(), features, what, table.faults(), missing)
     else:
-        yield from _checked(iter([X]), features, what, Faults(what))
+        yield from _checked(iter([X]), features, what, Faults(what), missing)
 
 
 def _checked(
-    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults
+    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults, missing: bool
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Take the features out of each table, and number the rows on."""
     import pandas as pd
@@ -117,10 +94,16 @@ def _checked(
         if frame is None:
             values, index = _from_array(table, features, what), None
         else:
-            values, index = _from_frame(frame, features, what, faults), row_labels(frame.index)
+            values, index = (
+                _from_frame(frame, features, what, faults, missing),
+                row_labels(frame.index),
+            )
         if not len(values):
             raise InputError(f"{what} has no rows: give at least one")
         bad = ~(np.abs(values) < np.float64(LARGEST_SCALE))  # which is no float32
+        if missing:  # but not all of a row
+            lacking = np.isnan(values)
+            bad &= ~lacking | lacking.all(axis=1, keepdims=True)
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(
@@ -144,7 +127,7 @@ def _one_row(X: Any, features: tuple[str, ...]) -> "pd.DataFrame | None":
 
 
 def _from_frame(
-    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults
+    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults, missing: bool
 ) -> np.ndarray:
     if not len(frame):
         raise InputError(f"{what} has no rows: give at least one")
@@ -153,8 +136,9 @@ def _from_frame(
     by_position = nameless and not set(features) & set(frame.columns)
     if by_position and frame.shape[1] != len(features):
         raise InputError(_wrong_width(frame.shape[1], features, what))
-    chosen, _ = select(frame, None if by_position else features, what=what, faults=faults)
-    return chosen.to_numpy(dtype=np.float64)
+    wanted = chosen(frame, None if by_position else features, what)
+    numbers = looked_at(wanted, faults, missing=missing)
+    return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:

@@ -41,20 +41,7 @@ def starts(
 ) -> list[Parameters]:
     """Choose a start for every chain.
 
-    Parameters
-    ----------
-    found : PointEstimate
-        With the optima of the posterior.
-    prior : Prior
-        Proper, in the user's units.
-    n_chains : int
-    seed : int or None
-    structure : Structure
-
-    Returns
-    -------
-    list of Parameters
-        In the user's units.
+    Returned: in the user's units.
     """
     standard = standardized(prior, found)
     modes = appreciable(found.optima, standard, structure)
@@ -74,18 +61,7 @@ def appreciable(
 ) -> list[EMState]:
     """Optima that hold an appreciable share of the posterior, the largest share first.
 
-    Parameters
-    ----------
-    optima : list of EMState
-        The best one first.
-    prior : Prior
-        Proper, in their coordinates.
-    structure : Structure
-
-    Returns
-    -------
-    list of EMState
-        Of those that use as many components as the best one.
+    Returned: of those that use as many components as the best one.
     """
     most = n_used(optima[0], structure)
     full = [optimum for optimum in optima if n_used(optimum, structure) >= most]

@@ -74,18 +74,7 @@ class Choice(NamedTuple):
 
 
 def check(engine: Any, prior: Any) -> None:
-    """Check that there is such an engine, and that it can sample under this prior.
-
-    Parameters
-    ----------
-    engine : str
-    prior : object
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
+    """Check that there is such an engine, and that it can sample under this prior."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     if engine in ("nuts", "gibbs") and not isinstance(prior, Prior):
@@ -108,17 +97,7 @@ def completes(engine: str, prior: Any, observations: Observations) -> None:
 
 
 def reads_blocks(engine: str, prior: Any) -> bool:
-    """Whether the engine reads the rows block by block, so that they need not be in memory.
-
-    Parameters
-    ----------
-    engine : str
-    prior : Prior or another prior
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the engine reads the rows block by block, so that they need not be in memory."""
     return engine in ("auto", "gibbs") and isinstance(prior, Prior)
 
 
@@ -131,24 +110,6 @@ def choose(
 ) -> Choice:
     """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
 
-    Parameters
-    ----------
-    engine : str
-        One of `ENGINES`.
-    observations : Observations
-    at : Parameters
-        The mode of the posterior, in the user's units.
-    prior : Prior or another prior
-        In the user's units.
-    structure : Structure
-        If not VVV, the engine is Gibbs.
-
-    Returns
-    -------
-    Choice
-
-    References
-    ----------
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
     if not isinstance(prior, Prior) or engine == "pymc":
@@ -186,18 +147,7 @@ def sweeps_per_draw(
 
     .. math:: \tau = (2 - s) / s
 
-    Parameters
-    ----------
-    observations : Observations
-    at : Parameters
-        The mode of the posterior.
-    prior : Prior
-    structure : Structure
-
-    Returns
-    -------
-    float
-        Infinite where the posterior is flat at the mode.
+    Returned: infinite where the posterior is flat at the mode.
     """
     local = LocalCoordinates.at(at, structure)
     some = as_expected(_not_too_many(observations), at)

@@ -95,16 +95,7 @@ def _of_the_rarer(stream, n, p, q):  # pragma: no cover - compiled
 def allot(key, start, times, share):  # pragma: no cover - compiled
     """Draw how many copies of each row take which label.
 
-    Parameters
-    ----------
-    key : uint64
-        Of the sweep.
-    start : int
-        The place of the first row among all.
-    times : ndarray (n,)
-        Copies of each row: whole numbers.
-    share : ndarray (K, >= n)
-        Responsibilities, each row's times any number; becomes the counts.
+    Shapes: times (n,), share (K, >= n).
     """
     last = share.shape[0] - 1
     rest, stream = np.empty(last + 1), np.empty(1, np.uint64)

@@ -25,23 +25,7 @@ NOT_FINITE = 1  # the status where the density has no value: to a sampler, a div
 
 
 class LogPosterior:
-    """Log posterior density of free coordinates, data and prior closed over.
-
-    Parameters
-    ----------
-    observations : Observations
-        In memory.
-    coordinates : FreeCoordinates
-        Of the prior in the coordinates (x - observations.origin) / observations.scale.
-
-    Attributes
-    ----------
-    function : numba.core.ccallback.CFunc
-        C function (P, u, gradient, value, block) -> status, with its `address`. It writes gradient
-        and value, and returns 0 or `NOT_FINITE`.
-    block : ndarray
-        Its last argument: sizes, prior, row weights and standardized rows, one after another.
-    """
+    """Log posterior density of free coordinates, data and prior closed over."""
 
     def __init__(self, observations: Observations, coordinates: FreeCoordinates):
         prior = coordinates.prior
@@ -64,15 +48,9 @@ class LogPosterior:
     def __call__(self, free: np.ndarray) -> tuple[float, np.ndarray]:
         """Evaluate at one point, as a sampler does.
 
-        Parameters
-        ----------
-        free : ndarray (P,)
+        Shapes: free (P,) -> gradient (P,).
 
-        Returns
-        -------
-        value : float
-            For the rows in the coordinates of the pass, whatever units they came in.
-        gradient : ndarray (P,)
+        `value`: For the rows in the coordinates of the pass, whatever units they came in.
         """
         free = np.array(free, float)
         gradient, value = np.empty_like(free), np.empty(1)
@@ -93,12 +71,7 @@ def _compiled(function: Callable) -> Any:
 
 @cache
 def no_expansion() -> Any:
-    """Compile the C function that expands a draw to nothing, for a sampler that wants one.
-
-    Returns
-    -------
-    numba.core.ccallback.CFunc
-    """
+    """Compile the C function that expands a draw to nothing, for a sampler that wants one."""
     numbers = types.CPointer(types.double)
     signature = types.int64(types.uint64, types.uint64, numbers, numbers, types.voidptr)
     return cfunc(signature, cache=True)(_nothing)

@@ -6,7 +6,8 @@ A pass of EM has one mixture and runs over rows; here there are a thousand draws
 draws come last in memory and the inner loops run over them. At 64 features that still beats BLAS,
 whose product with all whiteners at once has to go through memory. Arrays of n x K x S numbers are
 made of the rows that are given: the caller cuts them into blocks. Every row is computed by itself,
-so the blocks change nothing, to the last bit.
+so the blocks change nothing, to the last bit. Where entries are missing (nan), all of it is about
+those that are observed.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
+from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.kernels.fast_exp import SMALLEST, exp_in_place
+from bayes_gmm.kernels.incomplete import fill, look, precisions, transposed
 from bayes_gmm.kernels.kernel import c_order, inlined, kernel
-from bayes_gmm.kernels.log_rho import REASSOCIATE
+from bayes_gmm.kernels.log_rho import CHUNK, REASSOCIATE, log_rho_few, turn
 from bayes_gmm.kernels.signatures import MATRIX, OUT_MATRIX, OUT_STACK, OUT_VECTOR, STACK, STACKS
 from bayes_gmm.model.parameters import Parameters
 
@@ -26,19 +29,11 @@ FACTORS = 32  # of sums in [1, K]: their product overflows only beyond K = 10^9
 
 
 class Ensemble(NamedTuple):
-    """Mixtures of equal size, the draws in the last axis.
+    """Mixtures of equal size, the draws in the last axis."""
 
-    Attributes
-    ----------
-    offset : ndarray (K, S)
-    center : ndarray (K, D, S)
-    whitener : ndarray (K, D, D, S)
-        Lower triangular.
-    """
-
-    offset: np.ndarray
-    center: np.ndarray
-    whitener: np.ndarray
+    offset: np.ndarray  # (K, S)
+    center: np.ndarray  # (K, D, S)
+    whitener: np.ndarray  # (K, D, D, S), lower triangular
 
     @classmethod
     def of(cls, mixtures: Sequence[Parameters]) -> "Ensemble":
@@ -59,15 +54,9 @@ class Ensemble(NamedTuple):
     def membership(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate the responsibilities of rows, and how much they leave open.
 
-        Parameters
-        ----------
-        x : ndarray (n, D)
+        Shapes: x (n, D) -> shares (n, K, S), entropy (n,).
 
-        Returns
-        -------
-        shares : ndarray (n, K, S)
-        entropy : ndarray (n,)
-            Entropy in nats of the label given the parameters, averaged over the mixtures.
+        `entropy`: Entropy in nats of the label given the parameters, averaged over the mixtures.
         """
         shares = self._log_joint(x)
         entropy = np.empty(len(shares))
@@ -85,8 +74,15 @@ class Ensemble(NamedTuple):
         """Log of phi_k N(x; mu_k, Sigma_k), (n, K, S)."""
         (x,) = c_order(x)
         log_joint = np.empty((len(x), *self.offset.shape))
-        _log_joint(x, *self, log_joint)
-        return log_joint
+        if not np.isnan(x).any():
+            _log_joint(x, *self, log_joint)
+            return log_joint
+        order = by_pattern(x)
+        draws_first = c_order(*(np.moveaxis(part, -1, 0) for part in self))
+        _log_joint_of_observed(x[order], *draws_first, log_joint)
+        unsorted = np.empty_like(log_joint)
+        unsorted[order] = log_joint
+        return unsorted
 
 
 @kernel(types.void(MATRIX, MATRIX, STACK, STACKS, OUT_STACK), fastmath=REASSOCIATE)
@@ -117,6 +113,36 @@ def _log_joint(x, offset, center, whitener, log_joint):  # pragma: no cover - co
                 out = log_joint[i, k, start : start + n]
                 for s in range(n):
                     out[s] = level[s] - 0.5 * distance[s]
+
+
+@kernel(types.void(MATRIX, MATRIX, STACK, STACKS, OUT_STACK), fastmath=REASSOCIATE)
+def _log_joint_of_observed(x, offset, center, whitener, log_joint):  # pragma: no cover - compiled
+    """Write the log joint densities of what is observed of rows (n, D), draw after draw."""
+    n_rows, n_features = x.shape
+    n_mixtures, n_components = offset.shape
+    origin, inverse_scale = np.zeros(n_features), np.ones(n_features)
+    rows, filled = np.empty((n_features, CHUNK)), np.empty((n_features, CHUNK))
+    residual, value = np.empty((n_features, CHUNK)), np.empty(CHUNK)
+    change, scratch = np.empty(CHUNK), np.empty(CHUNK)
+    features, n_missing = np.empty((CHUNK, n_features), np.int64), np.empty(CHUNK, np.int64)
+    edges = np.empty(CHUNK + 1, np.int64)
+    roots = np.empty(CHUNK * n_features * (n_features + 1) // 2)
+    for start in range(0, n_rows, CHUNK):
+        n = min(CHUNK, n_rows - start)
+        n_patterns = look(x[start : start + n], features, n_missing, edges)
+        turn(x[start : start + n], origin, inverse_scale, rows)
+        for s in range(n_mixtures):
+            columns, precision = transposed(whitener[s]), precisions(whitener[s])
+            for k in range(n_components):
+                fill(
+                    rows, center[s, k], columns[k], precision[k], features, n_missing, edges,
+                    n_patterns, filled, change, roots,
+                )  # fmt: skip
+                log_rho_few(
+                    filled, residual, scratch, offset[s, k], center[s, k], whitener[s, k], value, n
+                )
+                for i in range(n):
+                    log_joint[start + i, k, s] = value[i] + change[i]
 
 
 @inlined

@@ -49,7 +49,7 @@ class Subject:
         else:
             features = tuple(map(str, result["point_estimate"]["feature"].to_numpy()))
             # A fit of more rows than memory holds keeps none of them.
-            rows = observed_rows(result) if keeps_rows(result) else None
+            rows = observed_rows(result, complete=False) if keeps_rows(result) else None
             if is_posterior(result):
                 draws, name = draws_of(result).thinned(MOST_DRAWS), "posterior"
             else:
@@ -59,6 +59,8 @@ class Subject:
         dots = shares = times = None
         if rows is not None:
             times = result_weights(result, X, len(rows))
+            drawn = ~np.isnan(rows).any(axis=1)  # a row that lacks an entry has no place
+            rows, times = rows[drawn], None if times is None else times[drawn]
             n_dots = min(len(rows), MOST_ROWS)
             dots = rows[np.linspace(0, len(rows) - 1, n_dots).round().astype(int)]
             fitted = result if draws else point

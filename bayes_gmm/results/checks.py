@@ -33,7 +33,7 @@ from bayes_gmm.posterior.checks import (
     judge,
     shape,
 )
-from bayes_gmm.results.draws import draws_of, feature_names, require_posterior
+from bayes_gmm.results.draws import complete_rows, draws_of, feature_names, require_posterior
 from bayes_gmm.results.predictive import result_rows, result_weights
 from bayes_gmm.results.tables import as_html, as_text, counted, number, some, wrapped
 from bayes_gmm.seeds import Seed, as_seed
@@ -214,6 +214,7 @@ def check(
     rng = np.random.default_rng(as_seed(seed))
     features = feature_names(require_posterior(posterior))
     all_rows, _ = result_rows(posterior, X)
+    all_rows = complete_rows(all_rows, "check")
     all_rows = _copied(all_rows, result_weights(posterior, X, len(all_rows)))
     rows = _part(all_rows, rng)
     still = np.ptp(rows, axis=0) == 0

@@ -108,11 +108,16 @@ def observed_rows(tree: xr.DataTree, *, complete: bool = True) -> np.ndarray:
             "sample from a random part of them"
         )
     rows = tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
-    if complete and np.isnan(rows).any():
+    return complete_rows(rows, "this") if complete else rows
+
+
+def complete_rows(rows: np.ndarray, needed_by: str) -> np.ndarray:
+    """Check that rows (N, D) of a result lack no entry, for what cannot do without yet."""
+    incomplete = int(np.isnan(rows).any(axis=1).sum())
+    if incomplete:
         raise InputError(
-            f"{int(np.isnan(rows).any(axis=1).sum())} of the {len(rows)} rows of the result have "
-            "missing entries, and complete rows are needed here; parameters, labels and densities "
-            "of such rows are available, by bg.parameters, bg.predict and bg.log_density"
+            f"{incomplete} of {len(rows)} rows have missing entries, and {needed_by} takes "
+            "complete rows only; predict, log_density, loo, partition and compare take any"
         )
     return rows
 

@@ -12,7 +12,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.results.draws import is_point, keeps_rows, row_weights
+from bayes_gmm.results.draws import complete_rows, is_point, keeps_rows, observed_rows, row_weights
 from bayes_gmm.results.prior_parameters import read_conjugate_prior
 from bayes_gmm.results.tree import point_parameters
 
@@ -65,8 +65,8 @@ def _rows(
     if X is None:
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
-        rows = result["observed_data"]["x"].transpose("obs_id", "feature")
-        observations = Observations.of(np.ascontiguousarray(rows.to_numpy()), spread=spread)
+        rows = complete_rows(observed_rows(result, complete=False), "standard_errors")
+        observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
         return _weighted(observations, result, spread)
     observations = Observations.of(X, spread=spread)
     names = observations.feature_names

@@ -23,6 +23,7 @@ import xarray as xr
 from scipy.special import entr
 
 from bayes_gmm.data.new_rows import row_blocks, rows_like
+from bayes_gmm.data.observations import MAR
 from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.wording import free_name
 from bayes_gmm.data.writing import write_table
@@ -136,7 +137,7 @@ def predict(
     blocks = (
         iter([(None, *result_rows(result, None))])
         if X is None
-        else row_blocks(X, features, whole=False)
+        else row_blocks(X, features, whole=False, missing=_models_missing(result))
     )
     return write_table(
         out,
@@ -250,12 +251,12 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, p
     Shapes: -> values (N, D), index (N,).
     """
     if X is not None:
-        return rows_like(X, _features(result))
+        return rows_like(X, _features(result), missing=_models_missing(result))
     if isinstance(result, Parameters):
         raise InputError("X is needed, because Parameters hold no data: give rows to predict")
     if not keeps_rows(result):
         raise InputError("X is needed, because the result keeps no copy of its rows")
-    return observed_rows(result), restored(result["observed_data"].dataset)
+    return observed_rows(result, complete=False), restored(result["observed_data"].dataset)
 
 
 def result_weights(result: xr.DataTree | Parameters, X: Any, n_rows: int) -> np.ndarray | None:
@@ -267,6 +268,11 @@ def result_weights(result: xr.DataTree | Parameters, X: Any, n_rows: int) -> np.
         return None
     weights = row_weights(result)
     return weights if weights is not None and len(weights) == n_rows else None
+
+
+def _models_missing(result: xr.DataTree | Parameters) -> bool:
+    """Whether the result is of rows in which entries may be missing at random."""
+    return isinstance(result, xr.DataTree) and result.attrs.get("missing") == MAR
 
 
 def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:

@@ -103,7 +103,11 @@ def relabel(
         order = ordering(Draws(*(array[None, None] for array in own)), key)[0, 0]
     else:
         then, order = by_rows(
-            method, draws, observed_rows(posterior), point, row_weights(posterior)
+            method,
+            draws,
+            observed_rows(posterior, complete=method == "data"),
+            point,
+            row_weights(posterior),
         )
     how = f"{method} by {by if isinstance(by, str) else 'a function'}" if by else method
     return _renamed(posterior, np.take_along_axis(first, then, axis=2), order, how)

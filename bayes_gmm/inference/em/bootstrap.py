@@ -37,19 +37,8 @@ TOLERANCE = 1e-6  # nats; within a thousandth of a standard error of the optimum
 def counts(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """How often each row is drawn when N rows are drawn with replacement.
 
-    Parameters
-    ----------
-    n_rows : int
-    seen : ndarray (n_rows,) or None
-        How often each was seen; None is once.
-    rng : numpy.random.Generator
+    Shapes: seen (n_rows,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-
-    References
-    ----------
     Efron (1979), Ann. Statist. 7.
     """
     if seen is None:
@@ -62,19 +51,8 @@ def counts(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np
 def shares(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """Dirichlet weights that sum to N, the Bayesian bootstrap's view of the population.
 
-    Parameters
-    ----------
-    n_rows : int
-    seen : ndarray (n_rows,) or None
-        How often each was seen; None is once.
-    rng : numpy.random.Generator
+    Shapes: seen (n_rows,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-
-    References
-    ----------
     Rubin (1981), Ann. Statist. 9; Newton & Raftery (1994), J. R. Statist. Soc. B 56.
     """
     if seen is None:
@@ -98,28 +76,16 @@ class Refit(NamedTuple):
 
 
 class Replicates(NamedTuple):
-    """Estimates from weighted rows, in the user's units, with the labels that EM gave them.
+    """Estimates from weighted rows, in the user's units, with the labels that EM gave them."""
 
-    Attributes
-    ----------
-    weights, means, covariances : ndarray (R, K), (R, K, D), (R, K, D, D)
-        Of the replicates that did not collapse.
-    replicate : ndarray of int (R,)
-        Their numbers among those asked for.
-    converged : ndarray of bool (R,)
-    n_collapsed : int
-        Replicates in which a component became singular or empty, or a column constant.
-    n_made : int
-        How many were finished, those that collapsed included.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    replicate: np.ndarray
-    converged: np.ndarray
+    weights: np.ndarray  # (R, K), of the replicates that did not collapse
+    means: np.ndarray  # (R, K, D)
+    covariances: np.ndarray  # (R, K, D, D)
+    replicate: np.ndarray  # (R,), their numbers among those asked for
+    converged: np.ndarray  # (R,)
+    # replicates in which a component became singular or empty, or a column constant
     n_collapsed: int
-    n_made: int
+    n_made: int  # how many were finished, those that collapsed included
 
 
 def bootstrap(
@@ -138,29 +104,6 @@ def bootstrap(
     """Refit with new weights of the rows, many times.
 
     An interrupt ends it early, and what was finished by then is returned.
-
-    Parameters
-    ----------
-    observations : Observations
-    parameters : Parameters
-        The estimate, in the user's units.
-    prior : Prior or None
-        In the user's units; None is maximum likelihood.
-    structure : Structure
-    equal_weights : bool
-        Whether every weight is held at 1 / K.
-    scheme : str
-        One of `SCHEMES`.
-    n_replicates : int
-    seed : int or None
-    cores : int or None
-        Replicates worked on at a time; one per core by default.
-    done : callable
-        Called after each replicate, for a progress bar.
-
-    Returns
-    -------
-    Replicates
     """
     draw = SCHEMES[scheme]
     entropy = np.random.SeedSequence(seed).entropy

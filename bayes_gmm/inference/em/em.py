@@ -46,26 +46,15 @@ class Collapse(NamedTuple):
 
 
 class EMResult(NamedTuple):
-    """Where one start ended.
+    """Where one start ended."""
 
-    Attributes
-    ----------
-    state : EMState
-        The last state with no component lost.
-    objectives : list of float
-        log-likelihood + log prior at the start and after each iteration; never decreasing.
-    converged : bool
-        Whether the objective is within `tol` nats of its limit, as far as plain steps can tell.
-    collapsed : int or None
-        The component whose covariance became singular or whose rows ran out.
-    collapses : tuple of Collapse
-        Components that collapsed before and were seeded anew, after which `objectives` begins.
-    """
-
-    state: EMState
+    state: EMState  # the last state with no component lost
+    # log-likelihood + log prior at the start and after each iteration; never decreasing
     objectives: list[float]
+    # whether the objective is within `tol` nats of its limit, as far as plain steps can tell
     converged: bool
-    collapsed: int | None
+    collapsed: int | None  # the component whose covariance became singular or whose rows ran out
+    # components that collapsed before and were seeded anew, after which `objectives` begins
     collapses: tuple[Collapse, ...] = ()
 
     @property
@@ -100,18 +89,7 @@ def joined(run: EMResult, rest: EMResult) -> EMResult:
 
 
 def evaluate(expect: Expect, candidate: Candidate) -> EMState:
-    """E-step: the sufficient statistics and the objective at these parameters.
-
-    Parameters
-    ----------
-    expect : callable
-        LogQuadratic -> SufficientStatistics.
-    candidate : Candidate
-
-    Returns
-    -------
-    EMState
-    """
+    """E-step: the sufficient statistics and the objective at these parameters."""
     statistics = expect(candidate.log_quadratic)
     return EMState(candidate, statistics, statistics.log_normalizer + candidate.log_prior)
 
@@ -119,16 +97,7 @@ def evaluate(expect: Expect, candidate: Candidate) -> EMState:
 def step(expect: Expect, rule: Rule, state: EMState) -> EMState:
     """One iteration of EM: the M-step from this pass, and the pass at what it found.
 
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    state : EMState
-
-    Returns
-    -------
-    EMState
-        The same state, if the M-step lost a component.
+    Returned: the same state, if the M-step lost a component.
     """
     candidate = rule.maximize(state.statistics, state.candidate.parameters.covariances)
     return state if candidate.lost >= 0 else evaluate(expect, candidate)
@@ -139,19 +108,7 @@ def accelerated_step(
 ) -> tuple[EMState, bool]:
     """Iterate once from extrapolated statistics, if the objective rises by it; else plainly.
 
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    state : EMState
-    history : Anderson
-
-    Returns
-    -------
-    EMState
-        The same state, if the M-step lost a component.
-    bool
-        Whether the guess was good.
+    Returned: the same state, if the M-step lost a component; and whether the guess was good.
     """
     guess = history.extrapolate()
     if guess is not None:
@@ -189,24 +146,6 @@ def run(
     So when a gain falls below tol, plain steps decide: if their ratio says there is more to gain,
     extrapolation goes on.
 
-    Parameters
-    ----------
-    expect : callable
-        LogQuadratic -> SufficientStatistics.
-    rule : Rule
-    start : Candidate or EMState
-    max_iter : int
-    tol : float
-        In nats of the objective.
-    accelerate : bool
-        False for plain EM.
-
-    Returns
-    -------
-    EMResult
-
-    References
-    ----------
     Dempster, Laird & Rubin (1977); Bohning et al. (1994) for the stopping rule.
     """
     state = start if isinstance(start, EMState) else evaluate(expect, start)
@@ -249,16 +188,6 @@ def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
     Near an optimum the objective is flat: where it no longer changes, parameters still do, in the
     seventh digit. The residual of the fixed point goes on telling, and the fit no longer depends
     on where it came from.
-
-    Parameters
-    ----------
-    expect : callable
-    rule : Rule
-    state : EMState
-
-    Returns
-    -------
-    EMState
     """
     history = Anderson()
     best, smallest, in_vain = state, np.inf, 0
@@ -288,17 +217,7 @@ def settle(expect: Expect, rule: Rule, state: EMState) -> EMState:
 def remaining_gain(gains: list[float], rounding: float) -> float:
     """Estimate how far the objective still is from its limit, by Aitken's extrapolation.
 
-    Parameters
-    ----------
-    gains : list of float
-        Gains of plain steps in a row.
-    rounding : float
-        A gain that cannot be told from zero.
-
-    Returns
-    -------
-    float
-        Infinite as long as the gains do not shrink, zero once they are lost in rounding.
+    Returned: infinite as long as the gains do not shrink, zero once they are lost in rounding.
     """
     if len(gains) < 2:
         return np.inf

@@ -20,20 +20,7 @@ MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:
-    """Check that maximum likelihood can have so many components.
-
-    Parameters
-    ----------
-    n_components : int
-    n_rows : int
-    n_distinct : int
-        Distinct rows, or as many of them as were looked at.
-
-    Raises
-    ------
-    InputError
-        If there are fewer rows, or fewer distinct rows, than components.
-    """
+    """Check that maximum likelihood can have so many components."""
     if n_components > n_rows:
         raise InputError(
             f"n_components is {n_components}, but X has only {n_rows} rows; "
@@ -51,19 +38,7 @@ def require_spread(
 ) -> None:
     """Check that maximum likelihood can estimate covariances that are not diagonal.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-        Of the standardized data.
-    names : tuple of str
-        Of the features.
-    n_rows, n_distinct : int
-        As for `require_components`.
-
-    Raises
-    ------
-    InputError
-        If there are too few rows, or features that determine each other.
+    Shapes: covariance (D, D).
     """
     involved = dependent(covariance)
     if not involved:
@@ -85,13 +60,7 @@ def require_spread(
 def conditional_variances(covariance: np.ndarray) -> np.ndarray:
     """Variance of each feature given those before it, to judge a collapse by; zero if none is left.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-
-    Returns
-    -------
-    ndarray (D,)
+    Shapes: covariance (D, D) -> (D,).
     """
     try:
         return np.diagonal(cholesky(covariance)) ** 2

@@ -33,17 +33,7 @@ def reached(
 ) -> Reached | None:
     """Run EM from one point.
 
-    Parameters
-    ----------
-    observations : Observations
-    start : Parameters
-        In the user's units.
-    structure : Structure
-
-    Returns
-    -------
-    Reached or None
-        None if a component collapses on the way.
+    None if a component collapses on the way.
     """
     view = structure.standardized(observations)
     origin, scale = view.origin, view.scale
@@ -69,20 +59,8 @@ def reached(
 def judge(found: Reached | None, own: Reached | None, height: float, known: np.ndarray) -> Meaning:
     """Say what the optimum that EM ended in means for an estimate.
 
-    Parameters
-    ----------
-    found, own : Reached or None
-        Where EM ends from the other point, and from the estimate.
-    height : float
-        Log-likelihood of the estimate.
-    known : ndarray
-        Log-likelihoods of all optima of its search.
-
-    Returns
-    -------
-    str
-        "unconverged" if EM goes on from the estimate itself; "collapsed"; "missed" if the optimum
-        is better and the search did not know of it; else "set aside".
+    Returned: "unconverged" if EM goes on from the estimate itself; "collapsed"; "missed" if the
+    optimum is better and the search did not know of it; else "set aside".
     """
     if own is not None and own.log_likelihood >= height + BETTER:
         return "unconverged"

@@ -39,24 +39,15 @@ class StartCollapse(NamedTuple):
 
 
 class PointEstimate(NamedTuple):
-    """The best start's parameters in the user's units, and what the search reports.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    optimizer : dict
-    optima : list of EMState
-        All distinct optima, the best first, in the coordinates (x - origin) / scale.
-    origin, scale : ndarray (D,)
-    collapses : list of StartCollapse
-        Components that collapsed in the starts, whether or not the starts went on without them.
-    """
+    """The best start's parameters in the user's units, and what the search reports."""
 
     parameters: Parameters
     optimizer: dict[str, Any]
+    # all distinct optima, the best first, in the coordinates (x - origin) / scale
     optima: list[EMState]
-    origin: np.ndarray
-    scale: np.ndarray
+    origin: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    # components that collapsed in the starts, whether or not the starts went on without them
     collapses: list[StartCollapse]
 
     @property
@@ -74,21 +65,7 @@ def mode(
     *,
     seed: int | None,
 ) -> PointEstimate:
-    """Find the modes of a posterior, from which chains start and by which draws are labelled.
-
-    Parameters
-    ----------
-    observations : Observations
-    n_components : int
-    prior : Prior
-        Concentrations below one, under which there may be no mode, count as one.
-    structure : Structure
-    seed : int or None
-
-    Returns
-    -------
-    PointEstimate
-    """
+    """Find the modes of a posterior, from which chains start and by which draws are labelled."""
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
     return estimate(observations, n_components, least, structure, seed=seed)
 
@@ -108,39 +85,7 @@ def estimate(
     reg_covar: float = 0.0,
     equal_weights: bool = False,
 ) -> PointEstimate:
-    """Fit a mixture from several starts and keep the best.
-
-    Parameters
-    ----------
-    observations : Observations
-        Without a prior, weights that are no counts are brought to the scale of rows for the search.
-    n_components : int
-    prior : Prior or None
-        In the user's units; None is maximum likelihood.
-    structure : Structure
-    n_starts, max_iter : int
-    tol : float
-        In nats.
-    seed : int, list of int or None
-    starts : callable, optional
-        Gives the starts that each are climbed from, in the coordinates of
-        `structure.standardized`; there is then no search, and the components keep their order.
-    reg_covar : float
-        What is added to the diagonal of each covariance, in the user's units.
-    equal_weights : bool
-        Hold every weight at 1 / K.
-
-    Returns
-    -------
-    PointEstimate
-
-    Raises
-    ------
-    InputError
-        If there are too few rows, or features that determine each other.
-    CollapseError
-        If every start lost a component.
-    """
+    """Fit a mixture from several starts and keep the best."""
     observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
     n_rows, n_features = observations.total_weight, observations.n_features
     view = structure.standardized(observations)

@@ -54,22 +54,10 @@ FEWEST = 3.0  # numbers in the rows of a component for each of its own covarianc
 def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Score:
     """Rank states by the log-likelihood that as many new rows are expected to have.
 
-    Parameters
-    ----------
-    prior : Prior
-        In the coordinates of the pass; the flat one is maximum likelihood.
-    structure : Structure
-    covariance : ndarray (D, D)
-        Of the data, in the same coordinates.
-    n_rows : float
+    Shapes: covariance (D, D).
 
-    Returns
-    -------
-    callable
-        EMState -> float, larger is better.
+    A larger score is better.
 
-    References
-    ----------
     Akaike (1973); Hurvich & Tsai (1989), Biometrika 76, on few rows; Chen & Tan (2009), J.
     Multivariate Anal. 100, 1367-1383, with a_n = 1/n, on the penalty.
     """
@@ -128,18 +116,10 @@ def log_masses(
 ) -> np.ndarray:
     """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
 
-    Parameters
-    ----------
-    states : list of EMState
-    prior : Prior
-        In the coordinates of the pass.
-    structure : Structure
-    equal_weights : bool
+    Shapes: -> (len(states),).
 
-    Returns
-    -------
-    ndarray (len(states),)
-        In nats; not numbers if the prior is improper, or so narrow that it is lost to rounding.
+    Returned: in nats; not numbers if the prior is improper, or so narrow that it is lost to
+    rounding.
     """
     best, constants = project(structure), structure.constants
 
@@ -184,15 +164,6 @@ def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
 def rests_on_few(count: np.ndarray, structure: Structure, n_features: int) -> np.ndarray:
     """Say of each component whether its rows are too few for a covariance of its own.
 
-    Parameters
-    ----------
-    count : ndarray (K,)
-        Expected rows of each.
-    structure : Structure
-    n_features : int
-
-    Returns
-    -------
-    ndarray of bool (K,)
+    Shapes: count (K,) -> (K,).
     """
     return count * n_features < FEWEST * structure.own_parameters(n_features)

@@ -60,41 +60,20 @@ class Effort(NamedTuple):
 
 
 class Optimum(NamedTuple):
-    """A local maximum that was reached.
+    """A local maximum that was reached."""
 
-    Attributes
-    ----------
-    run : EMResult
-        The run that came closest to it.
-    n_starts : int
-        How many starts ended in it; none if only moved components led to it.
-    score : float
-        What optima are ranked by.
-    """
-
-    run: em.EMResult
-    n_starts: int
-    score: float
+    run: em.EMResult  # the run that came closest to it
+    n_starts: int  # how many starts ended in it; none if only moved components led to it
+    score: float  # what optima are ranked by
 
 
 class Search(NamedTuple):
-    """What several starts came to.
+    """What several starts came to."""
 
-    Attributes
-    ----------
-    optima : list of Optimum
-        Distinct local maxima, the best one first.
-    runs : list of EMResult
-        One per start, in order, as far as each was followed.
-    swaps_in_vain : int
-        How many swaps were tried since one last led to something better.
-    still_improving : bool
-        Whether the search ended at its limit while swaps still led to better optima.
-    """
-
-    optima: list[Optimum]
-    runs: list[em.EMResult]
-    swaps_in_vain: int = 0
+    optima: list[Optimum]  # distinct local maxima, the best one first
+    runs: list[em.EMResult]  # one per start, in order, as far as each was followed
+    swaps_in_vain: int = 0  # how many swaps were tried since one last led to something better
+    # whether the search ended at its limit while swaps still led to better optima
     still_improving: bool = False
 
 

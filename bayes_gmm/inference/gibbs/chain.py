@@ -39,19 +39,7 @@ class Data:
 
 
 class Chain:
-    """One chain, which goes on where it stopped.
-
-    Parameters
-    ----------
-    data : Data
-    prior : Conjugate
-    start : Parameters
-        In the coordinates (x - origin) / scale, as the prior is.
-    record : Record
-        Takes the draws.
-    tune, thin : int
-    seed : numpy.random.SeedSequence
-    """
+    """One chain, which goes on where it stopped."""
 
     def __init__(
         self,
@@ -163,20 +151,7 @@ class Chain:
 def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], None]) -> bool:
     """Advance all chains evenly, some at a time, to their ends.
 
-    Parameters
-    ----------
-    chains : sequence of Chain
-    slab : int
-        Sweeps between two looks at the progress.
-    cores : int
-        Chains that run at a time.
-    done : callable
-        Called after each slab with the number of draws that it made.
-
-    Returns
-    -------
-    bool
-        Whether Ctrl-C stopped the chains before their ends.
+    Returned: whether Ctrl-C stopped the chains before their ends.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(cores, len(chains)), thread_name_prefix="gibbs")
