@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same_mixture, run_em, from_labels
+from helpers import assert_same_mixture, from_labels, run_em
 
 import bayes_gmm as bg
 from bayes_gmm.model.em import em
