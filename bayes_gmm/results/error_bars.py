@@ -27,7 +27,7 @@ from bayes_gmm.posterior.delta_method import delta_method, interval
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.relabel.pivot import match
 from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results.draws import is_point, keeps_rows, observed_rows
+from bayes_gmm.results.draws import is_point, keeps_rows, n_incomplete
 from bayes_gmm.results.fitted import Fitted
 from bayes_gmm.results.standard_errors import FAR, StandardErrors, astray, collapsed, lacking
 
@@ -85,7 +85,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
     """
     if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
         return None
-    if not keeps_rows(result) or np.isnan(observed_rows(result, complete=False)).any():
+    if not keeps_rows(result) or n_incomplete(result):
         return None
     fitted = Fitted.of(result)
     local = LocalCoordinates.at(fitted.parameters, fitted.structure)

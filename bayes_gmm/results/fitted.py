@@ -65,7 +65,7 @@ def _rows(
     if X is None:
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
-        rows = complete_rows(observed_rows(result, complete=False), "standard_errors")
+        rows = complete_rows(observed_rows(result), "standard_errors")
         observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
         return _weighted(observations, result, spread)
     observations = Observations.of(X, spread=spread)
