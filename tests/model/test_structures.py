@@ -5,6 +5,7 @@ import pytest
 from compound_symmetry import CompoundSymmetry
 from helpers import gradient, random_covariances, z_scores
 
+from bayes_gmm import cli
 from bayes_gmm.kernels.gibbs import DRAW_ONE
 from bayes_gmm.kernels.kernel import c_order, twin
 from bayes_gmm.kernels.rule import project
@@ -134,7 +135,7 @@ def test_draws_compiled_or_not_have_the_integrals_of_the_density(one):
         return root
 
     for draw in (one.draw, by_kernel):
-        roots = np.array([draw(power - D - 1, scale, rng) for _ in range(3000)])
+        roots = np.array([draw(power - D - 1, scale, rng) for _ in range(2000)])
         inverse = np.linalg.inv(roots @ roots.swapaxes(1, 2))
         found = (
             np.exp(-0.5 * np.einsum("ij,nji->n", more, inverse)),
@@ -189,3 +190,7 @@ def test_a_structure_is_known_by_its_name_once_it_is_registered(monkeypatch):
     assert Structure.of("CS", 2) is NEW
     assert Structure.of("CS", 1) is Structure.of("V", 1)
     assert "CS" in structure.names(drawn=True)
+
+
+def test_the_help_of_the_command_lists_the_structures_that_are_drawn():
+    assert cli.DRAWN == ", ".join(DRAWN)
