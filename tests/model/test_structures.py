@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from compound_symmetry import CompoundSymmetry
+from curvature_truths import jacobian
 from helpers import gradient, random_covariances, z_scores
 
 from bayes_gmm import cli
@@ -43,10 +44,8 @@ def numbers(one, covariance):
     return np.diagonal(covariance)[: 1 if one.name[1] == "I" else None]
 
 
-def jacobian(function, point):
-    return np.array(
-        [gradient(lambda u, i=i: function(u)[i], point, 1e-3) for i in range(len(function(point)))]
-    )
+def slopes_of(function, point):
+    return jacobian(function, point, np.full(len(point), 1e-3))
 
 
 @pytest.mark.parametrize("n_features", [2, 3])
@@ -56,7 +55,7 @@ def test_there_are_as_many_coordinates_as_parameters_and_none_is_idle(one, n_fea
     size = one.n_parameters(K, n_features)
     free = one.coordinates(some_of(one, rng, K, n_features))
     assert free.shape == (size,)
-    slopes = jacobian(lambda u: one.covariances_at(u, K, n_features).ravel(), free)
+    slopes = slopes_of(lambda u: one.covariances_at(u, K, n_features).ravel(), free)
     assert np.linalg.matrix_rank(slopes, tol=1e-5) == size
     assert one.n_free(K, n_features) == size + 1 + 2 * n_features
     more = one.n_parameters(K + 1, n_features) - size
@@ -96,7 +95,7 @@ def test_the_log_jacobian_is_that_of_finite_differences(one, n_features):
         found = one.covariances_at(u, K, n_features)
         return np.concatenate([numbers(one, c) for c in found[: 1 if one.is_common else K]])
 
-    slopes = jacobian(of_all, one.coordinates(covariances))
+    slopes = slopes_of(of_all, one.coordinates(covariances))
     expected = np.linalg.slogdet(slopes)[1]
     assert one.log_jacobian(covariances) == pytest.approx(expected, abs=1e-8)
 
