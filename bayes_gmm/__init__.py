@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.independent_prior import IndependentPrior
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.pipeline import analyze
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.analysis import load, save
     from bayes_gmm.results.checks import check
@@ -65,6 +66,7 @@ __all__ = [
     "Prior",
     "add_groups",
     "add_log_likelihood",
+    "analyze",
     "check",
     "co_clustering",
     "compare",
@@ -104,6 +106,7 @@ _LATER = {
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
+    "analyze": "bayes_gmm.pipeline",
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.clustering",
     "compare": "bayes_gmm.api.compare",

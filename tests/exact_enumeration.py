@@ -266,7 +266,7 @@ PROBABILITIES = ("n_occupied", "occupied", "co_clustering")
 
 def points_of(x: np.ndarray) -> np.ndarray:
     """Where a problem's predictive density is compared: near, between and beyond the rows."""
-    middle, spread = x.mean(axis=0), x.std(axis=0)
+    middle, spread = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
     return np.array([middle, x[0] + 0.2 * spread, middle + 2 * spread, (x[0] + x[-1]) / 2])
 
 
@@ -315,7 +315,14 @@ def sampled_quantities(
 
 
 def normal_density(rows: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """N(row; mean_k, covariance_k) of every draw, (chain, draw, M, K)."""
+    """N(row; mean_k, covariance_k) of every draw, (chain, draw, M, K), nan left out."""
+    if np.isnan(rows).any():
+        parts = []
+        for row in rows:
+            o = np.flatnonzero(~np.isnan(row))
+            own = covariances[..., o[:, None], o]
+            parts.append(normal_density(row[None, o], means[..., o], own))
+        return np.concatenate(parts, axis=2)
     precision = np.linalg.inv(covariances)
     residual = rows[:, None, :] - means[:, :, None]
     squared = np.einsum("cdmki,cdkij,cdmkj->cdmk", residual, precision, residual, optimize=False)

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 from exact_enumeration import _z_score, normal_density, points_of
-from scipy.special import gammaln, multigammaln
+from scipy.special import gammaln, logsumexp, multigammaln
 
 from bayes_gmm.model.priors import Prior
 
@@ -28,12 +28,14 @@ class StructuredExact:
     co_clustering : ndarray (N, N)
     weights : ndarray (K,)
     predictive : ndarray (M,)
-        Density of a new row at `points_of(x)`.
+        Density of a new row at points (M, D), by default `points_of(x)`.
+    log_evidence : float
+        log p(x).
     within : ndarray (D, D)
         E sum_k w_k Sigma_k.
     """
 
-    def __init__(self, x: np.ndarray, prior: Prior, code: str):
+    def __init__(self, x: np.ndarray, prior: Prior, code: str, points: np.ndarray | None = None):
         self.x, self.prior, self.code = np.asarray(x, float), prior, code
         n_rows, n_components = len(x), prior.n_components
         labellings = [np.array(z) for z in product(range(n_components), repeat=n_rows)]
@@ -42,8 +44,10 @@ class StructuredExact:
         log_labels = (gammaln(alpha + counts) - gammaln(alpha)).sum(axis=1)
         log_rows = np.array([self.log_marginal(self.x, z) for z in labellings])
         log_joint = log_labels + log_rows
-        chance = np.exp(log_joint - log_joint.max())
-        chance /= chance.sum()
+        self.log_evidence = float(
+            logsumexp(log_joint) + gammaln(alpha.sum()) - gammaln(alpha.sum() + n_rows)
+        )
+        chance = np.exp(log_joint - logsumexp(log_joint))
         same = [z[:, None] == z for z in labellings]
         self.co_clustering = np.tensordot(chance, same, 1)
         share = (alpha + counts) / (alpha.sum() + n_rows)
@@ -53,8 +57,9 @@ class StructuredExact:
             for p, w, z in zip(chance, share, labellings, strict=True)
         )
         # p(y | x) = sum_z p(z | x) sum_k w_k p(x, y | z, y in k) / p(x | z)
-        self.predictive = np.zeros(len(points_of(self.x)))
-        for place, point in enumerate(points_of(self.x)):
+        points = points_of(self.x) if points is None else points
+        self.predictive = np.zeros(len(points))
+        for place, point in enumerate(points):
             more = np.vstack([self.x, point])
             self.predictive[place] = sum(
                 p * w[k] * np.exp(self.log_marginal(more, np.append(z, k)) - log_row)

@@ -176,9 +176,9 @@ def test_pages_of_a_mapped_file_are_handed_back_but_not_those_of_a_private_copy(
     for mode, dropped in (("r", True), ("r+", True), ("c", False)):
         mapped = np.load(path, mmap_mode=mode)
         values = Observations.of(mapped).values
-        assert (streams._mapping(values) is not None) == dropped
+        assert (streams._droppable(values) is not None) == dropped
         if mode == "c":
             mapped[0, 0] = 5.0
         read = np.concatenate(list(blocks(values, 100)))
         np.testing.assert_array_equal(read, mapped)
-    assert streams._mapping(rows) is None
+    assert streams._droppable(rows) is None

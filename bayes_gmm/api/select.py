@@ -48,6 +48,8 @@ def select(
         "bic", "icl" or "aic".
     row_weights : array_like (N,), optional
         As for `fit`; N is their sum.
+    missing : "refuse" or "mar"
+        As for `fit`; ICL counts what is unknown of the labels, not of the missing entries.
     n_starts, max_iter, tol, seed
         As for `fit`, which makes the same fit of each cell.
     cores : int, optional
@@ -134,4 +136,4 @@ def select(
             optimizer = outcome.optimizer | record_columns("pole", Pole, found)
             at = told(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
-    return selection(observations, fits, criterion, seed)
+    return selection(observations, fits, criterion, seed, missing)

@@ -21,7 +21,7 @@ from bayes_gmm.data.kinds import as_frame
 from bayes_gmm.data.moments import Moments
 from bayes_gmm.data.row_labels import row_labels
 from bayes_gmm.data.row_weights import as_row_weights, in_rows
-from bayes_gmm.data.streams import Source, Stream, blocks, recut, source
+from bayes_gmm.data.streams import Source, Stream, blocks, is_on_disk, recut, source
 from bayes_gmm.data.wording import listing, require_distinct, shorten
 from bayes_gmm.errors import InputError
 
@@ -110,7 +110,7 @@ class Observations:
         scanned = _scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what, missing)
         assert scanned is not None  # there are rows
         origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
-        if not scanned.is_complete and isinstance(values, np.memmap):
+        if not scanned.is_complete and is_on_disk(values):
             raise InputError(
                 f'{what} is a mapped file, and missing="mar" needs the rows in memory: give '
                 f"np.array({what})"
@@ -169,6 +169,13 @@ class Observations:
 
         return pd.RangeIndex(self.n_rows) if self.row_labels is None else self.row_labels
 
+    @property
+    def frame(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.values, columns=list(self.feature_names), index=self.index)
+
     def weighted(
         self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
     ) -> Self:
@@ -190,7 +197,7 @@ class Observations:
         share /= share.sum()
         # Differences from a row that counts: what does not count may be as far away as it likes.
         first = self.values[np.argmax(counted)].astype(np.float64)
-        on_disk = isinstance(self.values, np.memmap)
+        on_disk = is_on_disk(self.values)
         size = max(1, BLOCK // self.n_features) if on_disk else self.n_rows
 
         def differences() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -373,7 +380,8 @@ def _scan(
     message = empty = ""
     for block in rows:
         bad = ~np.isfinite(block)
-        if missing == MAR and bad.any():
+        has_gaps = missing == MAR and bool(bad.any())
+        if has_gaps:
             lacking = np.isnan(block)
             n_missing += int(lacking.sum())
             without = lacking.all(axis=1)
@@ -396,7 +404,7 @@ def _scan(
             found = block[present.argmax(axis=0), np.arange(block.shape[1])]
             first = np.where(np.isnan(first), found, first)
         with np.errstate(over="ignore", invalid="ignore"):
-            own = Moments.of(block - first)
+            own = Moments.of(block - first, complete=not has_gaps)
             moments = own if moments is None else moments + own
     if n_bad:
         number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"
@@ -404,16 +412,16 @@ def _scan(
             f"{what} has {number} not finite, {message}: leave such rows out, "
             f"for example by X[np.isfinite(X).all(axis=1)]{MAR_OFFER * (missing is not None)}"
         )
-    if n_empty:
-        rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
-        raise InputError(
-            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out"
-        )
     if first is None or moments is None:
         return None
     if not moments.count.all():
         name = names[int(np.argmin(moments.count))]
         raise InputError(f"every entry of column {name!r} of {what} is missing: leave it out")
+    if n_empty:
+        rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
+        raise InputError(
+            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out"
+        )
     return Scan(first, moments, n_rows, n_missing == 0)
 
 

@@ -73,7 +73,7 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
     if isinstance(values, Stream):
         yield from values.blocks(n_rows)
         return
-    mapped = _mapping(values)
+    mapped = _droppable(values)
     held = 0
     for start in range(0, len(values), n_rows):
         block = values[start : start + n_rows]
@@ -95,15 +95,26 @@ def every(values: "np.ndarray | Stream", step: int) -> np.ndarray:
     return np.asarray(values[::step])
 
 
-def _mapping(values: np.ndarray) -> mmap.mmap | None:
-    """Find the mapped file under an array, if its pages can be dropped and read again."""
+def is_on_disk(values: "np.ndarray | Stream") -> bool:
+    """Whether a table is read anew for each pass: block by block, or from a mapped file."""
+    return isinstance(values, Stream) or _mapped_file(values)[0] is not None
+
+
+def _mapped_file(values: np.ndarray) -> tuple[mmap.mmap | None, str]:
+    """Find the mapped file under an array, if there is one, and how it was opened."""
     base: Any = values
-    mode = "c"  # what was written to a private copy would be lost with its pages
+    mode = "c"
     while isinstance(base, np.ndarray):
         mode = getattr(base, "mode", mode)
         base = base.base
-    can_drop = isinstance(base, mmap.mmap) and mode != "c" and hasattr(base, "madvise")
-    return base if can_drop else None
+    return (base if isinstance(base, mmap.mmap) else None), mode
+
+
+def _droppable(values: np.ndarray) -> mmap.mmap | None:
+    """Find the mapped file under an array, if its pages can be dropped and read again."""
+    found, mode = _mapped_file(values)
+    # What was written to a private copy would be lost with its pages.
+    return found if mode != "c" and hasattr(found, "madvise") else None
 
 
 class Source(NamedTuple):

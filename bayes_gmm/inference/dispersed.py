@@ -17,10 +17,10 @@ smaller mixture than was asked for.
 
 import numpy as np
 
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.inference.em.point import PointEstimate
 from bayes_gmm.inference.em.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -57,8 +57,8 @@ def starts(
 
 
 def appreciable(
-    optima: list[EMState], prior: Prior, structure: Structure = UNCONSTRAINED
-) -> list[EMState]:
+    optima: list[State], prior: Prior, structure: Structure = UNCONSTRAINED
+) -> list[State]:
     """Optima that hold an appreciable share of the posterior, the largest share first.
 
     Returned: of those that use as many components as the best one.

@@ -19,7 +19,7 @@ from numba import types
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.patterns import by_pattern
-from bayes_gmm.data.streams import Stream, blocks
+from bayes_gmm.data.streams import blocks, is_on_disk
 from bayes_gmm.kernels.cpu import loop
 from bayes_gmm.kernels.kernel import at_address, c_order, kernel
 from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, PASS, REAL, SUMS, VECTOR, WHOLE
@@ -74,7 +74,7 @@ def sorted_blocks(
             start += len(block)
             yield Rows.of(block, own, spread)
 
-    if isinstance(values, Stream | np.memmap):
+    if is_on_disk(values):
         return read
     held = list(read())
     return lambda: iter(held)

@@ -54,7 +54,7 @@ class Subject:
         else:
             features = tuple(map(str, result["point_estimate"]["feature"].to_numpy()))
             # A fit of more rows than memory holds keeps none of them.
-            rows = observed_rows(result, complete=False) if keeps_rows(result) else None
+            rows = observed_rows(result) if keeps_rows(result) else None
             if is_posterior(result):
                 draws, name = draws_of(result).thinned(MOST_DRAWS), "posterior"
             else:

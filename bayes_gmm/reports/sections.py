@@ -15,7 +15,7 @@ from bayes_gmm.reports.model import fit, prediction, prior
 from bayes_gmm.reports.words import after_interrupt, provenance, versions
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.comparison import constraint
-from bayes_gmm.results.reading import n_observed, n_seen, row_weights, structure_of
+from bayes_gmm.results.reading import n_incomplete, n_observed, n_seen, row_weights, structure_of
 from bayes_gmm.results.remarks import remarks, search_warnings
 from bayes_gmm.results.tables import counted, number, some
 
@@ -70,8 +70,10 @@ def _data(tree: xr.DataTree) -> str:
     n_components = int(tree.attrs["n_components"])
     weights = row_weights(tree)
     seen = "" if weights is None else f" with weights that sum to {weights.sum():,.10g}"
+    lacking = n_incomplete(tree)
+    gaps = f", {lacking:,} of them with missing entries" if lacking else ""
     return (
-        f"{n_observed(tree):,} rows{seen}, {counted(len(names), 'feature')} "
+        f"{n_observed(tree):,} rows{seen}{gaps}, {counted(len(names), 'feature')} "
         f"({some(names, 'in the tables', most=12)}), {counted(n_components, 'component')}."
     )
 

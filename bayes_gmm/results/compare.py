@@ -179,7 +179,7 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
             f"{', '.join(feature_names(posterior))}: fit both to the same columns"
         )
     both_keep = keeps_rows(result) and keeps_rows(posterior)
-    rows = [observed_rows(one, complete=False) for one in (result, posterior) if both_keep]
+    rows = [observed_rows(one) for one in (result, posterior) if both_keep]
     same = not both_keep or np.array_equal(rows[0], rows[1], equal_nan=True)
     same = same and np.array_equal(_weights(result), _weights(posterior))
     if not same or n_observed(result) != n_observed(posterior):
@@ -200,7 +200,7 @@ def _log_likelihood(result: Any, theta: Parameters, posterior: xr.DataTree) -> f
     """Log-likelihood of a point estimate: as its fit has it, or by a pass over the rows."""
     if is_point(result) and not keeps_rows(posterior):
         return float(result["optimizer_result"]["log_likelihood"])
-    return log_likelihood(theta, observed_rows(posterior, complete=False), row_weights(posterior))
+    return log_likelihood(theta, observed_rows(posterior), row_weights(posterior))
 
 
 def _matching(theta: Parameters, pivot: Parameters) -> np.ndarray:

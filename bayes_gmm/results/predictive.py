@@ -246,7 +246,7 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, p
         raise InputError("X is needed, because Parameters hold no data: give rows to predict")
     if not keeps_rows(result):
         raise InputError("X is needed, because the result keeps no copy of its rows")
-    return observed_rows(result, complete=False), restored(result["observed_data"].dataset)
+    return observed_rows(result), restored(result["observed_data"].dataset)
 
 
 def result_weights(result: xr.DataTree | Parameters, X: Any, n_rows: int) -> np.ndarray | None:

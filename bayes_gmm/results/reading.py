@@ -76,11 +76,14 @@ def keeps_rows(tree: xr.DataTree) -> bool:
 
 def n_observed(tree: xr.DataTree) -> int:
     """Count the rows that a result was computed from, kept or not, each once."""
-    return (
-        len(observed_rows(tree, complete=False))
-        if keeps_rows(tree)
-        else int(tree.attrs["n_observations"])
-    )
+    return len(observed_rows(tree)) if keeps_rows(tree) else int(tree.attrs["n_observations"])
+
+
+def n_incomplete(tree: xr.DataTree) -> int:
+    """Count the rows that lack entries, of those that the result keeps."""
+    if not keeps_rows(tree):
+        return 0
+    return int(np.isnan(observed_rows(tree)).any(axis=1).sum())
 
 
 def row_weights(tree: xr.DataTree) -> np.ndarray | None:
@@ -102,18 +105,17 @@ def n_seen(tree: xr.DataTree) -> float:
     return float(n_observed(tree) if weights is None else weights.sum())
 
 
-def observed_rows(tree: xr.DataTree, *, complete: bool = True) -> np.ndarray:
+def observed_rows(tree: xr.DataTree) -> np.ndarray:
     """Read the data that a result was computed from, (N, D), nan where entries are missing.
 
-    Raises InputError if the result does not keep them, or if they must be complete and are not.
+    Raises InputError if the result does not keep them.
     """
     if not keeps_rows(tree):
         raise InputError(
             f"the result keeps no copy of its {n_observed(tree):,} rows, which are needed here: "
             "sample from a random part of them"
         )
-    rows = tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
-    return complete_rows(rows, "this") if complete else rows
+    return tree["observed_data"]["x"].transpose("obs_id", "feature").to_numpy()
 
 
 def complete_rows(rows: np.ndarray, needed_by: str) -> np.ndarray:
@@ -159,7 +161,7 @@ def _describe(result: object) -> str:
 
 def kept_observations(result: xr.DataTree) -> Observations:
     """Read the rows of a result, with their names, labels and weights."""
-    rows = observed_rows(result, complete=False)
+    rows = observed_rows(result)
     spread = np.ones(rows.shape[1])
     observations = Observations.of(np.ascontiguousarray(rows), spread=spread, missing="mar")
     weights = row_weights(result)
@@ -241,7 +243,7 @@ def _rows(
     if X is None:
         if not keeps_rows(result):
             raise InputError("X is needed, because the result keeps no copy of its rows")
-        rows = complete_rows(observed_rows(result, complete=False), "standard_errors")
+        rows = complete_rows(observed_rows(result), "standard_errors")
         observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
         return _weighted(observations, result, spread)
     observations = Observations.of(X, spread=spread)

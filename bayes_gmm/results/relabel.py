@@ -12,6 +12,7 @@ from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.relabel_by_rows import by_rows
 from bayes_gmm.results.reading import (
+    complete_rows,
     feature_names,
     observed_rows,
     permutation,
@@ -105,13 +106,10 @@ def relabel(
         then = ordering(draws, key)
         order = ordering(Draws(*(array[None, None] for array in own)), key)[0, 0]
     else:
-        then, order = by_rows(
-            method,
-            draws,
-            observed_rows(posterior, complete=method == "data"),
-            point,
-            row_weights(posterior),
-        )
+        rows = observed_rows(posterior)
+        if method == "data":
+            complete_rows(rows, 'relabel with method="data"')
+        then, order = by_rows(method, draws, rows, point, row_weights(posterior))
     how = f"{method} by {by if isinstance(by, str) else 'a function'}" if by else method
     return _renamed(posterior, np.take_along_axis(first, then, axis=2), order, how)
 

@@ -136,7 +136,11 @@ class Selection(Printed):
 
 
 def selection(
-    observations: Observations, fits: Sequence[Fitted], criterion: str, seed: int | None
+    observations: Observations,
+    fits: Sequence[Fitted],
+    criterion: str,
+    seed: int | None,
+    missing: str = "refuse",
 ) -> Selection:
     """Put the fits of a grid side by side and pick the best."""
     made = [fit for fit in fits if fit.parameters is not None]
@@ -170,6 +174,7 @@ def selection(
         best.optimizer,
         estimator="MLE" if best.prior is None else "MAP",
         covariance=best.covariance,
+        missing=missing,
         seed=seed,
     )
     search = tree["optimizer_result"].to_dataset()

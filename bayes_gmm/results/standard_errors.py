@@ -20,7 +20,7 @@ from bayes_gmm.posterior import standard_errors
 from bayes_gmm.posterior.draws import Scalar
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
-from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, observed_rows
+from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, n_incomplete
 from bayes_gmm.results.tables import Printed, counted, number
 
 SOURCES = {
@@ -204,7 +204,7 @@ def quick_errors(result: Any) -> np.ndarray | None:
     """
     if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
         return None
-    if not keeps_rows(result) or np.isnan(observed_rows(result, complete=False)).any():
+    if not keeps_rows(result) or n_incomplete(result):
         return None
     fitted = Fitted.of(result)
     if fitted.equal_weights:

@@ -110,6 +110,8 @@ def test_a_memory_mapped_file_gives_the_statistics_of_its_numbers(tmp_path, dtyp
     theta = random_parameters(rng, 3, 2)
     mapped = Observations.of(np.load(file, mmap_mode="r"))
     assert mapped.values.dtype == dtype
+    read = rows.sorted_blocks(mapped, 700)
+    assert next(read()) is not next(read())  # and held nowhere, which would take its memory twice
     found = expectation(mapped, threads=2, block_rows=700)(theta.log_quadratic())
     loaded = Observations.of(x.astype(np.float64))
     np.testing.assert_allclose(mapped.origin, loaded.origin, rtol=1e-12, atol=1e-15)

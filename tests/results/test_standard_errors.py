@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from curvature_truths import Angles, hessian, jacobian, log_likelihood
-from helpers import climb, from_labels, refuses
+from helpers import from_labels, refuses, run_em
 from results.synthetic import maximum_likelihood, point_result, two_components
 
 import bayes_gmm as bg
@@ -176,7 +176,7 @@ def test_structures_that_mix_features_keep_their_errors_in_common_units(code, sc
 
 def test_components_in_another_order_carry_their_errors_along():
     x, _ = mixture.sample(TWO_CLUSTERS, 150, np.random.default_rng(2))
-    theta = climb(x, TWO_CLUSTERS).parameters
+    theta = run_em(x, TWO_CLUSTERS).parameters
     there, here = errors_of(x, theta.reorder([1, 0])), errors_of(x, theta)
     for name, error in here.items():
         swapped = name.translate({ord("0"): "1", ord("1"): "0"}).replace("x1", "x?")
@@ -237,7 +237,7 @@ def test_the_table_names_every_parameter_and_holds_its_interval(observed):
 
 def test_missing_information_is_the_rate_at_which_em_converges(observed):
     x = FAITHFUL.to_numpy()
-    steps = climb(x, from_labels(x, (x[:, 0] > 3.5).astype(int)), accelerate=False, tol=1e-14)
+    steps = run_em(x, from_labels(x, (x[:, 0] > 3.5).astype(int)), accelerate=False, tol=1e-14)
     gains = np.diff(steps.objectives)
     gains = gains[(gains < 1e-4) & (gains > 1e-8)]
     # A gain is quadratic in the distance, and so shrinks by the rate squared.
@@ -406,7 +406,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(method):
     covered = np.zeros((n_sets, len(names)))
     for i, seed in enumerate(np.random.SeedSequence(11).spawn(n_sets)):
         x, _ = mixture.sample(truth, 400, np.random.default_rng(seed))
-        theta = climb(x, truth).parameters
+        theta = run_em(x, truth).parameters
         table = errors_from_curvature(fitted(x, theta), method=method, ci_prob=0.95).table
         covered[i] = (table["2.5%"] <= true) & (true <= table["97.5%"])
     assert covered.mean() == pytest.approx(0.95, abs=0.015)

@@ -22,9 +22,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
-from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.normal import cholesky
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
@@ -107,7 +105,7 @@ def bootstrap(
     """
     draw = SCHEMES[scheme]
     entropy = np.random.SeedSequence(seed).entropy
-    floor = _conditional_variances(parameters, structure)
+    moments = _moments(parameters, structure)
 
     def one(index: int) -> Refit | None:
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index,)))
@@ -116,7 +114,7 @@ def bootstrap(
             weights = in_rows(weights)[0]
         try:
             return _refit(
-                observations.weighted(weights), parameters, prior, structure, floor, equal_weights
+                observations.weighted(weights), parameters, prior, structure, moments, equal_weights
             )
         except InputError:  # the rows drawn agree in some column, or a covariance is singular
             return None
@@ -131,21 +129,24 @@ def _refit(
     parameters: Parameters,
     prior: Prior | None,
     structure: Structure,
-    floor: np.ndarray,
+    moments: tuple[np.ndarray, np.ndarray],
     equal_weights: bool,
 ) -> Refit | None:
-    """Climb from the estimate with these row weights; None if a component is lost."""
-    view = structure.standardized(observations)
-    origin, scale = view.origin, view.scale
-    flat = Prior.flat(parameters.n_components, parameters.n_features)
-    own = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
-    rule = Rule(own, structure, floor / scale**2, equal_weights=equal_weights)
-    start = rule.at(parameters.rescale(-origin / scale, 1 / scale))
-    expect = expectation(view, structure, threads=1)
-    run = em.run(expect, rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
+    """Run EM from the estimate with these row weights; None if a component is lost."""
+    problem = Problem.of(
+        observations,
+        parameters.n_components,
+        prior,
+        structure,
+        equal_weights=equal_weights,
+        moments=moments,
+        threads=1,
+    )
+    start = problem.rule.at(problem.standardized(parameters))
+    run = em.run(problem.expect, problem.rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
     if run.collapsed is not None:
         return None
-    return Refit(run.parameters.rescale(origin, scale), run.converged)
+    return Refit(problem.in_units(run.state.parameters), run.converged)
 
 
 def _in_parallel(
@@ -191,11 +192,11 @@ def _gather(
     )
 
 
-def _conditional_variances(parameters: Parameters, structure: Structure) -> np.ndarray:
-    """Variance of each feature given those before it, as the fitted mixture has it."""
+def _moments(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the rows, as the fitted mixture has them."""
     weights, means = parameters.weights, parameters.means
     gap = means - weights @ means
     covariance = np.tensordot(weights, parameters.covariances, 1) + (weights * gap.T) @ gap
-    if structure.is_diagonal:
-        return np.diagonal(covariance).copy()
-    return np.diagonal(cholesky(covariance)) ** 2
+    return weights @ means, np.diag(
+        np.diagonal(covariance)
+    ) if structure.is_diagonal else covariance

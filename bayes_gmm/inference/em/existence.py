@@ -10,13 +10,8 @@ import numpy as np
 
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.model.default_moments import dependent
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.statistics import SufficientStatistics
-
-MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:
@@ -66,34 +61,3 @@ def conditional_variances(covariance: np.ndarray) -> np.ndarray:
         return np.diagonal(cholesky(covariance)) ** 2
     except InputError:
         return np.zeros(len(covariance))
-
-
-def moments_of(
-    expect: Expect, n_features: int, *, complete: bool = True, diagonal: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of the standardized data, by passes with a single component.
-
-    One pass sums complete rows. Where entries are missing, EM finds the most likely normal.
-    `diagonal` leaves correlations out.
-    """
-    mean, covariance = np.zeros(n_features), np.eye(n_features)
-    if complete:
-        nowhere = np.zeros((1, n_features, n_features))
-        statistics = expect(LogQuadratic(np.zeros(1), mean[None], nowhere))
-        return statistics.mean[0], _covariance(statistics, diagonal)
-    before = -np.inf
-    for _ in range(MOST_STEPS):
-        try:
-            statistics = expect(Parameters([1.0], mean[None], covariance[None]).log_quadratic())
-        except InputError:  # the rows do not determine one
-            break
-        gain, before = statistics.log_normalizer - before, statistics.log_normalizer
-        mean, covariance = statistics.mean[0], _covariance(statistics, diagonal)
-        if gain < CLOSE:
-            break
-    return mean, covariance
-
-
-def _covariance(statistics: SufficientStatistics, diagonal: bool) -> np.ndarray:
-    covariance = statistics.scatter[0] / statistics.count[0]
-    return np.diag(np.diagonal(covariance)) if diagonal else covariance

@@ -11,11 +11,10 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
-from bayes_gmm.inference.em import existence, point, ranking
+from bayes_gmm.inference.em import point, ranking
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.em.runner import BETTER, NEARLY
-from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 Meaning = Literal["unconverged", "collapsed", "set aside", "missed"]
@@ -35,9 +34,8 @@ def reached(
 
     None if a component collapses on the way.
     """
-    view = structure.standardized(observations)
-    origin, scale = view.origin, view.scale
-    at = start.rescale(-origin / scale, 1 / scale)
+    problem = Problem.of(observations, start.n_components, None, structure)
+    at = problem.standardized(start)
     try:
         found = point.estimate(
             observations,
@@ -50,9 +48,7 @@ def reached(
         )
     except CollapseError:
         return None
-    covariance = existence.moments_of(expectation(view), start.n_features)[1]
-    flat = Prior.flat(start.n_components, start.n_features)
-    score = ranking.predicted(flat, structure, covariance, observations.n_seen)
+    score = ranking.predicted(problem.prior, structure, problem.covariance, observations.n_seen)
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
 
 

@@ -38,16 +38,16 @@ from collections.abc import Callable
 import numpy as np
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.rule import project
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
-Score = Callable[[EMState], float]
-Order = Callable[[list[EMState]], list[int]]  # from the best one by score to numbers in order
+Score = Callable[[State], float]
+Order = Callable[[list[State]], list[int]]  # from the best one by score to numbers in order
 FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
 
 
@@ -67,7 +67,7 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
     excess = (own / n_features + 0.5) / 2 * (own > 0)
     loss = penalty(covariance, n_rows)
 
-    def score(state: EMState) -> float:
+    def score(state: State) -> float:
         count = np.maximum(state.statistics.count, np.finfo(float).tiny)
         freedom = n_features * count / (count + prior.mean_precision)
         freedom += own * count / (count + seen)
@@ -96,7 +96,7 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Score:
     variances, identity = np.diagonal(covariance), np.eye(len(covariance))
     is_diagonal = not np.count_nonzero(covariance - np.diag(variances))
 
-    def loss(state: EMState) -> float:
+    def loss(state: State) -> float:
         held = state.statistics.count > 0
         whitener, count = state.candidate.log_quadratic.whitener[held], state.statistics.count[held]
         added = 2 / (n_rows * count)
@@ -112,7 +112,7 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Score:
 
 
 def log_masses(
-    states: list[EMState], prior: Prior, structure: Structure, *, equal_weights: bool = False
+    states: list[State], prior: Prior, structure: Structure, *, equal_weights: bool = False
 ) -> np.ndarray:
     """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
 
@@ -123,7 +123,7 @@ def log_masses(
     """
     best, constants = project(structure), structure.constants
 
-    def of(state: EMState) -> float:
+    def of(state: State) -> float:
         previous = state.candidate.parameters.covariances
         return cheeseman_stutz(
             prior,
@@ -146,7 +146,7 @@ def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) 
     Those that use fewer components than it does come last, whatever they hold.
     """
 
-    def order(states: list[EMState]) -> list[int]:
+    def order(states: list[State]) -> list[int]:
         mass = log_masses(states, prior, structure, equal_weights=equal_weights)
         used = np.array([n_used(state, structure) for state in states])
         return np.lexsort((-mass, -np.minimum(used, used[0]))).tolist()
@@ -154,7 +154,7 @@ def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) 
     return order
 
 
-def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
+def n_used(state: State, structure: Structure = UNCONSTRAINED) -> int:
     """Count the components that hold as many rows as they have parameters of their own."""
     n_features = state.statistics.center.shape[1]
     least = n_features + structure.own_parameters(n_features)
