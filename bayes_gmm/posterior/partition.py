@@ -119,7 +119,7 @@ def best_partition(
     Clusters come by decreasing size. Cuts of hierarchical clusterings of the matrix, into
     `most_clusters` at most, are added to the candidates.
 
-    Shapes: matrix (N, N), candidates (N,) -> (N,).
+    Shapes: matrix (N, N), each of candidates (N,) -> (N,).
     """
     distinct = {
         labels.tobytes(): labels

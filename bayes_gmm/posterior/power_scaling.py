@@ -131,7 +131,7 @@ def log_prior_parts(
     Draws are numbered as the prior numbers its components; the density of means is given the
     covariances.
 
-    Shapes: -> (chain, draw).
+    Shapes: -> each (chain, draw).
     """
     factors = cholesky(draws.covariances, "covariances")
     parts = prior.log_density_by_part(draws.weights, draws.means, factors)

@@ -226,7 +226,7 @@ def errors_from_refits(
 ) -> StandardErrors:
     """Standard errors from refits, their components matched to those of the estimate.
 
-    Shapes: weights, means, covariances (R, K), replicate (R,).
+    Shapes: weights (R, K), means (R, K, D), covariances (R, K, D, D), replicate (R,).
     """
     ends = tails(ci_prob)
     if len(replicate) < TWO:
