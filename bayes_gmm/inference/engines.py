@@ -85,13 +85,13 @@ def check(engine: Any, prior: Any) -> None:
 
 
 def completes(engine: str, prior: Any, observations: Observations) -> None:
-    """Check that the engine can sample with the entries that are missing, which only Gibbs can."""
+    """Check that the engine can sample where entries are missing: all but PyMC can."""
     if observations.is_complete:
         return
-    if engine not in ("auto", "gibbs") or not isinstance(prior, Prior):
-        by = f"engine={engine!r}" if isinstance(prior, Prior) else "a prior that is not conjugate"
+    if engine == "pymc" or not isinstance(prior, Prior):
+        by = 'engine="pymc"' if isinstance(prior, Prior) else "a prior that is not conjugate"
         raise InputError(
-            f'X has missing entries, and {by} takes complete rows: choose engine="gibbs" with the '
+            f"X has missing entries, and {by} takes complete rows: choose another engine and the "
             "conjugate prior, or leave incomplete rows out"
         )
 
@@ -123,11 +123,8 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    nuts_can = (
-        structure.is_unconstrained(n_features)
-        and observations.is_complete
-        and not isinstance(observations.values, Stream)
-    )
+    unconstrained = structure.is_unconstrained(n_features)
+    nuts_can = unconstrained and not isinstance(observations.values, Stream)
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
