@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_gmm.posterior.prior_parts import Conflict
+    from bayes_gmm.posterior.power_scaling import Conflict
     from bayes_gmm.results.checks import Check
     from bayes_gmm.results.comparison import Comparison
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
@@ -27,7 +27,7 @@ __all__ = [
 _HOMES = {  # loaded when they are first asked for, as the verbs are
     "Check": "bayes_gmm.results.checks",
     "Comparison": "bayes_gmm.results.comparison",
-    "Conflict": "bayes_gmm.posterior.prior_parts",
+    "Conflict": "bayes_gmm.posterior.power_scaling",
     **dict.fromkeys(("Diagnosis", "Finding", "LabelReport"), "bayes_gmm.results.diagnosis"),
     "Selection": "bayes_gmm.results.selection",
     "Sensitivity": "bayes_gmm.results.sensitivity",
