@@ -458,7 +458,8 @@ def _scan(
     if n_empty:
         rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
         raise InputError(
-            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out"
+            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out, "
+            f"for example by {what}[~np.isnan({what}).all(axis=1)]"
         )
     return Scan(first, moments, n_rows, n_missing == 0)
 
