@@ -12,6 +12,7 @@ import bayes_gmm as bg
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.plots.subject import Subject
 
 nan = np.nan
 NAMES = ["a", "b", "c"]
@@ -368,6 +369,14 @@ def test_a_seed_fixes_the_draws_and_cores_do_not_change_them(posterior):
     assert (other["posterior"]["weights"] != posterior["posterior"]["weights"]).all()
 
 
+def test_pictures_show_the_rows_that_have_a_place(fit, posterior):
+    bg.plots.mixture(fit, X)
+    bg.plots.mixture(fit, X.assign(a=nan).dropna(how="all"))  # no row has a place
+    bg.plots.predictive(posterior)
+    shown = Subject.of(fit).rows
+    np.testing.assert_array_equal(shown, VALUES[~np.isnan(VALUES).any(axis=1)])
+
+
 # What is refused
 
 
@@ -379,15 +388,16 @@ def test_nan_is_refused_unless_it_is_said_to_be_missing_at_random(verb, tmp_path
         for options in ({}, {"missing": "refuse"}):
             with refuses("leave", way_out, 'missing="mar"'):
                 verb(table, 2, **options)
-    with refuses("missing", "'other'", "'refuse'", "'mar'"):
-        verb(X, 2, missing="other")
+    for other in ("other", None):
+        with refuses("missing", repr(other), "'refuse'", "'mar'"):
+            verb(X, 2, missing=other)
 
 
 @pytest.mark.parametrize("verb", [bg.fit, bg.sample])
 def test_what_cannot_be_used_is_refused_though_entries_may_be_missing(verb, tmp_path):
     empty_row, empty_column, infinite = VALUES.copy(), X.copy(), VALUES.copy()
     empty_row[[4, 9]], empty_column["b"], infinite[3, 1] = nan, nan, np.inf
-    with refuses("2 rows", "row 4", "leave"):
+    with refuses("2 rows", "row 4", "leave", "all(axis=1)"):
         verb(empty_row, 2, missing="mar")
     with refuses("column 'b'", "leave it out"):
         verb(empty_column, 2, missing="mar")
@@ -413,6 +423,8 @@ def test_only_gibbs_samples_with_missing_entries(posterior):
     for options in ({"engine": "nuts"}, {"engine": "pymc"}, {"prior": hierarchical}):
         with refuses("missing entries", "complete rows", 'engine="gibbs"'):
             bg.sample(X, 2, missing="mar", **QUIET, **options)
+    with refuses("row_weights is 0.5 in row 0", "whole numbers", "complete rows"):
+        bg.sample(X, 2, missing="mar", row_weights=np.full(len(X), 0.5), **QUIET)
     with refuses("groups", "missing entries"):
         bg.sample(X, 2, missing="mar", groups="log_likelihood", **QUIET)
     with refuses("leave"):

@@ -28,7 +28,7 @@ from bayes_gmm.errors import InputError
 MAR = "mar"
 BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
 LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
-ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
+CONSTANT_UNITS = 8  # a column whose values differ by so many units in the last place is a constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +218,7 @@ class Observations:
         self, scale: np.ndarray, value: np.ndarray, what: str, spread: np.ndarray | None
     ) -> np.ndarray:
         """Standard deviations (D,), the expected ones where a column of such values is constant."""
-        constant = scale <= ROUNDING * np.finfo(self.values.dtype).eps * np.abs(value)
+        constant = scale <= CONSTANT_UNITS * np.finfo(self.values.dtype).eps * np.abs(value)
         if constant.any() and spread is None:
             name = self.feature_names[int(np.argmax(constant))]
             raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
@@ -420,7 +420,8 @@ def _scan(
     if n_empty:
         rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
         raise InputError(
-            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out"
+            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out, "
+            f"for example by {what}[~np.isnan({what}).all(axis=1)]"
         )
     return Scan(first, moments, n_rows, n_missing == 0)
 
@@ -438,7 +439,7 @@ def _origin_and_scale(
         spread = moments.high - moments.low
         magnitude = np.maximum(np.abs(first + moments.low), np.abs(first + moments.high))
     unit = np.finfo(dtype).eps * magnitude
-    constant = np.isfinite(spread) & (spread <= ROUNDING * unit)
+    constant = np.isfinite(spread) & (spread <= CONSTANT_UNITS * unit)
     if expected is not None and expected.shape == scale.shape:
         scale = np.where(constant, expected, scale)
     elif constant.any():
