@@ -21,7 +21,7 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
-    from bayes_gmm import plots
+    from bayes_gmm import plots, results
     from bayes_gmm.api.compare import compare
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.from_trace import from_trace
@@ -88,6 +88,7 @@ __all__ = [
     "read",
     "relabel",
     "report",
+    "results",
     "sample",
     "sample_labels",
     "save",
@@ -126,6 +127,7 @@ _LATER = {
     "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.reports:write_report",
+    "results": "bayes_gmm.results:",
     "sample": "bayes_gmm.api.posterior",
     "sample_labels": "bayes_gmm.results.clustering",
     "save": "bayes_gmm.results.analysis",

@@ -189,6 +189,7 @@ def of_fit(tree) -> dict[str, Any]:
         "iterations": int(search["n_iterations"]),
         "parameters": int(search["n_parameters"]),
         **attributes(tree, "covariance", "estimator", "equal_weights", "seed", "n_components"),
+        **attributes(tree, "missing"),
     }
 
 
@@ -209,7 +210,7 @@ def of_posterior(tree) -> dict[str, Any]:
         "map": np.round(tree["point_estimate"]["means"].to_numpy(), 3),
         "groups": list(tree.children),
         **attributes(tree, "covariance", "engine", "seed", "tune", "thin", "relabelling"),
-        **attributes(tree, "n_components"),
+        **attributes(tree, "n_components", "missing"),
     }
 
 
@@ -224,7 +225,7 @@ def of_selection(found) -> dict[str, Any]:
         "order": found.table[["covariance", "n_components"]].to_numpy().tolist(),
         "best": (best.attrs["covariance"], best.attrs["n_components"]),
         "estimator": best.attrs["estimator"],
-        "seed": best.attrs["seed"],
+        **attributes(best, "seed", "missing"),
         "starts": best["optimizer_result"].sizes["start"],
         "iterations": int(best["optimizer_result"]["n_iterations"]),
         "first words": found.sentences[0].partition(":")[0],
@@ -435,6 +436,7 @@ VERBS = {
             "prior": Row("default", {*ALL_OF_FIT, "prior", "estimator"}),
             "equal_weights": Row(True, {*ALL_OF_FIT, "equal_weights", "parameters"}),
             "row_weights": Row(TIMES, {"estimate", "rows", "where they began"}, SEARCH),
+            "missing": Row("mar", {"missing"}, refused="guess"),
             "n_starts": Row(7, {"starts", "where they began"}, ALL_OF_FIT),
             "max_iter": Row(2, {"iterations"}, ALL_OF_FIT),
             "tol": Row(0.01, {"iterations"}, ALL_OF_FIT),
@@ -467,6 +469,7 @@ VERBS = {
                 {"X": DOUBTFUL, "n_components": [1, 2, 3], "covariance": ["EEE", "VVI"]},
             ),
             "row_weights": Row(TIMES, {"fits"}, {"order", "best", "iterations"}),
+            "missing": Row("mar", {"missing"}, refused="guess"),
             "n_starts": Row(7, {"starts"}, {"fits", "iterations"}),
             "max_iter": Row(2, {"converged", "iterations"}, {"fits", "order", "best"}),
             "tol": Row(5.0, {"iterations"}, {"fits"}),
@@ -497,6 +500,7 @@ VERBS = {
             "row_weights": Row(
                 TIMES, {"all draws", "first draws", "rows", "map", "prior"}, {"thin"}
             ),
+            "missing": Row("mar", {"missing"}, refused="guess"),
         },
     ),
     "standard_errors": Verb(

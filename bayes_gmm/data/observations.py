@@ -382,7 +382,8 @@ def _scan(
     message = empty = ""
     for block in rows:
         bad = ~np.isfinite(block)
-        if missing == MAR and bad.any():
+        has_gaps = missing == MAR and bool(bad.any())
+        if has_gaps:
             lacking = np.isnan(block)
             n_missing += int(lacking.sum())
             without = lacking.all(axis=1)
@@ -405,7 +406,7 @@ def _scan(
             found = block[present.argmax(axis=0), np.arange(block.shape[1])]
             first = np.where(np.isnan(first), found, first)
         with np.errstate(over="ignore", invalid="ignore"):
-            own = Moments.of(block - first)
+            own = Moments.of(block - first, complete=not has_gaps)
             moments = own if moments is None else moments + own
     if n_bad:
         number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"

@@ -27,14 +27,27 @@ WEIGHTS, MEANS, COVARIANCES = "weights", "means", "covariances"
 
 
 class Conflict(NamedTuple):
-    """Where the prior expects a parameter, and where the draws have it."""
+    """Where the prior expects a parameter, and where the draws have it.
+
+    Attributes
+    ----------
+    part : str
+        Of the prior: weights or means.
+    quantity : str
+        Such as ``mean[0, eruptions]``.
+    expected, prior_sd : float
+        By the prior; for a mean given the component's covariance.
+    found : float
+        Posterior mean.
+    p_value : float
+        Tail probability of the draws under the prior, adjusted for the number of parameters.
+    """
 
     part: str
-    quantity: str  # Such as ``mean[0, eruptions]``
-    expected: float  # expected, prior_sd: By the prior; for a mean given the component's covariance
+    quantity: str
+    expected: float
     prior_sd: float
-    found: float  # Posterior mean
-    # Tail probability of the draws under the prior, adjusted for the number of parameters
+    found: float
     p_value: float
 
 

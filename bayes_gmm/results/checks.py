@@ -111,9 +111,9 @@ class Check(Printed):
         )
 
     def _parts(self, *, html: bool) -> list[Any]:
-        return [self.verdict, self._written(), self._note()]
+        return [self.verdict, self.written(), self._note()]
 
-    def _written(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Round the table to what the spread of the replicates supports."""
         table = self.table
         tail = 50 * (1 - self.tree.attrs["band"])

@@ -101,7 +101,7 @@ class LabelReport(Printed):
             said.append(f"Components that hold rows: {counts}.")
         return said
 
-    def _components(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Write the table; of a component without identity only what is known of it."""
         table = self.table
         known = table["identified"]
@@ -128,7 +128,7 @@ class LabelReport(Printed):
     _heading = "Label switching"
 
     def _parts(self, *, html: bool) -> list[Any]:
-        return [*self._sentences, self._components()]
+        return [*self._sentences, self.written()]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

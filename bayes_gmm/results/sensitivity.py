@@ -105,9 +105,9 @@ class Sensitivity(Printed):
     conflicts: tuple[Conflict, ...] = ()
 
     def _parts(self, *, html: bool) -> list[Any]:
-        return [self.verdict, self._written()]
+        return [self.verdict, self.written()]
 
-    def _written(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Write the numbers down, one line per quantity."""
         return pd.DataFrame(
             {
