@@ -190,9 +190,7 @@ def _with_density(
 
     chosen = prior_of_posterior(prior, observations, n_components)
     if not isinstance(chosen, Prior | PriorFamily):
-        raise InputError(
-            "prior is a function, whose density cannot be evaluated here: omit prior"
-        )
+        raise InputError("prior is a function, whose density cannot be evaluated here: omit prior")
     return chosen
 
 
