@@ -1,8 +1,7 @@
-"""Mean, spread and range of each column, from one block of rows at a time.
+"""Mean, standard deviation and range of each column, from one block of rows at a time.
 
-A file on disk never has a full-size copy in memory: moments of blocks add up (Chan, Golub and
-LeVeque, 1979). They are taken of differences from the first row, so that mean/sd = 1e8 costs no
-digits.
+Moments of blocks are combined (Chan, Golub and LeVeque, 1979), so that a file on disk needs no copy
+in memory. They are those of differences from the first row, so that mean/sd = 1e8 loses no digits.
 """
 
 from dataclasses import dataclass
@@ -13,9 +12,9 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What some rows say about each column; `squares` is the sum of squares about the mean.
+    """Moments of each column; `squares` is the sum of squares about the mean.
 
-    Missing entries (nan) do not count; a column of them has count 0.
+    Missing entries (nan) are ignored; a column with no other entries has count 0.
     """
 
     count: np.ndarray

@@ -1,8 +1,8 @@
-"""The border: whatever the user calls X becomes `Observations`, checked once, here alone.
+"""`Observations`: the user's data X, converted and checked once, here.
 
-Below this file every X is an (N, D) array of finite floating-point numbers in C order with at least
-two rows and no constant column, and nobody asks again. One row, or a column that does not vary, is
-accepted from a caller who knows what spread to expect, as a proper prior does.
+All other code relies on an (N, D) array of finite floating-point numbers in C order with at least
+two rows and no constant column. A single row, or a constant column, is accepted from a caller that
+passes the expected standard deviations, as a proper prior does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,14 +26,14 @@ from bayes_gmm.data.wording import listing, require_distinct, shorten
 from bayes_gmm.errors import InputError
 
 MAR = "mar"
-BLOCK = 1 << 16  # numbers looked at together: few enough for the cache, enough for NumPy to be fast
+BLOCK = 1 << 16  # numbers scanned together: few enough for the cache, enough for NumPy to be fast
 LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
 CONSTANT_UNITS = 8  # a column whose values differ by so many units in the last place is a constant
 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """N rows of D measurements, known to be usable."""
+    """N rows of D measurements, already checked."""
 
     # (N, D), float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
     # No copy is made of what already has this form. A `Stream` is read anew for every pass
@@ -42,8 +42,8 @@ class Observations:
     row_labels: Any  # (N,), the user's row labels; None stands for 0, 1, ...
     origin: np.ndarray  # (D,), mean of each column
     scale: np.ndarray  # (D,), standard deviation of each column, divisor N
-    weights: np.ndarray | None = None  # (N,), how often each row counts; once by default
-    is_complete: bool = True  # whether no entry is missing; nan stands for one that is
+    weights: np.ndarray | None = None  # (N,), row weights; None means 1 for every row
+    is_complete: bool = True  # whether no entry is missing; missing ones are nan
 
     @classmethod
     def of(
@@ -54,7 +54,7 @@ class Observations:
         spread: np.ndarray | None = None,
         missing: str | None = None,
     ) -> Self:
-        """Check X and take it in; (N,) is read as (N, 1).
+        """Check and convert X; (N,) is read as (N, 1).
 
         Shapes: spread (D,).
         """
@@ -84,7 +84,7 @@ class Observations:
         spread: np.ndarray | None,
         missing: str | None,
     ) -> Self:
-        """Take in columns that have names."""
+        """Convert columns with names."""
         if not frame.shape[1] or not len(frame):
             return cls._of_array(frame.to_numpy(), [], None, what, spread, missing)
         faults.offers_mar = missing is not None
@@ -103,7 +103,7 @@ class Observations:
         spread: np.ndarray | None,
         missing: str | None,
     ) -> Self:
-        """Take in an array, its columns named or not."""
+        """Convert an array, with or without column names."""
         values, names = _table(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
@@ -112,7 +112,7 @@ class Observations:
         origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
         if not scanned.is_complete and is_on_disk(values):
             raise InputError(
-                f'{what} is a mapped file, and missing="mar" needs the rows in memory: give '
+                f'{what} is a memory-mapped file, but missing="mar" needs the rows in memory: pass '
                 f"np.array({what})"
             )
         return cls(
@@ -123,11 +123,11 @@ class Observations:
     def _streamed(
         cls, table: Source, what: str, spread: np.ndarray | None, missing: str | None
     ) -> Self:
-        """Take in rows that are read block by block, after reading them once."""
+        """Convert rows that are read block by block, after reading them once."""
         if missing == MAR:
             raise InputError(
-                f'{what} is read block by block, and missing="mar" needs the rows in memory: give '
-                f"{what} as an array, or a random part of it"
+                f'{what} is read block by block, but missing="mar" needs the rows in memory: pass '
+                f"{what} as an array, or pass a random subset of its rows"
             )
         names: list[str] = []
 
@@ -148,8 +148,8 @@ class Observations:
                     names.extend(own)
                 if own != names:
                     raise InputError(
-                        f"{what} has the columns {listing(own)} in block {place}, and "
-                        f"{listing(names)} before: every block must have the same"
+                        f"{what} has the columns {listing(own)} in block {place}, but "
+                        f"{listing(names)} in earlier blocks: give every block the same columns"
                     )
                 yield values
             faults.require_none()
@@ -179,23 +179,25 @@ class Observations:
     def weighted(
         self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
     ) -> Self:
-        """Let each row count as often as its weight says.
+        """Return the same rows with row weights.
 
         Shapes: weights (N,), spread (D,).
         """
         if isinstance(self.values, Stream):
             raise InputError(
-                f"{what} needs the rows in memory, and X is read block by block: give X as an array"
+                f"{what} needs the rows in memory, but X is read block by block: pass X as an array"
             )
         times = as_row_weights(weights, self.n_rows, self.row_labels, what)
         counted = times > 0
         if np.count_nonzero(counted) < 2 and spread is None:
-            raise InputError(f"{what} is positive for one row only: two at least must count")
+            raise InputError(
+                f"{what} is positive for one row only: at least two rows need a positive weight"
+            )
         if not self.is_complete:
             return self._weighted_incomplete(times, what, spread)
         share = times / times.max()
         share /= share.sum()
-        # Differences from a row that counts: what does not count may be as far away as it likes.
+        # Differences from a row with positive weight: rows of weight 0 may be arbitrarily far away.
         first = self.values[np.argmax(counted)].astype(np.float64)
         on_disk = is_on_disk(self.values)
         size = max(1, BLOCK // self.n_features) if on_disk else self.n_rows
@@ -217,20 +219,24 @@ class Observations:
     def _varying(
         self, scale: np.ndarray, value: np.ndarray, what: str, spread: np.ndarray | None
     ) -> np.ndarray:
-        """Standard deviations (D,), the expected ones where a column of such values is constant."""
+        """Standard deviations (D,); those of constant columns are replaced by the expected ones."""
         constant = scale <= CONSTANT_UNITS * np.finfo(self.values.dtype).eps * np.abs(value)
         if constant.any() and spread is None:
             name = self.feature_names[int(np.argmax(constant))]
-            raise InputError(f"{what} leaves column {name!r} constant; leave that column out")
+            raise InputError(
+                f"{what} is positive only where column {name!r} is constant: leave that column out"
+            )
         return scale if spread is None else np.where(constant, spread, scale)
 
     def _weighted_incomplete(self, times: np.ndarray, what: str, spread: np.ndarray | None) -> Self:
-        """Weight rows, of which only the observed entries count for mean and spread."""
+        """Add row weights; means and standard deviations are those of the observed entries."""
         values = np.asarray(self.values)
         present = ~np.isnan(values) & (times > 0)[:, None]
         if not present.any(axis=0).all():
             name = self.feature_names[int(np.argmin(present.any(axis=0)))]
-            raise InputError(f"{what} leaves column {name!r} without an entry; leave it out")
+            raise InputError(
+                f"{what} is positive only where column {name!r} is missing: leave that column out"
+            )
         share = np.where(present, times[:, None] / times.max(), 0.0)
         share /= share.sum(axis=0)
         first = values[present.argmax(axis=0), np.arange(self.n_features)]
@@ -247,13 +253,13 @@ class Observations:
 
     @property
     def n_seen(self) -> float:
-        """How many rows that is where the scale of weights that are no counts says nothing."""
+        """Number of rows, or sum of the row weights, rescaled if they are not whole numbers."""
         weights = in_rows(self.weights)[0]
         return float(self.n_rows if weights is None else weights.sum())
 
     @property
     def log_volume(self) -> float:
-        """What a log-likelihood in the coordinates (x - origin) / scale exceeds that of x by."""
+        """Log-likelihood in the coordinates (x - origin) / scale minus log-likelihood of x."""
         logs = np.log(self.scale)
         if self.is_complete:
             return self.total_weight * float(logs.sum())
@@ -267,7 +273,7 @@ class Observations:
 
     @property
     def n_counted(self) -> int:
-        """How many rows count at all, each once."""
+        """Number of rows with positive weight."""
         return self.n_rows if self.weights is None else int(np.count_nonzero(self.weights))
 
     @property
@@ -277,7 +283,7 @@ class Observations:
 
 
 def _as_array(X: Any, what: str) -> np.ndarray:
-    """Whatever has no names, as an array."""
+    """Convert an object without column names to an array."""
     if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iuf":
         return np.ma.filled(X.astype(np.float64), np.nan)
     try:
@@ -330,7 +336,7 @@ def _floats(array: np.ndarray, names: list[str], what: str) -> np.ndarray:
     if array.dtype.kind in NO_MEASUREMENTS:
         raise InputError(
             f"{what} holds {NO_MEASUREMENTS[array.dtype.kind]}, not measurements: "
-            "give numbers, for example by X.astype(float) where they stand for quantities"
+            "give numbers, for example X.astype(float) if the values are quantities"
         )
     on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
     dtype = np.float32 if on_disk and array.dtype == np.float32 else np.float64
@@ -350,16 +356,12 @@ def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
             ) from None
     raise InputError(
         f"{what} keeps its numbers as text or Python objects (dtype {array.dtype}): "
-        "convert it by X.astype(float)"
+        "convert it with X.astype(float)"
     )
 
 
 class Scan(NamedTuple):
-    """What one look at all rows says.
-
-    The first value of each column, moments of differences from it, the number of rows, and whether
-    no entry is missing.
-    """
+    """First value of each column, moments of differences from it, number of rows, completeness."""
 
     first: np.ndarray
     moments: Moments
@@ -370,9 +372,9 @@ class Scan(NamedTuple):
 def _scan(
     rows: Iterable[np.ndarray], names: list[str], what: str, missing: str | None
 ) -> Scan | None:
-    """Measure the columns, and report numbers that are missing or infinite; None of no rows.
+    """Compute moments of the columns, and report missing or infinite numbers; None if no rows.
 
-    Moments are taken of differences from the first row, so that mean/sd = 1e8 costs no digits.
+    Moments are those of differences from the first row, so that mean/sd = 1e8 loses no digits.
     """
     first: np.ndarray | None = None
     moments: Moments | None = None
@@ -416,11 +418,11 @@ def _scan(
         return None
     if not moments.count.all():
         name = names[int(np.argmin(moments.count))]
-        raise InputError(f"every entry of column {name!r} of {what} is missing: leave it out")
+        raise InputError(f"{what} has only missing entries in column {name!r}: leave it out")
     if n_empty:
         rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
         raise InputError(
-            f"{what} has {rows_are} in which every entry is missing, {empty}: leave such rows out, "
+            f"{what} has {rows_are} with only missing entries, {empty}: leave such rows out, "
             f"for example by {what}[~np.isnan({what}).all(axis=1)]"
         )
     return Scan(first, moments, n_rows, n_missing == 0)
@@ -429,9 +431,9 @@ def _scan(
 def _origin_and_scale(
     scanned: Scan, dtype: np.dtype, names: list[str], what: str, expected: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, which must vary, within the range of a double.
+    """Mean and standard deviation of each column, checked to be positive and within range.
 
-    A column that does not vary has the standard deviation that is expected of it, if any is.
+    A constant column gets its expected standard deviation, if one is given.
     """
     first, moments = scanned.first, scanned.moments
     scale = moments.standard_deviation
@@ -445,13 +447,13 @@ def _origin_and_scale(
     elif constant.any():
         column = int(np.argmax(constant))
         raise InputError(
-            f"{what} has a constant column {names[column]!r} (always {first[column]:g}), "
-            "which no mixture can be fitted to: leave it out"
+            f"{what} has a constant column {names[column]!r} (always {first[column]:g}), to which "
+            "no mixture can be fitted: leave it out"
         )
     usable = (scale > 1 / LARGEST_SCALE) & (scale < LARGEST_SCALE)
     if not usable.all():
         raise InputError(
-            f"{what} has a column {names[np.argmin(usable)]!r} whose spread squared is out of the "
-            "range of a double: change its unit"
+            f"{what} has a column {names[np.argmin(usable)]!r} whose variance is out of the range "
+            "of a double: change its unit"
         )
     return first + moments.mean, scale
