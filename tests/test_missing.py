@@ -1,5 +1,6 @@
 """Missing entries, by `missing="mar"`: fits, choices and posteriors against SciPy's marginals."""
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -418,13 +419,11 @@ def test_a_file_is_read_with_its_gaps(fit, tmp_path):
     assert_same_mixture(bg.parameters(found), bg.parameters(fit), rtol=1e-6)
 
 
-def test_only_gibbs_samples_with_missing_entries(posterior):
+def test_pymc_needs_complete_rows(posterior):
     hierarchical = bg.HierarchicalPrior.default(WHOLE, 2)
-    for options in ({"engine": "nuts"}, {"engine": "pymc"}, {"prior": hierarchical}):
-        with refuses("missing entries", "complete rows", 'engine="gibbs"'):
+    for options in ({"engine": "pymc"}, {"prior": hierarchical}):
+        with refuses("missing entries", "complete rows"):
             bg.sample(X, 2, missing="mar", **QUIET, **options)
-    with refuses("row_weights is 0.5 in row 0", "whole numbers", "complete rows"):
-        bg.sample(X, 2, missing="mar", row_weights=np.full(len(X), 0.5), **QUIET)
     with refuses("groups", "missing entries"):
         bg.sample(X, 2, missing="mar", groups="log_likelihood", **QUIET)
     with refuses("leave"):
@@ -432,6 +431,37 @@ def test_only_gibbs_samples_with_missing_entries(posterior):
     trace = posterior["posterior"].to_dataset()
     with refuses("leave"):
         bg.from_trace({"/posterior": trace}, X, prior=Prior.default(WHOLE, 2))
+
+
+def test_nuts_and_gibbs_draw_from_the_same_posterior():
+    """Entries integrated out, and entries drawn: labels apart, as components are far apart."""
+    run = {"draws": 700, "tune": 300, "chains": 2, "seed": 4, **QUIET}
+    runs = [bg.sample(X, 2, missing="mar", engine=engine, **run) for engine in ("nuts", "gibbs")]
+    assert [one.attrs["engine"] for one in runs] == ["nuts", "gibbs"]
+    for group, name in (
+        ("posterior", "means"),
+        ("posterior", "covariances"),
+        ("invariants", "log_likelihood"),
+    ):
+        means, errors = [], []
+        for one in runs:
+            drawn = one[group].dataset[[name]]
+            means.append(drawn[name].mean(("chain", "draw")).to_numpy())
+            errors.append(az.mcse(drawn)[name].to_numpy())
+        z = (means[0] - means[1]) / np.hypot(*errors)
+        assert (np.abs(z) < 5).all(), name
+
+
+def test_nuts_takes_any_row_weights_with_missing_entries():
+    run = {"draws": 30, "tune": 100, "chains": 2, "seed": 4, "missing": "mar", **QUIET}
+    weights = np.full(len(X), 0.5)
+    found = bg.sample(X, 2, row_weights=weights, **run)
+    assert found.attrs["engine"] == "nuts"
+    theta = Parameters(*(found["posterior"][name][0, 0].to_numpy() for name in NUMBERS))
+    expected = 0.5 * logsumexp(joint_by_scipy(VALUES, theta), axis=1).sum()
+    assert float(found["invariants"]["log_likelihood"][0, 0]) == pytest.approx(expected)
+    with refuses("row_weights is 0.5 in row 0", "whole numbers"):
+        bg.sample(X, 2, row_weights=weights, engine="gibbs", **run)
 
 
 def test_what_needs_complete_rows_says_so(fit, posterior):
