@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayes_gmm.posterior.power_scaling import Conflict
+    from bayes_gmm.results.analysis import Analysis
     from bayes_gmm.results.checks import Check
     from bayes_gmm.results.comparison import Comparison
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.standard_errors import StandardErrors
 
 __all__ = [
+    "Analysis",
     "Check",
     "Comparison",
     "Conflict",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 _HOMES = {  # loaded when they are first asked for, as the verbs are
+    "Analysis": "bayes_gmm.results.analysis",
     "Check": "bayes_gmm.results.checks",
     "Comparison": "bayes_gmm.results.comparison",
     "Conflict": "bayes_gmm.posterior.power_scaling",
