@@ -21,7 +21,7 @@ from bayes_gmm.errors import (
 )
 
 if TYPE_CHECKING:
-    from bayes_gmm import plots
+    from bayes_gmm import plots, results
     from bayes_gmm.api.compare import compare
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.from_trace import from_trace
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from bayes_gmm.model.independent_prior import IndependentPrior
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import Prior
+    from bayes_gmm.pipeline import analyze
     from bayes_gmm.reports import write_report as report
-    from bayes_gmm.results.archive import load, save
+    from bayes_gmm.results.analysis import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
@@ -65,6 +66,7 @@ __all__ = [
     "Prior",
     "add_groups",
     "add_log_likelihood",
+    "analyze",
     "check",
     "co_clustering",
     "compare",
@@ -86,6 +88,7 @@ __all__ = [
     "read",
     "relabel",
     "report",
+    "results",
     "sample",
     "sample_labels",
     "save",
@@ -103,12 +106,13 @@ _LATER = {
     "Parameters": "bayes_gmm.model.parameters",
     "Prior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
+    "analyze": "bayes_gmm.pipeline",
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.clustering",
     "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
     "fit": "bayes_gmm.api.fit",
-    "load": "bayes_gmm.results.archive",
+    "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",
     "loo": "bayes_gmm.results.loo",
     "one_feature": "bayes_gmm.results.groups",
@@ -123,9 +127,10 @@ _LATER = {
     "read": "bayes_gmm.data.files",
     "relabel": "bayes_gmm.results.relabel",
     "report": "bayes_gmm.reports:write_report",
+    "results": "bayes_gmm.results:",
     "sample": "bayes_gmm.api.posterior",
     "sample_labels": "bayes_gmm.results.clustering",
-    "save": "bayes_gmm.results.archive",
+    "save": "bayes_gmm.results.analysis",
     "select": "bayes_gmm.api.select",
     "sensitivity": "bayes_gmm.results.sensitivity",
     "simulate": "bayes_gmm.api.simulate",

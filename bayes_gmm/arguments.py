@@ -90,23 +90,7 @@ def as_prior(
 def prior_of_posterior(
     prior: AnyPrior | str, observations: Observations, n_components: int
 ) -> AnyPrior:
-    """Turn the argument `prior` of a posterior into a proper prior that fits the data.
-
-    Parameters
-    ----------
-    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
-    observations : Observations
-    n_components : int
-
-    Returns
-    -------
-    Prior, PriorFamily or callable
-
-    Raises
-    ------
-    InputError
-        If it is none of these, does not fit, or is improper.
-    """
+    """Turn the argument `prior` of a posterior into a proper prior that fits the data."""
     from bayes_gmm.model.prior_family import PriorFamily
 
     if isinstance(prior, PriorFamily):
@@ -124,26 +108,7 @@ def prior_of_posterior(
 def structure_of_posterior(
     covariance: str, n_features: int, engine: Any, prior: Any = "default"
 ) -> Structure:
-    """Turn the argument `covariance` of a posterior into a structure that an engine draws.
-
-    Parameters
-    ----------
-    covariance : str
-    n_features : int
-    engine : str
-        Checked elsewhere.
-    prior : object
-        As the user gave it.
-
-    Returns
-    -------
-    Structure
-
-    Raises
-    ------
-    InputError
-        If there is no such structure, or no engine for it.
-    """
+    """Turn the argument `covariance` of a posterior into a structure that an engine draws."""
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.model.structures import Structure, names
 

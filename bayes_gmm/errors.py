@@ -76,19 +76,6 @@ class IdentificationWarning(UserWarning):
 
 
 def require_whole(name: str, value: Any, least: int) -> None:
-    """Check that an argument is a whole number that is large enough.
-
-    Parameters
-    ----------
-    name : str
-        What the error message calls it.
-    value : object
-    least : int
-
-    Raises
-    ------
-    InputError
-        If it is anything else.
-    """
+    """Check that an argument is a whole number that is large enough."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name} must be a whole number >= {least}; got {value!r}")

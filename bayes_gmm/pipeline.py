@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bayes_gmm as bg
+from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import Stream
 from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError, require_whole
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior.predictive import tails
-from bayes_gmm.posterior.relabel.ordering import read_key
-from bayes_gmm.results.analysis import too_long_for_loo
+from bayes_gmm.progress import progress
+from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.comparison import constraint
-from bayes_gmm.results.draws import keeps_rows, structure_of
 from bayes_gmm.results.predictive import with_clusters
-from bayes_gmm.results.relabel import BY_ROWS, METHODS
+from bayes_gmm.results.reading import keeps_rows, structure_of
+from bayes_gmm.results.relabel import BY_ROWS, METHODS, read_key
 from bayes_gmm.results.remarks import how_found, remarks
 from bayes_gmm.results.tree import MOST_ROWS
+from bayes_gmm.seeds import Seed, as_seed
 
 FAMILIES = {"independent": "IndependentPrior", "hierarchical": "HierarchicalPrior"}
 UNSURE = 0.9
@@ -38,44 +41,21 @@ class Stage(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Pipeline:
-    """An analysis on its way.
-
-    Attributes
-    ----------
-    X : DataFrame
-    n_components : int
-    folder : Path
-        Where files go; made if it is missing.
-    title : str
-        Of the report.
-    covariance : str
-        Structure of the covariances of MLE and MAP; the posterior's are unconstrained.
-    n_starts : int
-        Of EM.
-    prior : str or Prior
-        "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
-        estimate; or a prior.
-    engine, seed, draws, tune, chains, cores, ci_prob
-        As in the verbs.
-    relabel : str
-        How the components are named: a method of `bg.relabel`; after "ordering" a colon and what
-        to order by, such as "ordering:weights".
-    progressbar : bool
-        Whether the sampler shows how far it is.
-    results : dict
-        What has been found so far, by the names that `report` knows.
-    written : list of Path
-        Files written so far.
-    """
+    """An analysis on its way."""
 
     X: Any
     n_components: int
-    folder: Path
-    title: str
+    folder: Path  # where files go; made if it is missing
+    title: str  # of the report
+    # structure of the covariances of MLE and MAP; the posterior's are unconstrained
     covariance: str = "VVV"
-    n_starts: int = 30
+    n_starts: int = 30  # of EM
+    # "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
+    # estimate; or a prior
     prior: Any = "default"
-    engine: str = "auto"
+    engine: str = "auto"  # as in the verbs
+    # how the components are named: a method of `bg.relabel`; after "ordering" a colon and what to
+    # order by, such as "ordering:weights"
     relabel: str = "pivot"
     seed: int | None = None
     draws: int = 1000
@@ -83,9 +63,10 @@ class Pipeline:
     chains: int = 4
     cores: int | None = None
     ci_prob: float = 0.95
-    progressbar: bool = False
+    progressbar: bool = False  # whether the sampler shows how far it is
+    # what has been found so far, by the names that `report` knows
     results: dict[str, Any] = field(default_factory=dict)
-    written: list[Path] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)  # files written so far
 
     def __post_init__(self) -> None:
         self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))
@@ -296,6 +277,111 @@ class Pipeline:
     def _note(self, path: Path) -> None:
         if path not in self.written:
             self.written.append(path)
+
+
+def analyze(
+    X: Any,
+    n_components: int,
+    folder: str | Path,
+    *,
+    covariance: str = "VVV",
+    prior: str = "default",
+    engine: str = "auto",
+    relabel: str = "pivot",
+    n_starts: int = 30,
+    draws: int = 1000,
+    tune: int = 1000,
+    chains: int = 4,
+    cores: int | None = None,
+    ci_prob: float = 0.95,
+    title: str = "",
+    seed: Seed = None,
+    progressbar: bool = True,
+) -> Analysis:
+    """Fit by EM, sample the posterior, compare the two, check the fit and write a report.
+
+    What ``bayes-gmm analyze`` does: `fit` without and with the prior, `sample`, `diagnose`,
+    `compare`, `predict`, `check`, `sensitivity` and `loo`, one after the other.
+
+    Parameters
+    ----------
+    X : table (N, D)
+        As for `fit`, in memory.
+    n_components : int
+        K.
+    folder : str or Path
+        Where analysis.nc, clusters.csv, report.html and pictures/*.png are written, each as soon
+        as it is known; made if it is missing. Other files there are left alone.
+    covariance : str
+        Covariance structure, as in `fit`; the posterior has it if it can be drawn, and else VVV.
+    prior : "default", "independent" or "hierarchical"
+        Of MAP and posterior, scaled by the data; only the first is conjugate and has a MAP.
+    engine : str
+        As in `sample`.
+    relabel : str
+        A method of `relabel`, or what to order components by, such as "ordering:weights" or
+        "ordering:means[x0]".
+    n_starts, draws, tune, chains, cores
+        As in `fit` and `sample`.
+    ci_prob : float
+        Probability of credible intervals.
+    title : str
+        Of the report.
+    seed : int, SeedSequence or Generator, optional
+        Fixes the whole analysis.
+    progressbar : bool
+
+    Returns
+    -------
+    Analysis
+        With the results `mle`, `map`, `posterior`, `comparison`, `diagnosis`, `checks`,
+        `sensitivity` and `loo`, None for what was left out. `report` and `save` take it whole.
+
+    Raises
+    ------
+    InputError
+        If the input cannot be used; before anything is computed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import bayes_gmm as bg
+    >>> found = bg.analyze(
+    ...     bg.datasets.load("faithful"), 2, tempfile.mkdtemp(), seed=1, progressbar=False
+    ... )
+    >>> found.diagnosis.converged
+    True
+    """
+    require_whole("n_components", n_components, 1)
+    rows = Observations.of(X)
+    if isinstance(rows.values, Stream):
+        raise InputError(
+            "X is read block by block, and analyze needs all rows in memory: give X as an array, "
+            "or a random part of it"
+        )
+    pipeline = Pipeline(
+        X=rows.frame,
+        n_components=n_components,
+        folder=Path(folder),
+        title=title or f"{n_components} Gaussian component{'s' * (n_components != 1)}",
+        covariance=covariance,
+        n_starts=n_starts,
+        prior=prior,
+        engine=engine,
+        relabel=relabel,
+        seed=as_seed(seed),
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        ci_prob=ci_prob,
+    )
+    stages = pipeline.stages
+    with progress(len(stages), "analysis", shown=progressbar) as done:
+        for stage in stages:
+            stage.run()
+            done()
+    return Analysis.of(pipeline.results)
 
 
 def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:

@@ -8,17 +8,7 @@ from contextlib import contextmanager
 def progress(total: int, what: str, *, shown: bool) -> Iterator[Callable[..., None]]:
     """Show how many of `total` steps are done, on stderr; yields what to call when some are.
 
-    Parameters
-    ----------
-    total : int
-    what : str
-        What is counted, such as "fits".
-    shown : bool
-
-    Yields
-    ------
-    callable
-        Takes how many steps have been done since the last call, 1 by default.
+    Returned: takes how many steps have been done since the last call, 1 by default.
     """
     if not shown:
         yield lambda steps=1: None

@@ -20,22 +20,6 @@ def random_mixture(
 
     Covariances have mean I, so that a feature of a component has a standard deviation of about 1.
     The spread s starts at the separation and grows when no attempt succeeds.
-
-    Parameters
-    ----------
-    n_components, n_features : int
-    separation : float
-        Least distance between two means, in standard deviations of a component.
-    seed : int, optional
-
-    Returns
-    -------
-    drawn : Parameters
-
-    Raises
-    ------
-    InputError
-        If a number is out of its range.
     """
     if n_components < 1 or n_features < 1:
         raise InputError("a mixture needs at least one component and one feature")

@@ -13,21 +13,7 @@ type Seed = int | np.random.SeedSequence | np.random.Generator | None
 def as_seed(seed: Any) -> int | None:
     """Turn a seed into a whole number, which a result can keep.
 
-    Parameters
-    ----------
-    seed : int, SeedSequence, Generator or None
-        The same SeedSequence gives the same number each time; a Generator moves on, so that the
-        next call gets another one.
-
-    Returns
-    -------
-    int or None
-        None as it came, and a whole number too.
-
-    Raises
-    ------
-    InputError
-        If it is anything else, or negative.
+    None as it came, and a whole number too.
     """
     import numpy as np
 

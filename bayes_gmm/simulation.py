@@ -11,7 +11,7 @@ import bayes_gmm as bg
 from bayes_gmm.data.wording import free_name
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.random_mixture import random_mixture
-from bayes_gmm.results.archive import read_point
+from bayes_gmm.results.analysis import read_point
 
 
 class Mixture(NamedTuple):

@@ -21,8 +21,8 @@ from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.random_mixture import random_mixture
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.posterior_tree import posterior_tree
 from bayes_gmm.results.relabel import METHODS, relabel
+from bayes_gmm.results.tree import posterior_tree
 
 CHAINS, DRAWS, K, D = 4, 1000, 10, 8
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import bayes_gmm as bg
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -21,10 +21,11 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
-from bayes_gmm.inference.em import em, initialize, kmeans, ranking, runner
+from bayes_gmm.inference.em import initialize, kmeans, ranking, runner
 from bayes_gmm.kernels import short_runs as compiled
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import Run
 from bayes_gmm.kernels.short_runs import ShortRuns
 from bayes_gmm.model.structures import Structure
 
@@ -63,7 +64,7 @@ class Setting(NamedTuple):
         )
         return cls(data, rule, run_all, own)
 
-    def end(self, labels: Labels) -> em.EMResult | None:
+    def end(self, labels: Labels) -> Run | None:
         """Climb from labelled rows; None where a component is lost."""
         n_components = self.rule.n_components
         if labels is None or len(np.unique(labels)) < n_components:
@@ -127,7 +128,7 @@ def decorrelated(data: initialize.Sketch) -> np.ndarray:
     return data.rows @ axes / np.sqrt(variances)
 
 
-def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[em.EMResult | None]:
+def swaps(setting: Setting, n: int, rng: np.random.Generator) -> list[Run | None]:
     """Ends of swaps, each from the best of the ends before it."""
     ends = [
         setting.end(plus_plus(setting.data, setting.data.rows, setting.rule.n_components, rng))

@@ -28,6 +28,9 @@ class CompoundSymmetry(FixedAxes):
         first = np.arange(n_features) == 0
         return np.column_stack([first, ~first]).astype(float)
 
+    def share(self, n_components, n_features):
+        return 1.0  # each direction has its prior, as in VVI, although those across are one number
+
     def log_integral(self, power, scale):
         along = scale.mean(axis=0).sum()
         parts = (1, along), (len(scale) - 1, np.trace(scale) - along)

@@ -163,7 +163,7 @@ def from_labels(x: np.ndarray, z: np.ndarray) -> Parameters:
     return Prior.flat(n_components, x.shape[1]).posterior(statistics).mode()
 
 
-class Climb(NamedTuple):
+class Fit(NamedTuple):
     """How one run of EM went, in the units of the data."""
 
     parameters: Parameters
@@ -172,14 +172,14 @@ class Climb(NamedTuple):
     collapsed: int | None
 
 
-def found(
+def run_em(
     x: np.ndarray,
     start: Parameters,
     prior: Prior | None = None,
     max_iter: int = 10_000,
     tol: float = 1e-10,
     accelerate: bool = True,
-) -> Climb:
+) -> Fit:
     """Run EM from one start: data, start, prior and outcome in the units of the data."""
     observations = Observations.of(x)
     origin, scale = observations.origin, observations.scale
@@ -199,12 +199,12 @@ def found(
         tol=tol,
         accelerate=accelerate,
     )
-    parameters = result.parameters.rescale(origin, scale)
+    parameters = result.state.parameters.rescale(origin, scale)
     n_features, n_components = start.n_features, start.n_components
     jacobian = -observations.n_rows * np.log(scale).sum()
     if prior.is_proper:  # the density of D means and D (D + 1) / 2 covariances per component
         jacobian -= n_components * (n_features + 2) * np.log(scale).sum()
-    return Climb(
+    return Fit(
         parameters, np.array(result.objectives) + jacobian, result.converged, result.collapsed
     )
 

@@ -961,7 +961,10 @@ FIELDS = {
         *("degrees_of_freedom", "scale_degrees_of_freedom", "scale"),
     ),
 }
-ELSEWHERE = {"GibbsStep": "tests/inference/gibbs/test_gibbs_step.py"}
+ELSEWHERE = {
+    "GibbsStep": "tests/inference/gibbs/test_gibbs_step.py",
+    "analyze": "tests/test_analyze.py",
+}
 
 
 def public():

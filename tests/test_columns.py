@@ -24,7 +24,7 @@ from bayes_gmm.pipeline import Pipeline
 from bayes_gmm.plots.ranks import BAND
 from bayes_gmm.reports.sections import sections, summary
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 
 K, D, N, CHAINS, DRAWS = 3, 2, 40, 3, 60
 NAMES = ["length", "width"]

@@ -16,7 +16,7 @@ from bayes_gmm import cli
 from bayes_gmm.inference import engines
 from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.pipeline import Pipeline
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 
 QUIET = {"seed": 1, "progressbar": False}
 DIAGONAL = ("EII", "VII", "EEI", "VEI", "EVI", "VVI")

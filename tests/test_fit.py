@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from curvature_truths import along, moved
-from helpers import assert_same_mixture, climb, from_labels, refuses
+from helpers import assert_same_mixture, from_labels, refuses, run_em
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
@@ -99,7 +99,7 @@ def test_the_map_fit_of_iris_is_no_worse_than_the_mode_beside_the_maximum_likeli
     """The reference's mode, of log-likelihood -192.695, is where EM goes from the MLE."""
     x = FLOWERS.to_numpy()
     prior = bg.Prior.default(x, 3)
-    nearby = climb(x, climb(x, from_labels(x, SPECIES)).parameters, prior)
+    nearby = run_em(x, run_em(x, from_labels(x, SPECIES)).parameters, prior)
     assert mixture.log_likelihood(x, nearby.parameters) == pytest.approx(-192.695283865, abs=1e-4)
     for seed in range(3):
         result = bg.fit(x, 3, prior="default", seed=seed)
@@ -120,7 +120,7 @@ def test_plain_em_finds_nothing_left_to_gain_where_a_fit_has_converged(x, n_comp
     result = bg.fit(x, n_components, prior=prior, seed=1)
     assert result["optimizer_result"]["converged"]
     chosen = prior and bg.Prior.default(x, n_components)
-    further = climb(x.to_numpy(), bg.parameters(result), chosen, 3000, 1e-13, accelerate=False)
+    further = run_em(x.to_numpy(), bg.parameters(result), chosen, 3000, 1e-13, accelerate=False)
     assert len(further.objectives) > 2
     assert further.objectives[-1] - outcome(result, "objective_final") < 1e-8
 

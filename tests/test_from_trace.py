@@ -15,7 +15,7 @@ from results.synthetic import FAR_APART, conjugate_posterior, exact_draws, shuff
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.draws import raw_draws
+from bayes_gmm.results.reading import raw_draws
 
 SHAPE = (4, 60)
 SAMPLE = ("chain", "draw")

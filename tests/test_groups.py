@@ -15,10 +15,10 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import mixture_moments
-from bayes_gmm.results.draws import raw_draws
 from bayes_gmm.results.groups import NAMES
-from bayes_gmm.results.posterior_tree import posterior_tree
-from bayes_gmm.results.prior_parameters import prior_dataset, read_prior
+from bayes_gmm.results.labels import prior_dataset, read_prior
+from bayes_gmm.results.reading import raw_draws
+from bayes_gmm.results.tree import posterior_tree
 
 DRAWS = {"draws": 40, "tune": 20, "chains": 2, "seed": 1, "progressbar": False, "engine": "gibbs"}
 X = bg.datasets.load("faithful").iloc[::4]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers import (
     assert_same_mixture,
-    climb,
     complete_statistics,
     enumerate_labellings,
     random_parameters,
     random_prior,
+    run_em,
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -121,7 +121,7 @@ def test_em_never_decreases_the_log_posterior(
     assume(np.linalg.matrix_rank(x - x.mean(axis=0)) == n_features)
     start = random_parameters(rng, n_components, n_features)
     prior = random_prior(rng, n_components, n_features) if with_prior else None
-    found = climb(x, start, prior, max_iter=60, accelerate=accelerate)
+    found = run_em(x, start, prior, max_iter=60, accelerate=accelerate)
     assert np.isfinite(found.objectives).all()
     assert len(found.objectives) > 1 or found.collapsed is not None
     assert np.diff(found.objectives).min(initial=0) >= -1e-11 * np.abs(found.objectives).max()
@@ -160,7 +160,7 @@ def test_one_component_em_is_maximum_likelihood_in_one_step(name):
     rng = np.random.default_rng(4)
     for _ in range(3):
         start = random_parameters(rng, 1, x.shape[1]).rescale(mean, 3 * x.std(axis=0))
-        assert_same_mixture(climb(x, start, max_iter=1).parameters, expected, rtol=1e-11)
+        assert_same_mixture(run_em(x, start, max_iter=1).parameters, expected, rtol=1e-11)
     assert_same_mixture(bg.parameters(bg.fit(x, 1)), expected, rtol=1e-12)
 
 

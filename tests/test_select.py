@@ -9,7 +9,7 @@ import pytest
 import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.results import selection_words as words
+from bayes_gmm.results import selection as words
 
 REFERENCE = Path(__file__).parent / "reference"
 QUIET = {"progressbar": False, "seed": 0}

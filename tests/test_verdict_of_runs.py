@@ -13,8 +13,8 @@ from results.synthetic import sampled_tree
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import gibbs
-from bayes_gmm.results.draws import raw_draws
-from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.reading import raw_draws
+from bayes_gmm.results.tree import posterior_tree
 from tests.helpers import from_labels
 
 SEPARATIONS = (4.0, 8.0)  # standard deviations between neighboring components

@@ -71,7 +71,7 @@ def compare(
 
 def _can_be_checked(result: Any) -> bool:
     """Whether a result of `fit` has the rows, and the optima of its search."""
-    from bayes_gmm.results.draws import keeps_rows
+    from bayes_gmm.results.reading import keeps_rows
 
     if "optimizer_result" not in result.children or not keeps_rows(result):
         return False
@@ -82,8 +82,7 @@ def _em_from_draw(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
     """Run EM from the draw with the highest likelihood: what that means, and where it ended."""
     from bayes_gmm.inference.em.missed import judge, reached
     from bayes_gmm.model.parameters import Parameters
-    from bayes_gmm.results.draws import draws_of
-    from bayes_gmm.results.fitted import Fitted
+    from bayes_gmm.results.reading import Fitted, draws_of
 
     fitted, search = Fitted.of(result), result["optimizer_result"]
     heights = posterior["invariants"]["log_likelihood"].to_numpy()

@@ -127,9 +127,9 @@ def from_trace(
     True
     """
     from bayes_gmm.inference.em import point
-    from bayes_gmm.posterior.relabel.pivot import typical
-    from bayes_gmm.results.posterior_tree import drawn, posterior_tree
+    from bayes_gmm.posterior.pivot import typical
     from bayes_gmm.results.trace import carried, posterior_of, read_mixture, weights_of_rows
+    from bayes_gmm.results.tree import drawn, posterior_tree
 
     seed = as_seed(seed)
     if row_weights is None:
@@ -198,7 +198,7 @@ def _with_density(
 
 
 def _pivot(pivot: Any, n_components: int, observations: Observations) -> Parameters:
-    from bayes_gmm.results.tree import point_parameters
+    from bayes_gmm.results.reading import point_parameters
 
     theta = point_parameters(pivot)
     sizes = theta.means.shape
@@ -213,7 +213,7 @@ def _pivot(pivot: Any, n_components: int, observations: Observations) -> Paramet
 
 def _labelled(draws: Draws, pivot: Parameters, exchangeable: bool) -> Parameters:
     """Give the pivot the labels of the draws, if these agree, or number it by its means."""
-    from bayes_gmm.posterior.relabel.pivot import match
+    from bayes_gmm.posterior.pivot import match
 
     permutation = match(*draws, pivot).permutation.reshape(-1, pivot.n_components)
     orders, counts = np.unique(permutation, axis=0, return_counts=True)

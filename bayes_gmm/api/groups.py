@@ -118,7 +118,10 @@ def add_groups(
 
     from bayes_gmm.data.row_labels import stored
     from bayes_gmm.model.structures.prior import within
-    from bayes_gmm.results.draws import (
+    from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
+    from bayes_gmm.results.labels import labelled, read_prior
+    from bayes_gmm.results.predictive import fitted_rows
+    from bayes_gmm.results.reading import (
         feature_names,
         keeps_rows,
         n_observed,
@@ -126,10 +129,6 @@ def add_groups(
         row_weights,
         structure_of,
     )
-    from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
-    from bayes_gmm.results.labels import labelled
-    from bayes_gmm.results.predictive import fitted_rows
-    from bayes_gmm.results.prior_parameters import read_prior
     from bayes_gmm.results.tree import with_weights
 
     names = require_groups(groups, require_posterior(posterior).children)
@@ -254,10 +253,11 @@ def _prior(
     seed: np.random.SeedSequence,
 ) -> xr.Dataset:
     """Draw the variables of a posterior from the prior."""
-    from bayes_gmm.results import draws, groups
+    from bayes_gmm.results import groups
+    from bayes_gmm.results.reading import feature_names
 
     if not callable(prior):
-        features = draws.feature_names(posterior)
+        features = feature_names(posterior)
         return groups.prior(prior, n_draws, features, np.random.default_rng(seed))
     from bayes_gmm.inference.pymc import prior_function
 

@@ -148,9 +148,8 @@ def sample(
         numbers, NUTS and PyMC any; "auto" chooses accordingly. X has to be in memory.
 
     missing : "refuse" or "mar"
-        As in `fit`: nan marks an entry that is missing at random. Gibbs draws what the missing
-        entries add to the sums over rows with every sweep, exactly, and keeps none of them; the
-        other engines take complete rows.
+        As in `fit`: nan marks an entry that is missing at random. Gibbs draws missing entries
+        with the labels, and keeps none of them; NUTS integrates them out; PyMC takes complete rows.
 
     Returns
     -------
@@ -191,7 +190,7 @@ def sample(
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
-    from bayes_gmm.results.posterior_tree import posterior_tree
+    from bayes_gmm.results.tree import posterior_tree
 
     require_whole("n_components", n_components, 1)
     seed = as_seed(seed)
@@ -201,7 +200,7 @@ def sample(
     engines.check(engine, chosen)
     engines.completes(engine, chosen, observations)
     structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
-    if engine == "gibbs" or not observations.is_complete:
+    if engine == "gibbs":
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")

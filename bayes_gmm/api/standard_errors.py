@@ -31,7 +31,7 @@ def parameters(result: Any) -> Parameters:
     InputError
         If the result has no point estimate.
     """
-    from bayes_gmm.results.tree import point_parameters
+    from bayes_gmm.results.reading import point_parameters
 
     return point_parameters(result)
 
@@ -111,9 +111,8 @@ def standard_errors(
     from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
     from bayes_gmm.posterior.predictive import tails
     from bayes_gmm.progress import progress
-    from bayes_gmm.results.error_bars import from_curvature, from_replicates
-    from bayes_gmm.results.fitted import Fitted
-    from bayes_gmm.results.standard_errors import SOURCES
+    from bayes_gmm.results.reading import Fitted
+    from bayes_gmm.results.standard_errors import SOURCES, errors_from_curvature, errors_from_refits
 
     if method not in SOURCES:
         raise InputError(f"method is {method!r}; choose one of {', '.join(SOURCES)}")
@@ -123,7 +122,7 @@ def standard_errors(
     tails(ci_prob)
     fitted = Fitted.of(result, X)
     if method not in SCHEMES:
-        return from_curvature(fitted, method=method, ci_prob=ci_prob)
+        return errors_from_curvature(fitted, method=method, ci_prob=ci_prob)
     with progress(n_bootstrap, "refits", shown=progressbar) as done:
         found = bootstrap(
             in_memory(fitted.observations, "the bootstrap"),
@@ -137,7 +136,7 @@ def standard_errors(
             cores=cores,
             done=done,
         )
-    return from_replicates(
+    return errors_from_refits(
         fitted,
         found.weights,
         found.means,

@@ -41,25 +41,8 @@ def select(
 ) -> "tuple[pd.DataFrame, int]":
     """Choose columns of numbers, and rows without gaps.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        The table, its columns named by text.
-    columns : sequence of str, optional
-        The columns wanted, in this order; all of them if None.
-    drop_missing : bool
-        Leave out rows that lack a value in a chosen column; if False, such rows are an error.
-    what : str
-        How error messages call the table.
-    faults : Faults, optional
-        Looks at the entries, if the table comes from a file.
-
-    Returns
-    -------
-    frame : pandas.DataFrame
-        The chosen columns of the complete rows; the others keep their row labels.
-    n_dropped : int
-        How many rows were left out.
+    `frame`: The chosen columns of the complete rows; the others keep their row labels. `n_dropped`:
+    How many rows were left out.
     """
     frame, faults = chosen(frame, columns, what), faults or Faults(what)
     frame = looked_at(frame, faults, missing=drop_missing)

@@ -44,49 +44,21 @@ TOTALS = re.compile(r"(grand )?(total|sum|average|mean|summe|gesamt|mittelwert)s
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a file is written.
-
-    Attributes
-    ----------
-    path : Path
-    encoding : str
-    separator : str
-        One character, or "spaces".
-    decimal : str
-        "." or ",".
-    grouping : str
-        What stands between groups of three digits, or nothing.
-    n_skipped : int
-        Lines before the table: comments that begin with #, or a note of the separator.
-    names : tuple of str
-        Of the columns.
-    has_header : bool
-        Whether the first line after the comments names the columns.
-    na : tuple of str
-        Further marks of a missing value.
-    empty_end : bool
-        Whether each line ends in a separator, behind which there is nothing.
-    """
+    """How a file is written."""
 
     path: Path
     encoding: str
-    separator: str
-    decimal: str
-    grouping: str
-    n_skipped: int
-    names: tuple[str, ...]
-    has_header: bool
-    na: tuple[str, ...] = ()
-    empty_end: bool = False
+    separator: str  # one character, or "spaces"
+    decimal: str  # "." or ","
+    grouping: str  # what stands between groups of three digits, or nothing
+    n_skipped: int  # lines before the table: comments that begin with #, or a note of the separator
+    names: tuple[str, ...]  # of the columns
+    has_header: bool  # whether the first line after the comments names the columns
+    na: tuple[str, ...] = ()  # further marks of a missing value
+    empty_end: bool = False  # whether each line ends in a separator, behind which there is nothing
 
     def said(self, known: Collection[str] = ()) -> str:
-        """What is not plain about it, in words; nothing of a comma-separated file in UTF-8.
-
-        Parameters
-        ----------
-        known : collection of str
-            What need not be said: any of sep, decimal, encoding, header, labels.
-        """
+        """What is not plain about it, in words; nothing of a comma-separated file in UTF-8."""
         parts = []
         if self.separator not in (",", NONE) and "sep" not in known:
             parts.append(f"separated by {NAMED.get(self.separator, repr(self.separator))}")
@@ -151,28 +123,7 @@ def detect(
     header: bool = True,
     na: Sequence[str] = (),
 ) -> CsvFormat:
-    """Find out how a file is written; what is given is taken as it is.
-
-    Parameters
-    ----------
-    path : Path
-    what : str
-        How messages call the file.
-    sep, decimal, encoding : str, optional
-    header : bool
-        Whether the first line names the columns.
-    na : sequence of str
-        Further marks of a missing value.
-
-    Returns
-    -------
-    CsvFormat
-
-    Raises
-    ------
-    InputError
-        If it is no text, has no lines or no header, or can be read in two ways.
-    """
+    """Find out how a file is written; what is given is taken as it is."""
     if sep == "":
         raise InputError("sep is ''; give a sign")
     if decimal not in (None, ".", ","):

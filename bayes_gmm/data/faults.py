@@ -26,29 +26,18 @@ NO_MEASUREMENTS = {
 
 @dataclass
 class ColumnFaults:
-    """What is wrong in one column, and where first; rows count from 0.
+    """What is wrong in one column, and where first; rows count from 0."""
 
-    Attributes
-    ----------
-    other_kind : str
-        What the whole column holds in the place of numbers, or nothing.
-    n_entries, n_unreadable, n_infinite, n_missing : int
-    first : object
-        The first entry that is no number.
-    first_row, first_missing, first_infinite : int
-    marks : list of str
-        The first few different entries that are no numbers.
-    """
-
-    other_kind: str = ""
+    other_kind: str = ""  # what the whole column holds in the place of numbers, or nothing
     n_entries: int = 0
     n_unreadable: int = 0
     n_infinite: int = 0
     n_missing: int = 0
-    first: Any = None
+    first: Any = None  # the first entry that is no number
     first_row: int = -1
     first_missing: int = -1
     first_infinite: int = -1
+    # the first few different entries that are no numbers
     marks: list[str] = field(default_factory=list)
 
     @property
@@ -58,25 +47,7 @@ class ColumnFaults:
 
 
 class Faults:
-    """Looks at a table, or at one block of it after the other, and says what is wrong with it.
-
-    Parameters
-    ----------
-    what : str
-        How the message calls the table.
-    numbers : callable, optional
-        Turns a column of text into numbers, nan where that is impossible; without it numbers that
-        are kept as text are a fault.
-    place : callable
-        Says where a row is: "row 5", or "line 7" of a file.
-    by_command : bool
-        Whether the advice is for the command line, as it is of a file in any case.
-
-    Attributes
-    ----------
-    offers_mar : bool
-        Whether the message about missing entries says that they can be modelled.
-    """
+    """Looks at a table, or at one block of it after the other, and says what is wrong with it."""
 
     def __init__(
         self,
@@ -94,17 +65,7 @@ class Faults:
         self._columns: dict[str, ColumnFaults] = {}
 
     def look(self, frame: "pd.DataFrame") -> "pd.DataFrame":
-        """Note the faults of the next rows, and give their columns as numbers where they are.
-
-        Parameters
-        ----------
-        frame : DataFrame
-            Its columns have distinct names, which are text.
-
-        Returns
-        -------
-        DataFrame
-        """
+        """Note the faults of the next rows, and give their columns as numbers where they are."""
         missing = frame.isna().to_numpy()
         columns = {
             name: self._look(str(name), column, missing[:, j])

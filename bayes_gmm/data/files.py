@@ -98,20 +98,11 @@ def read(
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file that holds a table.
-
-    Attributes
-    ----------
-    path : Path
-    format : CsvFormat or None
-        None of a Parquet file.
-    detected : str
-        What was detected and is not plain, in words.
-    """
+    """A file that holds a table."""
 
     path: Path
-    format: CsvFormat | None
-    detected: str = ""
+    format: CsvFormat | None  # None of a Parquet file
+    detected: str = ""  # what was detected and is not plain, in words
 
     @property
     def what(self) -> str:
@@ -222,25 +213,7 @@ def _tidy(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
-    """Find out what kind of file it is and how it is written.
-
-    Parameters
-    ----------
-    path : str or Path
-    what : str
-        What the argument is called that named the file, for a message that there is none.
-    **given : object
-        What is known of a CSV file, as in `read`.
-
-    Returns
-    -------
-    TableFile
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or it is no table.
-    """
+    """Find out what kind of file it is and how it is written."""
     if "://" in str(path):
         raise InputError(f"{path} is an address: download the file, and give its path")
     path = Path(path)

@@ -28,23 +28,8 @@ def made_by(X: Any, module: str, kind: str) -> bool:
 def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
     """Turn whatever names its columns into a DataFrame.
 
-    Parameters
-    ----------
-    X : object
-    what : str
-        How error messages call X.
-
-    Returns
-    -------
-    DataFrame or None
-        None of an array, or of anything that is none of these: a pandas DataFrame or Series, a
-        dict of columns, a list of dicts, an Arrow table, a dataframe that narwhals knows, a
-        DataArray.
-
-    Raises
-    ------
-    InputError
-        If it is a Dataset, or a dict that is no table.
+    None of an array, or of anything that is none of these: a pandas DataFrame or Series, a dict of
+    columns, a list of dicts, an Arrow table, a dataframe that narwhals knows, a DataArray.
     """
     if made_by(X, "pandas", "Series"):
         X = X.to_frame("x0" if X.name is None else X.name)

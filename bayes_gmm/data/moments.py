@@ -25,14 +25,15 @@ class Moments:
     high: np.ndarray
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> Self:
-        """Moments of a few rows."""
-        missing = np.isnan(rows)
-        count = len(rows) - missing.sum(axis=0)
-        if not missing.any():
+    def of(cls, rows: np.ndarray, *, complete: bool = True) -> Self:
+        """Moments of a few rows; entries may be missing if they are not complete."""
+        if complete:
+            count = np.full(rows.shape[1], len(rows))
             mean = rows.mean(axis=0)
             squares = np.square(rows - mean).sum(axis=0)
             return cls(count, mean, squares, rows.min(axis=0), rows.max(axis=0))
+        missing = np.isnan(rows)
+        count = len(rows) - missing.sum(axis=0)
         mean = np.where(missing, 0.0, rows).sum(axis=0) / np.maximum(count, 1)
         squares = np.square(np.where(missing, 0.0, rows - mean)).sum(axis=0)
         low, high = (np.where(missing, end, rows) for end in (np.inf, -np.inf))

@@ -31,29 +31,9 @@ def rows_like(
 ) -> "tuple[np.ndarray, pd.Index]":
     """Check new rows against the features of a model.
 
-    Parameters
-    ----------
-    X : table
-        Whatever `Observations.of` takes. A table with names may hold its columns in another order,
-        and other columns as well; one without names has exactly the model's columns. (N,) is read
-        as (N, 1), and a Series whose labels are the features as one row.
-    features : tuple of str
-        The model's columns; x0, x1, ... for a model of an array without names, whose columns
-        are then taken by position.
-    what : str
-        How error messages call X.
+    Shapes: -> values (N, D), index (N,).
 
-    Returns
-    -------
-    values : ndarray (N, D)
-        Finite, and of a floating-point type.
-    index : Index (N,)
-        The labels of the rows, or 0, 1, ...
-
-    Raises
-    ------
-    InputError
-        If a column is missing or holds no numbers, or if a value is not finite.
+    `values`: Finite, and of a floating-point type. `index`: The labels of the rows, or 0, 1, ...
     """
     import pandas as pd
 
@@ -79,21 +59,9 @@ def row_blocks(
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Check new rows block by block; in one block if they are in memory or a small file.
 
-    Parameters
-    ----------
-    X, features, what
-        As in `rows_like`.
-    missing : bool
-        Whether nan may stand for entries that are missing, but not for all of a row.
-    whole : bool
-        Whether a small file is one block.
+    Shapes: -> values (n, D), index (n,).
 
-    Yields
-    ------
-    frame : DataFrame or None
-        The block as it was given, other columns included, if it has names.
-    values : ndarray (n, D)
-    index : Index (n,)
+    `frame`: The block as it was given, other columns included, if it has names.
     """
     if isinstance(X, Observations):
         for place, values in enumerate(blocks(X.values, HELD_ROWS)):

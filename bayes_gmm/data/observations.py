@@ -33,33 +33,17 @@ ROUNDING = 8  # a column whose values differ by so many units in the last place 
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """N rows of D measurements, known to be usable.
+    """N rows of D measurements, known to be usable."""
 
-    Attributes
-    ----------
-    values : np.ndarray, (N, D)
-        float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
-        No copy is made of what already has this form.
-        A `Stream` is read anew for every pass.
-    feature_names : tuple of str
-        The user's column names, or x0, x1, ...
-    row_labels : pandas.Index (N,) or None
-        The user's row labels; None stands for 0, 1, ...
-    origin, scale : np.ndarray, (D,)
-        Mean and standard deviation (divisor N) of each column.
-    weights : np.ndarray (N,), optional
-        How often each row counts; once by default.
-    is_complete : bool
-        Whether no entry is missing; nan stands for one that is.
-    """
-
+    # (N, D), float64 in C order; a memory-mapped file of float32 keeps its type, to stay on disk.
+    # No copy is made of what already has this form. A `Stream` is read anew for every pass
     values: np.ndarray | Stream
-    feature_names: tuple[str, ...]
-    row_labels: Any
-    origin: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray | None = None
-    is_complete: bool = True
+    feature_names: tuple[str, ...]  # the user's column names, or x0, x1, ...
+    row_labels: Any  # (N,), the user's row labels; None stands for 0, 1, ...
+    origin: np.ndarray  # (D,), mean of each column
+    scale: np.ndarray  # (D,), standard deviation of each column, divisor N
+    weights: np.ndarray | None = None  # (N,), how often each row counts; once by default
+    is_complete: bool = True  # whether no entry is missing; nan stands for one that is
 
     @classmethod
     def of(
@@ -72,25 +56,7 @@ class Observations:
     ) -> Self:
         """Check X and take it in; (N,) is read as (N, 1).
 
-        Parameters
-        ----------
-        X : table
-            Rows are observations. An array, memmap or list of lists; a pandas DataFrame or Series,
-            a dict of columns, an Arrow table, any dataframe that narwhals knows; a DataArray, in
-            which a dim `obs_id` may be anywhere; the path of a CSV or Parquet file, as for `read`,
-            which is read again for each pass if it is large. Or a function that returns a new
-            iterator of such tables each time, or an object that can be iterated repeatedly.
-        what : str
-            How error messages call X.
-        spread : ndarray (D,), optional
-            Standard deviations to take for columns that do not vary, which then may be there.
-        missing : "mar", "refuse" or None
-            Whether nan may mark missing entries; where refused, None does not offer "mar" instead.
-
-        Raises
-        ------
-        InputError
-            If X is not a table of finite numbers, or if a column does not vary.
+        Shapes: spread (D,).
         """
         if isinstance(X, cls):
             return X
@@ -203,24 +169,19 @@ class Observations:
 
         return pd.RangeIndex(self.n_rows) if self.row_labels is None else self.row_labels
 
+    @property
+    def frame(self) -> Any:
+        """The rows as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.values, columns=list(self.feature_names), index=self.index)
+
     def weighted(
         self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
     ) -> Self:
         """Let each row count as often as its weight says.
 
-        Parameters
-        ----------
-        weights : array_like, (N,)
-            Non-negative, not all zero.
-        what : str
-            How error messages call the weights.
-        spread : ndarray (D,), optional
-            As for `of`.
-
-        Raises
-        ------
-        InputError
-            If the weights do not fit, or leave a column constant.
+        Shapes: weights (N,), spread (D,).
         """
         if isinstance(self.values, Stream):
             raise InputError(
@@ -419,7 +380,8 @@ def _scan(
     message = empty = ""
     for block in rows:
         bad = ~np.isfinite(block)
-        if missing == MAR and bad.any():
+        has_gaps = missing == MAR and bool(bad.any())
+        if has_gaps:
             lacking = np.isnan(block)
             n_missing += int(lacking.sum())
             without = lacking.all(axis=1)
@@ -442,7 +404,7 @@ def _scan(
             found = block[present.argmax(axis=0), np.arange(block.shape[1])]
             first = np.where(np.isnan(first), found, first)
         with np.errstate(over="ignore", invalid="ignore"):
-            own = Moments.of(block - first)
+            own = Moments.of(block - first, complete=not has_gaps)
             moments = own if moments is None else moments + own
     if n_bad:
         number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"

@@ -61,15 +61,7 @@ def _as_text(index: "pd.Index") -> "dict[str, xr.Variable]":
 def restored(rows: "xr.Dataset") -> "pd.Index":
     """The labels of rows that `stored` wrote.
 
-    Parameters
-    ----------
-    rows : Dataset
-        With the dim obs_id.
-
-    Returns
-    -------
-    Index
-        Labels of a kind that text cannot be turned back into stay text.
+    Returned: labels of a kind that text cannot be turned back into stay text.
     """
     import pandas as pd
 

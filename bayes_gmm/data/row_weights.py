@@ -21,25 +21,9 @@ ROUNDING = 1e-6  # how far from a whole number a weight in these units may be
 def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray:
     """Check row weights.
 
-    Parameters
-    ----------
-    given : array_like (N,)
-        A Series must have the labels of the rows, in their order, or only number them.
-    n_rows : int
-    index : pandas.Index or None
-        Labels of the rows; None numbers them.
-    what : str
-        How error messages call the weights.
+    Shapes: given (N,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-        Non-negative, not all zero.
-
-    Raises
-    ------
-    InputError
-        If they are not.
+    Returned: non-negative, not all zero.
     """
     _require_same_labels(given, index, what)
     try:
@@ -88,21 +72,8 @@ def _require_same_labels(given: Any, index: Any, what: str) -> None:
 def enough(weights: np.ndarray, what: str = "sample_weight") -> np.ndarray:
     """Check that weights under a prior add up to two rows at least.
 
-    Parameters
-    ----------
-    weights : ndarray (N,)
-    what : str
-        How error messages call the weights.
+    Shapes: weights (N,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-        The same.
-
-    Raises
-    ------
-    InputError
-        If they don't.
     """
     total = weights.sum()
     if total < 2:
@@ -121,16 +92,10 @@ def are_whole(weights: np.ndarray | None) -> bool:
 def scale_free(weights: np.ndarray) -> np.ndarray:
     """Give weights a scale that depends on their ratios alone.
 
-    Parameters
-    ----------
-    weights : ndarray (N,)
-        Non-negative.
+    Shapes: weights (N,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-        The smallest whole numbers in these ratios, so that counts of repeated rows stay counts; if
-        there are none, weights whose mean is one over the rows that count.
+    Returned: the smallest whole numbers in these ratios, so that counts of repeated rows stay
+    counts; if there are none, weights whose mean is one over the rows that count.
     """
     counted = weights > 0
     if not counted.any():
@@ -156,15 +121,9 @@ def in_rows(weights: None) -> tuple[None, float]: ...
 def in_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, float]:
     """Take weights to a scale at which one is about a row: counts as they are, others scale-free.
 
-    Parameters
-    ----------
-    weights : ndarray (N,) or None
+    Shapes: weights (N,) -> weights (N,).
 
-    Returns
-    -------
-    weights : ndarray (N,) or None
-    unit : float
-        The given weights over these.
+    `unit`: The given weights over these.
     """
     if weights is None or are_whole(weights):
         return weights, 1.0
@@ -179,13 +138,7 @@ def copies(weights: np.ndarray) -> np.ndarray:
     Whole numbers are taken as they are. Others are rounded up or down, so that the first n rows
     are repeated as often, to within one half, as their weights add up to.
 
-    Parameters
-    ----------
-    weights : ndarray (N,)
-
-    Returns
-    -------
-    ndarray of int (N,)
+    Shapes: weights (N,) -> (N,).
     """
     if are_whole(weights):
         return weights.astype(np.int64)

@@ -19,20 +19,7 @@ CHUNK_ROWS = 1 << 16  # rows looked at together when some of them are taken
 
 
 class Stream:
-    """A table whose rows are read again for every pass.
-
-    Parameters
-    ----------
-    opened : callable
-        Returns a new iterator over blocks of rows, (n, D) arrays of finite numbers.
-    n_rows, n_features : int
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-        float64.
-    """
+    """A table whose rows are read again for every pass."""
 
     dtype = np.dtype(np.float64)
 
@@ -81,15 +68,7 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
     Pages of a memory-mapped file are handed back once a block has been used, so that reading a
     large file doesn't fill the memory.
 
-    Parameters
-    ----------
-    values : ndarray, memmap or Stream (N, D)
-    n_rows : int
-        Rows per block.
-
-    Yields
-    ------
-    ndarray (n, D)
+    Shapes: values (N, D) -> (n, D).
     """
     if isinstance(values, Stream):
         yield from values.blocks(n_rows)
@@ -108,14 +87,7 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
 def every(values: "np.ndarray | Stream", step: int) -> np.ndarray:
     """Take rows 0, step, 2 step, ... of a table.
 
-    Parameters
-    ----------
-    values : ndarray, memmap or Stream (N, D)
-    step : int
-
-    Returns
-    -------
-    ndarray (ceil(N / step), D)
+    Shapes: values (N, D) -> (ceil(N / step), D).
     """
     if isinstance(values, Stream):
         whole = step * max(1, CHUNK_ROWS // step)  # so that each block begins with a row to take
@@ -146,40 +118,16 @@ def _droppable(values: np.ndarray) -> mmap.mmap | None:
 
 
 class Source(NamedTuple):
-    """Rows that are read anew for each pass.
+    """Rows that are read anew for each pass."""
 
-    Attributes
-    ----------
-    blocks : callable
-        Returns a new iterator of tables.
-    faults : callable
-        Returns what looks for faults in them.
-    """
-
-    blocks: Callable[[], Iterator[Any]]
-    faults: Callable[[], Faults]
+    blocks: Callable[[], Iterator[Any]]  # returns a new iterator of tables
+    faults: Callable[[], Faults]  # returns what looks for faults in them
 
 
 def source(X: Any, what: str = "X") -> Source | None:
     """Tell how to read X block by block, if it is a function or an iterable of blocks.
 
-    Parameters
-    ----------
-    X : callable or iterable
-        A function that returns a new iterator of tables each time, or an object that can be
-        iterated again and again and yields tables.
-    what : str
-        How error messages call X.
-
-    Returns
-    -------
-    Source or None
-        None if X is a table itself.
-
-    Raises
-    ------
-    InputError
-        If X can be read only once.
+    None if X is a table itself.
     """
     if isinstance(X, Iterator) and not hasattr(type(X), "__arrow_c_stream__"):
         raise InputError(

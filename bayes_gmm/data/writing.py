@@ -25,18 +25,7 @@ def require_place(path: str | Path) -> Path:
 
 
 def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
-    """Write to a new file in the same folder, then put it in the place of the old one.
-
-    Parameters
-    ----------
-    path : str or Path
-    write : callable
-        Takes the path of the new file.
-
-    Returns
-    -------
-    Path
-    """
+    """Write to a new file in the same folder, then put it in the place of the old one."""
     path = require_place(path)
     part = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -48,24 +37,7 @@ def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
 
 
 def write_table(path: str | Path, blocks: "Iterator[pd.DataFrame]") -> Path:
-    """Write tables one below the other to one file.
-
-    Parameters
-    ----------
-    path : str or Path
-        Ends in .csv, .csv.gz or .parquet.
-    blocks : iterator of DataFrame
-        All with the same columns; the labels of the rows are written as first columns.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    InputError
-        If it is another kind of file, or the folder doesn't exist.
-    """
+    """Write tables one below the other to one file."""
     if not str(path).endswith(TABLES):
         raise InputError(f"out is {str(path)!r}: give a name that ends in {', '.join(TABLES)}")
     write = _parquet if str(path).endswith(".parquet") else _csv

@@ -17,10 +17,10 @@ smaller mixture than was asked for.
 
 import numpy as np
 
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.inference.em.point import PointEstimate
 from bayes_gmm.inference.em.ranking import n_used
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -41,20 +41,7 @@ def starts(
 ) -> list[Parameters]:
     """Choose a start for every chain.
 
-    Parameters
-    ----------
-    found : PointEstimate
-        With the optima of the posterior.
-    prior : Prior
-        Proper, in the user's units.
-    n_chains : int
-    seed : int or None
-    structure : Structure
-
-    Returns
-    -------
-    list of Parameters
-        In the user's units.
+    Returned: in the user's units.
     """
     standard = standardized(prior, found)
     modes = appreciable(found.optima, standard, structure)
@@ -70,22 +57,11 @@ def starts(
 
 
 def appreciable(
-    optima: list[EMState], prior: Prior, structure: Structure = UNCONSTRAINED
-) -> list[EMState]:
+    optima: list[State], prior: Prior, structure: Structure = UNCONSTRAINED
+) -> list[State]:
     """Optima that hold an appreciable share of the posterior, the largest share first.
 
-    Parameters
-    ----------
-    optima : list of EMState
-        The best one first.
-    prior : Prior
-        Proper, in their coordinates.
-    structure : Structure
-
-    Returns
-    -------
-    list of EMState
-        Of those that use as many components as the best one.
+    Returned: of those that use as many components as the best one.
     """
     most = n_used(optima[0], structure)
     full = [optimum for optimum in optima if n_used(optimum, structure) >= most]

@@ -47,7 +47,7 @@ from bayes_gmm.model.uncertainty import Uncertainty
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.length import long_enough
-from bayes_gmm.posterior.relabel.pivot import typical
+from bayes_gmm.posterior.pivot import typical
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc")
 SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
@@ -74,18 +74,7 @@ class Choice(NamedTuple):
 
 
 def check(engine: Any, prior: Any) -> None:
-    """Check that there is such an engine, and that it can sample under this prior.
-
-    Parameters
-    ----------
-    engine : str
-    prior : object
-
-    Raises
-    ------
-    InputError
-        If not.
-    """
+    """Check that there is such an engine, and that it can sample under this prior."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     if engine in ("nuts", "gibbs") and not isinstance(prior, Prior):
@@ -96,29 +85,19 @@ def check(engine: Any, prior: Any) -> None:
 
 
 def completes(engine: str, prior: Any, observations: Observations) -> None:
-    """Check that the engine can sample with the entries that are missing, which only Gibbs can."""
+    """Check that the engine can sample where entries are missing: all but PyMC can."""
     if observations.is_complete:
         return
-    if engine not in ("auto", "gibbs") or not isinstance(prior, Prior):
-        by = f"engine={engine!r}" if isinstance(prior, Prior) else "a prior that is not conjugate"
+    if engine == "pymc" or not isinstance(prior, Prior):
+        by = 'engine="pymc"' if isinstance(prior, Prior) else "a prior that is not conjugate"
         raise InputError(
-            f'X has missing entries, and {by} takes complete rows: choose engine="gibbs" with the '
+            f"X has missing entries, and {by} takes complete rows: choose another engine and the "
             "conjugate prior, or leave incomplete rows out"
         )
 
 
 def reads_blocks(engine: str, prior: Any) -> bool:
-    """Whether the engine reads the rows block by block, so that they need not be in memory.
-
-    Parameters
-    ----------
-    engine : str
-    prior : Prior or another prior
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the engine reads the rows block by block, so that they need not be in memory."""
     return engine in ("auto", "gibbs") and isinstance(prior, Prior)
 
 
@@ -131,24 +110,6 @@ def choose(
 ) -> Choice:
     """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
 
-    Parameters
-    ----------
-    engine : str
-        One of `ENGINES`.
-    observations : Observations
-    at : Parameters
-        The mode of the posterior, in the user's units.
-    prior : Prior or another prior
-        In the user's units.
-    structure : Structure
-        If not VVV, the engine is Gibbs.
-
-    Returns
-    -------
-    Choice
-
-    References
-    ----------
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
     if not isinstance(prior, Prior) or engine == "pymc":
@@ -162,11 +123,8 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    nuts_can = (
-        structure.is_unconstrained(n_features)
-        and observations.is_complete
-        and not isinstance(observations.values, Stream)
-    )
+    unconstrained = structure.is_unconstrained(n_features)
+    nuts_can = unconstrained and not isinstance(observations.values, Stream)
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)
@@ -186,18 +144,7 @@ def sweeps_per_draw(
 
     .. math:: \tau = (2 - s) / s
 
-    Parameters
-    ----------
-    observations : Observations
-    at : Parameters
-        The mode of the posterior.
-    prior : Prior
-    structure : Structure
-
-    Returns
-    -------
-    float
-        Infinite where the posterior is flat at the mode.
+    Returned: infinite where the posterior is flat at the mode.
     """
     local = LocalCoordinates.at(at, structure)
     some = as_expected(_not_too_many(observations), at)

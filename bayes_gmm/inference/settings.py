@@ -21,20 +21,7 @@ OF_STARTS = 2**32 - 1  # in a spawn key where the number of a chain would be
 def require_settings(
     draws: int, tune: int, chains: int, cores: int | None, seed: int | None, *, least_tune: int = 1
 ) -> None:
-    """Check the numbers that an engine takes, so that a caller can do so before any work.
-
-    Parameters
-    ----------
-    draws, tune, chains : int
-    cores, seed : int or None
-    least_tune : int
-        0 for a sampler that has nothing to adapt.
-
-    Raises
-    ------
-    InputError
-        If one is out of its range.
-    """
+    """Check the numbers that an engine takes, so that a caller can do so before any work."""
     require_whole("draws", draws, 1)
     require_whole("tune", tune, least_tune)
     require_whole("chains", chains, 1)
@@ -45,47 +32,17 @@ def require_settings(
 
 
 def sequences_of_chains(seed: int | None, n_chains: int) -> list[np.random.SeedSequence]:
-    """Give each chain randomness that depends on its place alone, not on how many chains there are.
-
-    Parameters
-    ----------
-    seed : int or None
-    n_chains : int
-
-    Returns
-    -------
-    list of numpy.random.SeedSequence
-    """
+    """Give each chain randomness that depends on its place alone, not on how many there are."""
     return np.random.SeedSequence(seed).spawn(n_chains)
 
 
 def sequences_of_starts(seed: int | None, n_chains: int) -> list[np.random.SeedSequence]:
-    """Give the start of each chain randomness of its own, which no chain uses again.
-
-    Parameters
-    ----------
-    seed : int or None
-    n_chains : int
-
-    Returns
-    -------
-    list of numpy.random.SeedSequence
-    """
+    """Give the start of each chain randomness of its own, which no chain uses again."""
     return np.random.SeedSequence(seed, spawn_key=(OF_STARTS,)).spawn(n_chains)
 
 
 def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
-    """Turn the randomness of each chain into a number, for a sampler that takes one.
-
-    Parameters
-    ----------
-    seed : int or None
-    n_chains : int
-
-    Returns
-    -------
-    list of int
-    """
+    """Turn the randomness of each chain into a number, for a sampler that takes one."""
     sequences = sequences_of_chains(seed, n_chains)
     return [int(sequence.generate_state(1, np.uint64)[0]) for sequence in sequences]
 
@@ -94,32 +51,13 @@ def standardized[T: (Prior, Parameters)](located: T, view: "Observations | Point
     """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.
 
     The origin goes first: far from zero, the difference is exact where a ratio is not.
-
-    Parameters
-    ----------
-    located : Prior or Parameters
-    view : Observations or PointEstimate
-        Whose origin and scale they are.
-
-    Returns
-    -------
-    Prior or Parameters
     """
     at_origin = located.rescale(-view.origin, np.ones_like(view.scale))
     return at_origin.rescale(np.zeros_like(view.scale), 1 / view.scale)
 
 
 def with_weights(start: Parameters) -> Parameters:
-    """Give every component some weight, because the logarithm of zero is no number.
-
-    Parameters
-    ----------
-    start : Parameters
-
-    Returns
-    -------
-    theta : Parameters
-    """
+    """Give every component some weight, because the logarithm of zero is no number."""
     weights = np.maximum(start.weights, SMALLEST_WEIGHT)
     return Parameters(weights / weights.sum(), start.means, start.covariances)
 
@@ -130,13 +68,7 @@ def nudged(free: np.ndarray) -> np.ndarray:
     NUTS takes its first step sizes from the gradient, and refuses a point where an entry of it is
     exactly zero, as it can be at an optimum or where the data are symmetric.
 
-    Parameters
-    ----------
-    free : ndarray (P,)
-
-    Returns
-    -------
-    ndarray (P,)
+    Shapes: free (P,) -> (P,).
     """
     return free + NUDGE * np.linspace(1, 2, free.size)
 
@@ -147,16 +79,7 @@ def longest_together(lengths: Sequence[int]) -> tuple[np.ndarray, int]:
     Chains that an interrupt met at about the same length are all cut to the shortest; a chain that
     had hardly begun while others were long is left out.
 
-    Parameters
-    ----------
-    lengths : sequence of int
-        Draws per chain.
-
-    Returns
-    -------
-    kept : ndarray of int
-        Places of the chosen chains, in order.
-    length : int
+    `kept`: Places of the chosen chains, in order.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
     totals = np.arange(1, len(order) + 1) * np.asarray(lengths)[order]

@@ -128,16 +128,7 @@ def _blas() -> ThreadpoolController:
 
 
 def in_parts(work: Callable[[slice], None], n: int, *, busy: bool) -> None:
-    """Do independent pieces of work, some on each core.
-
-    Parameters
-    ----------
-    work : callable
-        Does the pieces of a slice of range(n), without holding the GIL.
-    n : int
-    busy : bool
-        Whether the work is worth several threads.
-    """
+    """Do independent pieces of work, some on each core."""
     threads = min(os.cpu_count() or 1, n) if busy else 1
     edges = [n * i // threads for i in range(threads + 1)]
     with ONE_BLAS_THREAD:

@@ -167,23 +167,7 @@ def end_sweep(
 
     Draw i is the state after tune + (i + 1) thin updates.
 
-    Parameters
-    ----------
-    sweep : int
-    log_normalizer : float
-        Of the pass at the state.
-    tune, thin : int
-    rng : numpy.random.Generator
-    prior : Conjugate
-    state : State
-    sums : Sums
-        Of all rows.
-    record : Record
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returned: the component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
     after = sweep - tune
@@ -211,21 +195,7 @@ def end_sweep(
 def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Gives K gammas of the weights; then for each component its covariance and D normals of the
-        mean.
-    prior : Conjugate
-    state : State
-        Its means are what the sums are about.
-    sums : Sums
-        Of `second` only the lower triangles are read.
-
-    Returns
-    -------
-    int
-        The component that has lost its covariance to rounding, or -1.
+    Returned: the component that has lost its covariance to rounding, or -1.
     """
     n_components, n_features = state.means.shape
     factor = np.zeros((n_features, n_features))

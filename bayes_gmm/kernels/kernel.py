@@ -51,15 +51,7 @@ def c_order(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 class Kernel:
-    """A function with its one signature; `kernel` makes them.
-
-    Parameters
-    ----------
-    function : callable
-    signature : numba.core.typing.Signature
-    **options : object
-        Of `numba.njit`, besides `OPTIONS`.
-    """
+    """A function with its one signature; `kernel` makes them."""
 
     def __init__(self, function: Callable, signature: Any, **options: Any) -> None:
         update_wrapper(self, function)

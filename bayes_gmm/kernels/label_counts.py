@@ -16,7 +16,7 @@ from math import lgamma
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
+from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.labels import GOLDEN, PASS, S12, hashed
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
@@ -95,16 +95,7 @@ def _of_the_rarer(stream, n, p, q):  # pragma: no cover - compiled
 def allot(key, start, times, share):  # pragma: no cover - compiled
     """Draw how many copies of each row take which label.
 
-    Parameters
-    ----------
-    key : uint64
-        Of the sweep.
-    start : int
-        The place of the first row among all.
-    times : ndarray (n,)
-        Copies of each row: whole numbers.
-    share : ndarray (K, >= n)
-        Responsibilities, each row's times any number; becomes the counts.
+    Shapes: times (n,), share (K, >= n).
     """
     last = share.shape[0] - 1
     rest, stream = np.empty(last + 1), np.empty(1, np.uint64)
@@ -129,73 +120,18 @@ def can_count(weights: np.ndarray) -> np.ndarray:
     return (weights == np.rint(weights)) & (weights <= MOST)
 
 
-def loop(n_features: int) -> Kernel:
-    """Choose the compiled pass that is faster with so many features; see `labels.loop`."""
-    return few_features if n_features <= FEW_FEATURES else many_features
-
-
 @kernel(PASS, fastmath=REASSOCIATE)
-def few_features(
-    x,
-    times,
-    start,
-    key,
-    origin,
-    inverse_scale,
-    offset,
-    center,
-    whitener,
-    count,
-    first,
-    second,
-    kept,
-    log_normalizer,
-):  # pragma: no cover - compiled
-    """Run the pass over a block of rows with every sum written out; see `labels.few_features`.
+def counted_rows(
+    x, times, start, key, origin, inverse_scale, offset, center, whitener,
+    count, first, second, kept, log_normalizer,
+):  # fmt: skip  # pragma: no cover - compiled
+    """Run the pass over a block of rows; see `labels.few_features`.
 
     Nothing is kept: the copies of a row have no one label.
     """
     n_rows, n_features = x.shape
     n_components = offset.size
-    rows, residual = np.empty((n_features, CHUNK)), np.empty((n_features, CHUNK))
-    share = np.empty((n_components, CHUNK))
-    peak, total, scratch = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    product = np.empty(CHUNK // 32)
-    for low in range(0, n_rows, CHUNK):
-        n = min(CHUNK, n_rows - low)
-        seen = times[low : low + n]
-        turn(x[low : low + n], origin, inverse_scale, rows)
-        for k in range(n_components):
-            log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], share[k], n)
-        log_normalizer += normalize(share, seen, peak, total, product, scratch, n)
-        allot(key, start + low, seen, share)
-        for k in range(n_components):
-            count[k] += add_few(
-                rows, residual, scratch, share[k], center[k], first[k], second[k], n
-            )
-    return log_normalizer
-
-
-@kernel(PASS, fastmath=REASSOCIATE)
-def many_features(
-    x,
-    times,
-    start,
-    key,
-    origin,
-    inverse_scale,
-    offset,
-    center,
-    whitener,
-    count,
-    first,
-    second,
-    kept,
-    log_normalizer,
-):  # pragma: no cover - compiled
-    """Run the pass with the products of matrices by BLAS; see `few_features`."""
-    n_rows, n_features = x.shape
-    n_components = offset.size
+    few = n_features <= FEW_FEATURES
     # Whole chunks, so that a shorter block at the end has the same sums to the last bit.
     rows, residual = np.zeros((n_features, CHUNK)), np.empty((n_features, CHUNK))
     panel, square = np.empty((PANEL, CHUNK)), np.empty(PANEL * n_features)
@@ -208,11 +144,21 @@ def many_features(
         seen = times[low : low + n]
         turn(x[low : low + n], origin, inverse_scale, rows)
         for k in range(n_components):
-            log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], share[k])
+            value = share[k]
+            if few:
+                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
+            else:
+                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
         log_normalizer += normalize(share, seen, peak, total, product, scratch, n)
         allot(key, start + low, seen, share)
         for k in range(n_components):
-            count[k] += add_many(
-                rows, residual, panel, square, share[k], center[k], first[k], second[k], n
-            )
+            copies = share[k]
+            if few:
+                count[k] += add_few(
+                    rows, residual, scratch, copies, center[k], first[k], second[k], n
+                )
+            else:
+                count[k] += add_many(
+                    rows, residual, panel, square, copies, center[k], first[k], second[k], n
+                )
     return log_normalizer

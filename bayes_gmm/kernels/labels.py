@@ -58,17 +58,7 @@ def hashed(z):  # pragma: no cover - compiled
 
 @kernel(BITS(BITS, WHOLE))
 def sweep_key(key, sweep):  # pragma: no cover - compiled
-    """Key of one sweep, from the key of the chain.
-
-    Parameters
-    ----------
-    key : uint64
-    sweep : int
-
-    Returns
-    -------
-    uint64
-    """
+    """Key of one sweep, from the key of the chain."""
     return hashed(key + np.uint64(sweep + 1) * GOLDEN)
 
 
@@ -76,12 +66,7 @@ def sweep_key(key, sweep):  # pragma: no cover - compiled
 def uniforms(key, start, out):  # pragma: no cover - compiled
     """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ...
 
-    Parameters
-    ----------
-    key : uint64
-        Of the sweep.
-    start : int
-    out : ndarray (n,)
+    Shapes: out (n,).
     """
     bits = out.view(np.uint64)
     place = key + np.uint64(start) * GOLDEN
@@ -186,31 +171,10 @@ def few_features(
 ):  # pragma: no cover - compiled
     """Run the pass over a block of rows with every sum written out.
 
-    Parameters
-    ----------
-    x : ndarray (n, D)
-        Rows in the user's units.
-    times : ndarray
-        Not read: each row was seen once. Where that is not so, `label_counts` does.
-    start : int
-        The place of the first of them among all rows.
-    key : uint64
-        Of the sweep.
-    origin, inverse_scale : ndarray (D,)
-        The coordinates of the pass are (x - origin) * inverse_scale.
-    offset, center, whitener : ndarray (K,), (K, D), (K, D, D)
-        `LogQuadratic`, the whiteners lower triangular.
-    count, first, second : ndarray (K,), (K, D), (K, D, D)
-        Sums so far, added to; of `second` only the lower triangle is made.
-    kept : ndarray of int (n,)
-        Takes the labels, unless it is empty.
-    log_normalizer : float
-        So far.
+    Shapes: x (n, D), origin, inverse_scale (D,), offset, center, whitener (K,), count, first,
+    second (K,), kept (n,).
 
-    Returns
-    -------
-    float
-        The log normalizer with these rows.
+    Returned: the log normalizer with these rows.
     """
     n_rows, n_features = x.shape
     n_components = offset.size

@@ -29,19 +29,11 @@ FACTORS = 32  # of sums in [1, K]: their product overflows only beyond K = 10^9
 
 
 class Ensemble(NamedTuple):
-    """Mixtures of equal size, the draws in the last axis.
+    """Mixtures of equal size, the draws in the last axis."""
 
-    Attributes
-    ----------
-    offset : ndarray (K, S)
-    center : ndarray (K, D, S)
-    whitener : ndarray (K, D, D, S)
-        Lower triangular.
-    """
-
-    offset: np.ndarray
-    center: np.ndarray
-    whitener: np.ndarray
+    offset: np.ndarray  # (K, S)
+    center: np.ndarray  # (K, D, S)
+    whitener: np.ndarray  # (K, D, D, S), lower triangular
 
     @classmethod
     def of(cls, mixtures: Sequence[Parameters]) -> "Ensemble":
@@ -62,15 +54,9 @@ class Ensemble(NamedTuple):
     def membership(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluate the responsibilities of rows, and how much they leave open.
 
-        Parameters
-        ----------
-        x : ndarray (n, D)
+        Shapes: x (n, D) -> shares (n, K, S), entropy (n,).
 
-        Returns
-        -------
-        shares : ndarray (n, K, S)
-        entropy : ndarray (n,)
-            Entropy in nats of the label given the parameters, averaged over the mixtures.
+        `entropy`: Entropy in nats of the label given the parameters, averaged over the mixtures.
         """
         shares = self._log_joint(x)
         entropy = np.empty(len(shares))

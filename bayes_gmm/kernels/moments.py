@@ -15,15 +15,7 @@ from bayes_gmm.model.statistics import SufficientStatistics
 def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndarray:
     """Count, first and second moment about the origin of every component.
 
-    Parameters
-    ----------
-    statistics : SufficientStatistics
-    diagonal : bool
-        Whether only the diagonals of second moments are known.
-
-    Returns
-    -------
-    ndarray (K (1 + D + D (D + 1) / 2),) or (K (1 + 2 D),)
+    Shapes: -> (1 + D + D (D + 1) / 2).
     """
     s = statistics
     return _flatten(*c_order(s.count, s.first, s.second, s.center), diagonal)
@@ -32,16 +24,9 @@ def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndar
 def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> SufficientStatistics:
     """Statistics about given centers, from raw moments.
 
-    Parameters
-    ----------
-    flat : ndarray
-    center : ndarray (K, D)
-    diagonal : bool
+    Shapes: center (K, D).
 
-    Returns
-    -------
-    SufficientStatistics
-        Without a log normalizer: a mixture of passes is not a pass.
+    Returned: without a log normalizer: a mixture of passes is not a pass.
     """
     count, first, second = _restore(*c_order(flat, center), diagonal)
     return SufficientStatistics(np.nan, count, first, second, center)

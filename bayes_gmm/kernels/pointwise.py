@@ -42,17 +42,7 @@ def log_density(
 ) -> np.ndarray:
     """Log density of every row.
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    offset : ndarray (K,)
-    center : ndarray (K, D)
-    whitener : ndarray (K, D, D)
-        Lower triangular; what is above the diagonal is not read.
-
-    Returns
-    -------
-    ndarray (N,)
+    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D) -> (N,).
     """
     return sweep(*c_order(x, offset, center, whitener, NO_COTANGENT))[0]
 
@@ -66,23 +56,10 @@ def log_density_and_gradient(
 ) -> tuple[np.ndarray, ...]:
     """Log density of every row, and the gradient of their weighted sum.
 
-    Parameters
-    ----------
-    x : ndarray (N, D)
-    offset : ndarray (K,)
-    center : ndarray (K, D)
-    whitener : ndarray (K, D, D)
-        Lower triangular; what is above the diagonal is not read.
-    cotangent : ndarray (N,)
-        g, the weight of each row in the sum, of any sign.
+    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D), cotangent (N,) -> values (N,),
+    d_offset (K,), d_center (K, D), d_whitener (K, D, D).
 
-    Returns
-    -------
-    values : ndarray (N,)
-    d_offset : ndarray (K,)
-    d_center : ndarray (K, D)
-    d_whitener : ndarray (K, D, D)
-        Lower triangular.
+    `d_whitener`: Lower triangular.
     """
     return sweep(*c_order(x, offset, center, whitener, cotangent))
 

@@ -42,34 +42,19 @@ def project(structure: Structure) -> Kernel:
 
 
 class Candidate(NamedTuple):
-    """Parameters as the loop of EM wants them, with what the next pass and the objective need.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    log_quadratic : LogQuadratic
-    log_prior : float
-    lost : int
-        The first component with an empty count or a singular covariance, -1 if there is none.
-    """
+    """Parameters as the loop of EM wants them, with what the next pass and the objective need."""
 
     parameters: Parameters
     log_quadratic: LogQuadratic
     log_prior: float
+    # the first component with an empty count or a singular covariance, -1 if there is none
     lost: int
 
 
 class Rule:
     """The M-step with the prior and the structure closed over, so that a loop sees neither.
 
-    Parameters
-    ----------
-    prior : Prior
-    structure : Structure
-    data_variances : ndarray (D,)
-        Squared diagonal of the Cholesky factor of the data's covariance, to judge collapse by.
-    equal_weights : bool
-        Hold every weight at 1 / K.
+    Shapes: data_variances (D,).
     """
 
     def __init__(
@@ -109,15 +94,7 @@ class Rule:
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
         """M-step, the twin of `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
 
-        Parameters
-        ----------
-        statistics : SufficientStatistics
-        previous : ndarray (K, D, D)
-            Covariances from which an inner iteration sets out.
-
-        Returns
-        -------
-        Candidate
+        Shapes: previous (K, D, D).
         """
         s = statistics
         sums = c_order(s.count, s.first, s.second, s.center)
@@ -132,16 +109,7 @@ class Rule:
         return self._candidate(weights, means, covariances, empty)
 
     def at(self, parameters: Parameters) -> Candidate:
-        """Take given parameters into the loop.
-
-        Parameters
-        ----------
-        parameters : Parameters
-
-        Returns
-        -------
-        Candidate
-        """
+        """Take given parameters into the loop."""
         theta = parameters
         weights, means, covariances = c_order(theta.weights, theta.means, theta.covariances)
         return self._candidate(weights, means, covariances, -1)

@@ -16,18 +16,7 @@ BLOCK_NUMBERS = 1 << 17  # doubles per array, so that a block stays in cache
 
 
 def score_products(observations: Observations, local: LocalCoordinates) -> ScoreProducts:
-    """Sum the products of scores over all rows, each as often as it counts.
-
-    Parameters
-    ----------
-    observations : Observations
-    local : LocalCoordinates
-        In the user's units.
-
-    Returns
-    -------
-    ScoreProducts
-    """
+    """Sum the products of scores over all rows, each as often as it counts."""
     sums = ScoreProducts.zeros(local)._replace(n_rows=observations.total_weight)
     # As many rows as coordinates at least, or adding P x P matrices would take most of the time.
     size = local.n_coordinates

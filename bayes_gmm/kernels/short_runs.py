@@ -17,6 +17,7 @@ from bayes_gmm.kernels.cpu import loop
 from bayes_gmm.kernels.kernel import at_address, kernel
 from bayes_gmm.kernels.rows import ROWS, Rows, run_pass
 from bayes_gmm.kernels.rule import PROJECT, Candidate, Rule, pooled
+from bayes_gmm.kernels.runs import Run, State
 from bayes_gmm.kernels.signatures import (
     FACTOR,
     FLAG,
@@ -37,20 +38,7 @@ WORTH_A_THREAD = 1 << 14  # numbers to look at in a step, from which a thread sa
 CONVERGED, UNFINISHED = -1, -2  # where else the number of a collapsed component stands
 
 
-class ShortRun(NamedTuple):
-    """Where a run stopped: the parameters, the pass at them, and the objectives on the way.
-
-    `lost` is the component that collapses in the next step, -1 if there is none.
-    """
-
-    candidate: Candidate
-    statistics: SufficientStatistics
-    objectives: list[float]
-    converged: bool
-    lost: int
-
-
-ShortRuns = Callable[[Sequence[Candidate], int, float], list[ShortRun]]
+ShortRuns = Callable[[Sequence[Candidate], int, float], list[Run]]
 
 
 class Parts(NamedTuple):
@@ -112,7 +100,7 @@ def short_runs(rule: Rule, rows: Rows, *, complete: bool = True) -> ShortRuns:
     kernel = loop(rule.n_features, rule.structure, complete=complete)
     parts = Parts(kernel.address, rule.project.address, rule.factor.address)
 
-    def run_all(starts: Sequence[Candidate], steps: int, tol: float) -> list[ShortRun]:
+    def run_all(starts: Sequence[Candidate], steps: int, tol: float) -> list[Run]:
         if not starts:
             return []
         theta, functions = zip(*((s.parameters, s.log_quadratic) for s in starts), strict=True)
@@ -145,23 +133,26 @@ def short_runs(rule: Rule, rows: Rows, *, complete: bool = True) -> ShortRuns:
     return run_all
 
 
-def _run(s: int, at: Mixtures, sums: Totals, history: History) -> ShortRun:
+def _run(s: int, at: Mixtures, sums: Totals, history: History) -> Run:
     """Take one run out of the stacks."""
     weights, means, covariances, offset, whitener, log_prior = (array[s] for array in at)
     objectives = history.objectives[s, : history.length[s]].tolist()
-    return ShortRun(
-        Candidate(
-            Parameters.trusted(weights, means, covariances),
-            LogQuadratic(offset, means, whitener),
-            float(log_prior),
-            -1,
-        ),
-        SufficientStatistics(
-            objectives[-1] - float(log_prior), sums.counts[s], sums.first[s], sums.second[s], means
-        ),
+    candidate = Candidate(
+        Parameters.trusted(weights, means, covariances),
+        LogQuadratic(offset, means, whitener),
+        float(log_prior),
+        -1,
+    )
+    normalizer = objectives[-1] - candidate.log_prior
+    statistics = SufficientStatistics(
+        normalizer, sums.counts[s], sums.first[s], sums.second[s], means
+    )
+    ended = int(history.ended[s])
+    return Run(
+        State(candidate, statistics, objectives[-1]),
         objectives,
-        bool(history.ended[s] == CONVERGED),
-        max(int(history.ended[s]), -1),
+        ended == CONVERGED,
+        ended if ended >= 0 else None,
     )
 
 

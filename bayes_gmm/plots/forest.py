@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from arviz_stats.base import array_stats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bayes_gmm.plots import style
-from bayes_gmm.plots.scalar_axis import density, window
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.results.compare import compare
-from bayes_gmm.results.draws import draws_of, feature_names
+from bayes_gmm.results.reading import draws_of, feature_names
 
 MOST_ROWS = 30
 KINDS = ("weight", "mean", "sd", "correlation")
+OUTER = (0.001, 0.999)
+REACH = 1.5  # how many widths of the draws an axis is stretched to include an estimate
 
 
 def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> Figure:
@@ -148,3 +150,30 @@ def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> Non
             )
     axes.set_xlim(low, high)
     axes.set_ylim(-0.28, 1.08)
+
+
+def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate the density of draws, scaled so that its peak is one.
+
+    Shapes: values (S,) -> x, height (n,).
+    """
+    center, spread = values.mean(), values.std()
+    if not spread > 0 or np.ptp(values) <= 0:
+        return np.empty(0), np.empty(0)
+    grid, height, _ = array_stats.kde((values - center) / spread, grid_len=n)
+    return center + spread * grid, height / height.max()
+
+
+def window(values: np.ndarray, estimates: np.ndarray) -> tuple[float, float]:
+    """Ends of an axis that shows the draws, and the estimates unless they are far away.
+
+    Shapes: values (S,), estimates (E,).
+    """
+    low, high = np.quantile(values, OUTER)
+    width = high - low
+    if width <= 0:
+        width = abs(low) or 1.0
+    near = estimates[(estimates > low - REACH * width) & (estimates < high + REACH * width)]
+    low, high = min(low, *near, low), max(high, *near, high)
+    margin = 0.06 * (high - low or width)
+    return float(low - margin), float(high + margin)

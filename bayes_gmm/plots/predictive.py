@@ -15,8 +15,8 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.plots import panels, style
 from bayes_gmm.plots.subject import Subject
 from bayes_gmm.posterior.predictive import density_band, tails
-from bayes_gmm.results.draws import is_posterior
 from bayes_gmm.results.predictive import mixtures
+from bayes_gmm.results.reading import is_posterior
 
 MOST_FEATURES = 12
 MOST_COLUMNS = 4

@@ -16,9 +16,14 @@ from scipy.special import logsumexp
 from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import draws_of, is_posterior, keeps_rows, observed_rows
 from bayes_gmm.results.predictive import models_missing, predict, result_weights
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.reading import (
+    draws_of,
+    is_posterior,
+    keeps_rows,
+    observed_rows,
+    point_parameters,
+)
 
 MOST_DRAWS = 200
 MOST_ROWS = 3000  # more dots than this cover each other

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.plots import style
-from bayes_gmm.results.draws import is_point
+from bayes_gmm.results.reading import is_point
 from bayes_gmm.results.remarks import how_found
 
 CLIMB = style.PALETTE[0]

@@ -18,7 +18,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.convergence import convergence
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 
 DRAWS_PER_COORDINATE = 2  # effective draws, below which a covariance says too little
 

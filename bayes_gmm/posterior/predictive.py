@@ -7,8 +7,10 @@ import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
+from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.blocks import GIB, by_blocks, require_memory
+from bayes_gmm.posterior.draws import Draws
 
 PAIR_BYTES = 16  # the sum over draws, and what is added to it
 PASS_NUMBERS = 1 << 23  # responsibilities held at a time, 64 MiB
@@ -31,6 +33,48 @@ def density_band(
 
     blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
     return dict(zip(names, np.concatenate(blocks, axis=1), strict=False))
+
+
+def memberships(
+    ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
+) -> list[np.ndarray]:
+    """Average the responsibilities of rows (N, D) over mixtures.
+
+    Shapes: -> mean (N, K), the mean entropy (N,), and each of the quantiles (N, K).
+    """
+
+    def evaluate(place: slice) -> tuple[np.ndarray, ...]:
+        shares, entropy = ensemble.membership(rows[place])
+        mean = shares.mean(axis=2)
+        if not probabilities:
+            return mean, entropy
+        return mean, entropy, *np.quantile(shares, probabilities, axis=2, overwrite_input=True)
+
+    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
+    return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
+
+
+def pointwise(draws: Draws, rows: np.ndarray) -> np.ndarray:
+    """Log density of each row (N, D) under each draw, the label summed out (chain, draw, N)."""
+    n_samples = draws.n_chains * draws.n_draws
+    ensemble = Ensemble.of(draws.thinned(n_samples))
+    result = np.empty((n_samples, len(rows)))
+
+    def evaluate(place: slice) -> None:
+        result[:, place] = ensemble.log_density(rows[place]).T
+
+    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
+        pass
+    return result.reshape(draws.n_chains, draws.n_draws, -1)
+
+
+def replicates(draws: Draws, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw so many rows from the mixture of each draw, (chain, draw, N, D)."""
+    n_samples = draws.n_chains * draws.n_draws
+    rows = np.empty((n_samples, n_rows, draws.means.shape[-1]))
+    for place, theta in enumerate(draws.thinned(n_samples)):
+        rows[place] = mixture.sample(theta, n_rows, rng)[0]
+    return rows.reshape(draws.n_chains, draws.n_draws, *rows.shape[1:])
 
 
 def log_likelihood(

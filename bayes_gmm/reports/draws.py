@@ -1,6 +1,5 @@
 """Sections about the draws: whether they can be trusted, what they are called, what they join."""
 
-import numpy as np
 import pandas as pd
 
 from bayes_gmm import plots
@@ -8,8 +7,8 @@ from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, j
 from bayes_gmm.reports.words import engine_sentence, relabelling_sentence
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.clustering import co_clustering
-from bayes_gmm.results.diagnosis import LabelReport
-from bayes_gmm.results.draws import keeps_rows, n_observed
+from bayes_gmm.results.diagnosis import LabelReport, worst
+from bayes_gmm.results.reading import keeps_rows, n_observed
 from bayes_gmm.results.tables import some
 
 MOST_ROWS = 500  # of the co-clustering matrix
@@ -27,16 +26,7 @@ def sampling(analysis: Analysis) -> Section | None:
             blocks.append(
                 Points([f"{reason.statement} {reason.advice}" for reason in diagnosis.reasons])
             )
-        worst = diagnosis.table.groupby(level="group", sort=False)
-        frame = pd.DataFrame(
-            {
-                "largest R-hat": [f"{value:.3f}" for value in worst["rhat"].max()],
-                "smallest ESS bulk": [f"{value:.0f}" for value in worst["ess_bulk"].min()],
-                "smallest ESS tail": [f"{value:.0f}" for value in worst["ess_tail"].min()],
-            },
-            index=pd.Index(list(worst.groups), name="quantities"),
-        )
-        blocks.append(table(frame))
+        blocks.append(table(worst(diagnosis.table).rename_axis("quantities")))
     if analysis.posterior is not None:
         figure = plots.ranks(analysis.posterior)
         blocks.append(image(figure, "Traces and rank plots of the chains"))
@@ -113,25 +103,14 @@ def _of_labels(analysis: Analysis, report: LabelReport) -> list[str]:
 
 
 def _components(report: LabelReport) -> pd.DataFrame:
-    """Tabulate the components; of one without identity only what is known of it."""
-    found = report.table
-    known = found["identified"]
-    return pd.DataFrame(
-        {
-            "weight": [
-                f"{weight:.3f}" if sure else "-"
-                for weight, sure in zip(found["weight"], known, strict=True)
-            ],
-            "R-hat": [f"{value:.3f}" for value in found["rhat"]],
-            "nearest, in posterior sds": [
-                f"{distance:.1f}" if np.isfinite(distance) else "-" for distance in found["nearest"]
-            ],
-            "draws nearly empty": [f"{share:.1%}" for share in found["nearly_empty"]],
-            "draws ambiguous": [f"{share:.1%}" for share in found["ambiguous"]],
-            "identified": ["yes" if sure else "no" for sure in known],
-        },
-        index=pd.Index(found.index, name="component"),
-    )
+    """Tabulate the components; why one has no identity is said above."""
+    names = {
+        "nearest, in sds": "nearest, in posterior sds",
+        "nearly empty": "draws nearly empty",
+        "ambiguous": "draws ambiguous",
+    }
+    written = report.written().rename(columns=names)
+    return written.assign(identified=[text.partition(":")[0] for text in written["identified"]])
 
 
 def clusters(analysis: Analysis) -> Section | None:

@@ -8,10 +8,10 @@ from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, j
 from bayes_gmm.reports.words import prior_sentences
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.checks import LEVEL
-from bayes_gmm.results.draws import structure_of
-from bayes_gmm.results.prior_parameters import read_conjugate_prior
+from bayes_gmm.results.labels import read_conjugate_prior
+from bayes_gmm.results.reading import structure_of
 from bayes_gmm.results.sensitivity import Sensitivity
-from bayes_gmm.results.tables import counted, number
+from bayes_gmm.results.tables import counted
 
 
 def fit(analysis: Analysis) -> Section | None:
@@ -20,12 +20,9 @@ def fit(analysis: Analysis) -> Section | None:
         return None
     checks = analysis.checks
     frame = checks.table
-    written = pd.DataFrame(index=frame.index)
-    for name in ("observed", "mean", "lower", "upper"):
-        pairs = zip(frame[name], frame["sd"], strict=True)
-        written[name] = [number(value, sd) for value, sd in pairs]
-    written["p"] = [f"{p:.3f}" for p in frame["p_value"]]
-    written["joint p"] = [f"{p:.3f}" for p in frame["adjusted_p_value"]]
+    written = checks.written().drop(columns="sd")
+    written.columns = pd.Index(["observed", "mean", "lower", "upper", "p", "joint p"])
+    written["joint p"] = written["joint p"].str.rstrip("* ")  # the row is marked instead
     surprising = [bool(p < LEVEL) for p in frame["adjusted_p_value"]]
     blocks: list[Block] = [
         judged(checks),
@@ -109,18 +106,11 @@ def prior(analysis: Analysis) -> Section | None:
 
 def _sensitivities(found: Sensitivity) -> pd.DataFrame:
     """Write the table of sensitivities, in the units of the data."""
-    rows = found.table
-    quantities = rows.index.get_level_values("quantity")
-    return pd.DataFrame(
-        {
-            "mean": [number(m, s) for m, s in zip(rows["mean"], rows["sd"], strict=True)],
-            "sd": [f"{sd:.2g}" for sd in rows["sd"]],
-            "to the prior": [f"{value:.3f}" for value in rows["prior"]],
-            "to the likelihood": [f"{value:.3f}" for value in rows["likelihood"]],
-            "shift if the prior counted half": [f"{value:+.2g}" for value in rows["prior_shift"]],
-            "of an interval's end, sds": [f"{value:.1f}" for value in rows["prior_effect"]],
-            "part": rows["part"].to_list(),
-            "diagnosis": rows["diagnosis"].to_list(),
-        },
-        index=pd.Index(quantities, name="quantity"),
-    )
+    names = {
+        "prior": "to the prior",
+        "likelihood": "to the likelihood",
+        "shift by half prior": "shift if the prior counted half",
+        "interval's end, sds": "of an interval's end, sds",
+        "part of prior": "part",
+    }
+    return found.written().rename(columns=names).rename_axis("quantity")

@@ -15,7 +15,7 @@ from bayes_gmm.reports.model import fit, prediction, prior
 from bayes_gmm.reports.words import after_interrupt, provenance, versions
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.comparison import constraint
-from bayes_gmm.results.draws import n_incomplete, n_observed, n_seen, row_weights, structure_of
+from bayes_gmm.results.reading import n_incomplete, n_observed, n_seen, row_weights, structure_of
 from bayes_gmm.results.remarks import remarks, search_warnings
 from bayes_gmm.results.tables import counted, number, some
 

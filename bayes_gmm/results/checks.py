@@ -33,9 +33,9 @@ from bayes_gmm.posterior.checks import (
     judge,
     shape,
 )
-from bayes_gmm.results.draws import complete_rows, draws_of, feature_names, require_posterior
 from bayes_gmm.results.predictive import result_rows, result_weights
-from bayes_gmm.results.tables import as_html, as_text, counted, number, some, wrapped
+from bayes_gmm.results.reading import complete_rows, draws_of, feature_names, require_posterior
+from bayes_gmm.results.tables import Printed, counted, number, some
 from bayes_gmm.seeds import Seed, as_seed
 
 MOST_ROWS = 20_000
@@ -44,7 +44,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Check:
+class Check(Printed):
     """Posterior predictive checks.
 
     Attributes
@@ -110,16 +110,10 @@ class Check:
             f"{upper}{more}."
         )
 
-    def __str__(self) -> str:
-        return "\n\n".join([wrapped(self.verdict), as_text(self._written()), wrapped(self._note())])
+    def _parts(self, *, html: bool) -> list[Any]:
+        return [self.verdict, self.written(), self._note()]
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.verdict, [self._written(), self._note()])
-
-    def _written(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Round the table to what the spread of the replicates supports."""
         table = self.table
         tail = 50 * (1 - self.tree.attrs["band"])

@@ -25,10 +25,9 @@ from bayes_gmm.posterior.partition import (
     edges,
 )
 from bayes_gmm.posterior.predictive import co_clustering_matrix, draw_labels, tails
-from bayes_gmm.results.draws import draws_of, is_posterior
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, result_rows
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.reading import draws_of, is_posterior, point_parameters
 from bayes_gmm.seeds import Seed, as_seed
 
 CANDIDATE_DRAWS = 100  # whose partitions the search starts from

@@ -16,12 +16,12 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.convergence import Convergence, convergence
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.posterior.identification import identify
+from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.predictive import log_likelihood, tails
-from bayes_gmm.posterior.relabel.pivot import match
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.comparison import NOT_RUN, Comparison, constraint
-from bayes_gmm.results.draws import (
+from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
     invariants,
@@ -30,15 +30,15 @@ from bayes_gmm.results.draws import (
     keeps_rows,
     n_observed,
     observed_rows,
+    point_parameters,
     raw_draws,
     require_posterior,
     row_weights,
     structure_of,
     total_weight,
 )
-from bayes_gmm.results.error_bars import quick_errors
 from bayes_gmm.results.remarks import by_component, rows_that_decide, stated
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.standard_errors import quick_errors
 
 Point = xr.DataTree | Parameters
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.diagnosis import worst
-from bayes_gmm.results.draws import feature_names, is_point, structure_of
-from bayes_gmm.results.tables import as_html, as_text, counted, number, some, wrapped
+from bayes_gmm.results.reading import feature_names, is_point, structure_of
+from bayes_gmm.results.tables import Printed, counted, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
 LABEL_FREE = "label-free quantities"
@@ -21,7 +21,7 @@ FEWEST_STARTS = 60  # to advise; with more than 30 the search also goes on longe
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class Comparison(Printed):
     """Point estimates against a posterior.
 
     Attributes
@@ -189,34 +189,16 @@ class Comparison:
             index=table.index,
         )
 
-    def __str__(self) -> str:
-        parameters = self._parameters()
-        shown = parameters[self.is_free & (self.dataset["kind"].to_numpy() != "covariance")]
-        note = "Covariances are in the report and in .table; * lies outside the interval"
-        errors = any(name.startswith("se ") for name in shown)
-        note += "; se is by the observed information." if errors else "."
-        parts = [
-            self._title,
-            f"{as_text(shown)}\n{wrapped(note)}",
-            as_text(self._likelihoods()),
-            "\n".join(map(wrapped, self.sentences)),
-            as_text(worst(self.diagnostics)),
-        ]
-        return "\n\n".join(parts)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(
-            self._title,
-            [
-                self._parameters()[self.is_free],
-                self._likelihoods(),
-                *self.sentences,
-                worst(self.diagnostics),
-            ],
-        )
+    def _parts(self, *, html: bool) -> list[Any]:
+        parameters: Any = self._parameters()[self.is_free]
+        if not html:
+            shown = parameters[self.dataset["kind"].to_numpy()[self.is_free] != "covariance"]
+            note = "Covariances are in the report and in .table; * lies outside the interval"
+            errors = any(name.startswith("se ") for name in shown)
+            note += "; se is by the observed information." if errors else "."
+            parameters = [shown, note]
+        diagnostics = worst(self.diagnostics)
+        return [self._title, parameters, self._likelihoods(), self.sentences, diagnostics]
 
 
 def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:

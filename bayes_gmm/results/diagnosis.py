@@ -1,12 +1,12 @@
 """What `diagnose` returns: findings with their evidence, and a verdict in words."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from bayes_gmm.results.tables import as_html, as_text, wrapped
+from bayes_gmm.results.tables import Printed
 
 Kind = Literal["data", "convergence", "identification", "note"]
 
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LabelReport:
+class LabelReport(Printed):
     """What became of the names of the components.
 
     Attributes
@@ -101,7 +101,7 @@ class LabelReport:
             said.append(f"Components that hold rows: {counts}.")
         return said
 
-    def _components(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Write the table; of a component without identity only what is known of it."""
         table = self.table
         known = table["identified"]
@@ -125,18 +125,14 @@ class LabelReport:
             index=table.index,
         )
 
-    def __str__(self) -> str:
-        return "\n\n".join([*map(wrapped, self._sentences), as_text(self._components())])
+    _heading = "Label switching"
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return as_html("Label switching", [*self._sentences, self._components()])
+    def _parts(self, *, html: bool) -> list[Any]:
+        return [*self._sentences, self.written()]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Diagnosis:
+class Diagnosis(Printed):
     """Whether a posterior sample can be trusted, and with what.
 
     Attributes
@@ -177,22 +173,10 @@ class Diagnosis:
         """Whether everything can be trusted: converged, identified, and no row decides alone."""
         return not any(finding.kind != "note" for finding in self.reasons)
 
-    def __str__(self) -> str:
-        parts = [wrapped(self.verdict)]
-        if self.reasons:
-            parts.append("\n".join(wrapped(f"* {finding}") for finding in self.reasons))
-        return "\n\n".join(
-            [*parts, as_text(worst(self.table)), as_text(self._chains()), str(self.labels)]
-        )
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        reasons = [str(finding) for finding in self.reasons]
-        return as_html(self.verdict, [*reasons, worst(self.table), self._chains()]) + (
-            f"\n{self.labels._repr_html_()}"
-        )
+    def _parts(self, *, html: bool) -> list[Any]:
+        bullet = "" if html else "* "
+        reasons = [f"{bullet}{finding}" for finding in self.reasons]
+        return [self.verdict, reasons, worst(self.table), self._chains(), self.labels]
 
     def _chains(self) -> pd.DataFrame:
         written = self.chains.astype(object)

@@ -21,7 +21,7 @@ Below 600 it is the smallest of the 30 effective sample sizes that falls under 4
 the sample more than of the chains: draw more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -30,7 +30,7 @@ from bayes_gmm.results import rules
 from bayes_gmm.results.diagnosis import Diagnosis, Finding
 from bayes_gmm.results.evidence import Evidence, by_chain, gather, label_report, table
 
-Rule = Callable[[Evidence], list[Finding]]
+Rule = Callable[[Evidence], Iterable[Finding]]
 FATAL: tuple[Rule, ...] = (
     rules.not_finite,
     rules.stuck,
@@ -83,9 +83,9 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
         reasons += rules.too_short(evidence)
     # BIC needs no draws; but only chains that mix may bear out a component against it.
-    too_many = rules.dispensable_component(evidence)
+    too_many = list(rules.dispensable_component(evidence))
     if not reasons:
-        identity = rules.labels_disagree(evidence) + _apply(IDENTITY, evidence)
+        identity = _apply((rules.labels_disagree, *IDENTITY), evidence)
         identity += [] if evidence.all_borne_out else too_many
         reasons += identity or rules.slow_components(evidence)
     elif all(finding.name == "short_chains" for finding in reasons):
@@ -93,7 +93,7 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         reasons += _apply(IDENTITY, evidence) + too_many
     else:
         reasons += too_many
-    reasons = rules.rows_decide(evidence) + reasons + _apply(NOTES, evidence)
+    reasons = [*rules.rows_decide(evidence), *reasons, *_apply(NOTES, evidence)]
     return Diagnosis(
         _verdict(evidence, reasons),
         tuple(reasons),

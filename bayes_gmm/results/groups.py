@@ -20,15 +20,15 @@ import xarray as xr
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels.membership import Ensemble
-from bayes_gmm.model import mixture
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import LogPrior, PriorFamily
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.posterior.blocks import NUMBER, by_blocks, require_memory
+from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.draws import (
+from bayes_gmm.posterior.predictive import pointwise, replicates
+from bayes_gmm.results.labels import DIMS, labelled
+from bayes_gmm.results.reading import (
     VARIABLES,
     draws_of,
     feature_names,
@@ -36,7 +36,6 @@ from bayes_gmm.results.draws import (
     raw_draws,
     require_posterior,
 )
-from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.relabel import follow
 
 Drawable = Prior | StructuredPrior | PriorFamily
@@ -107,17 +106,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
 
     Shapes: rows (N, D), index (N,).
     """
-    draws = draws_of(posterior)
-    n_samples = draws.n_chains * draws.n_draws
-    ensemble = Ensemble.of(draws.thinned(n_samples))
-    pointwise = np.empty((n_samples, len(rows)))
-
-    def evaluate(place: slice) -> None:
-        pointwise[:, place] = ensemble.log_density(rows[place]).T
-
-    for _ in by_blocks(evaluate, len(rows), ensemble.offset.size):
-        pass
-    values = pointwise.reshape(draws.n_chains, draws.n_draws, -1)
+    values = pointwise(draws_of(posterior), rows)
     return labelled({"x": values}, dims={"x": (*LEADING, "obs_id")}).assign_coords(
         stored(index) | _draws_of(posterior["posterior"].to_dataset())
     )
@@ -129,12 +118,8 @@ def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> 
     Shapes: index (N,).
     """
     draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
-    shape = draws.n_chains, draws.n_draws
-    rows = np.empty((shape[0] * shape[1], len(index), drawn.sizes["feature"]))
-    for place, theta in enumerate(draws.thinned(len(rows))):
-        rows[place] = mixture.sample(theta, len(index), rng)[0]
     return labelled(
-        {"x": rows.reshape(*shape, *rows.shape[1:])},
+        {"x": replicates(draws, len(index), rng)},
         feature_names=[str(name) for name in drawn["feature"].to_numpy()],
         leading=LEADING,
     ).assign_coords(stored(index) | _draws_of(drawn))

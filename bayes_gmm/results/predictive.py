@@ -30,18 +30,17 @@ from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.posterior.blocks import by_blocks
-from bayes_gmm.posterior.predictive import density_band, tails
-from bayes_gmm.results.draws import (
+from bayes_gmm.posterior.predictive import density_band, memberships, tails
+from bayes_gmm.results.labels import labelled
+from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
     is_posterior,
     keeps_rows,
     observed_rows,
+    point_parameters,
     row_weights,
 )
-from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.tree import point_parameters
 
 MOST_DRAWS = 1000
 
@@ -157,16 +156,7 @@ def _predicted(
     ensemble: Ensemble, rows: np.ndarray, index: pd.Index, probabilities: tuple[float, ...]
 ) -> xr.Dataset:
     """What `predict` says of rows (N, D); the quantiles are those of a posterior, or none."""
-
-    def evaluate(place: slice) -> tuple[np.ndarray, ...]:
-        shares, entropy = ensemble.membership(rows[place])
-        mean = shares.mean(axis=2)
-        if not probabilities:
-            return mean, entropy
-        return mean, entropy, *np.quantile(shares, probabilities, axis=2, overwrite_input=True)
-
-    blocks = [outcome for _, outcome in by_blocks(evaluate, len(rows), ensemble.offset.size)]
-    mean, expected, *interval = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    mean, expected, *interval = memberships(ensemble, rows, probabilities)
     variables = {
         "responsibilities": mean,
         "label": mean.argmax(axis=1),

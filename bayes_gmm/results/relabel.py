@@ -1,29 +1,32 @@
 """A posterior result with its components named by another method."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.by_rows import by_rows
-from bayes_gmm.posterior.relabel.ordering import ordering, read_key
-from bayes_gmm.posterior.relabel.pivot import match
-from bayes_gmm.results.draws import (
+from bayes_gmm.posterior.pivot import match
+from bayes_gmm.posterior.relabel_by_rows import by_rows
+from bayes_gmm.results.reading import (
     complete_rows,
     feature_names,
     observed_rows,
     permutation,
+    point_parameters,
     raw_draws,
     require_posterior,
     row_weights,
 )
-from bayes_gmm.results.tree import point_parameters
 
 BY_ROWS = ("ecr", "ecr-iterative", "stephens", "data")
 METHODS = ("pivot", *BY_ROWS, "ordering")
 OF_COMPONENTS = ("posterior", "sample_stats", "log_prior")  # groups that belong to components
+Key = Callable[[Draws], np.ndarray]
+WRITTEN = re.compile(r"(weights|means|covariances)(?:\[(.+)\])?")
 
 
 def relabel(
@@ -146,3 +149,58 @@ def follow(dataset: xr.Dataset, order: np.ndarray) -> xr.Dataset:
             values = np.take_along_axis(moved.to_numpy(), own, axis=2)
             renamed[name] = moved.copy(data=values).transpose(*array.dims)
     return dataset.assign(renamed)
+
+
+def ordering(draws: Draws, key: Key) -> np.ndarray:
+    """Sort the components of each draw.
+
+    Shapes: -> (chain, draw, K).
+    """
+    values = np.asarray(key(draws))
+    if values.shape != draws.weights.shape:
+        raise InputError(
+            f"by returns an array of shape {values.shape}; give one number per chain, draw and "
+            f"component, {draws.weights.shape}"
+        )
+    if values.dtype.kind not in "biuf" or np.isnan(values).any():
+        raise InputError("by returns values that are not numbers: components can't be sorted so")
+    return np.argsort(values, axis=2, kind="stable")
+
+
+def read_key(by: object, features: tuple[str, ...]) -> Key:
+    """Turn the user's word for a number into a function of draws.
+
+    Such as "weights", "means[waiting]" or "covariances[waiting, eruptions]"; or the function
+    itself.
+    """
+    if callable(by):
+        return by
+    found = WRITTEN.fullmatch(by) if isinstance(by, str) else None
+    example = f"'weights', 'means[{features[0]}]', or a function of the draws"
+    if found is None:
+        raise InputError(f"by is {by!r}; for method='ordering' give {example}")
+    variable, inside = found.groups()
+    places = _places(inside, features)
+    needed = {"weights": (0,), "means": (1,), "covariances": (1, 2)}[variable]
+    if len(places) not in needed:
+        raise InputError(
+            f"by is {by!r}, which is not one number per component: give, for example, {example}"
+        )
+    if variable == "covariances":
+        return lambda draws: draws.covariances[..., places[0], places[-1]]
+    if variable == "means":
+        return lambda draws: draws.means[..., places[0]]
+    return lambda draws: draws.weights
+
+
+def _places(inside: str | None, features: tuple[str, ...]) -> list[int]:
+    """Columns named between brackets; a name may itself hold a comma."""
+    if inside is None:
+        return []
+    if inside in features:
+        return [features.index(inside)]
+    for comma in (place for place, letter in enumerate(inside) if letter == ","):
+        pair = inside[:comma].strip(), inside[comma + 1 :].strip()
+        if all(name in features for name in pair):
+            return [features.index(name) for name in pair]
+    raise InputError(f"by names {inside!r}, no feature of this result: it has {listing(features)}")

@@ -17,8 +17,8 @@ from bayes_gmm.errors import CollapseError, CollapseWarning, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.deciding_rows import MOST, DecidingRow, deciding_rows
 from bayes_gmm.posterior.poles import LIMIT, MISSING, Pole, poles
-from bayes_gmm.results.draws import keeps_rows, kept_observations
 from bayes_gmm.results.labels import records
+from bayes_gmm.results.reading import keeps_rows, kept_observations
 from bayes_gmm.results.tables import counted, some
 
 REPEATED = 0.2  # share of the starts that collapse on one value, from which that is said

@@ -27,6 +27,7 @@ identified, the mean and the density of the whole mixture, and how many componen
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,30 +37,30 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.posterior.identification import identify
-from bayes_gmm.posterior.prior_parts import (
+from bayes_gmm.posterior.power_scaling import (
     COVARIANCES,
     MEANS,
     WEIGHTS,
     Conflict,
     conflicts,
+    effects,
     log_prior_parts,
 )
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results.draws import (
+from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
+from bayes_gmm.results.labels import read_prior
+from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
     invariants,
     n_observed,
+    point_parameters,
     raw_draws,
     require_posterior,
     structure_of,
 )
-from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.power_scaling import effects
-from bayes_gmm.results.prior_parameters import read_prior
-from bayes_gmm.results.tables import as_html, as_text, number, some, wrapped
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.tables import Printed, number, some
 
 THRESHOLD = 0.05
 NOTICED = 1.0  # posterior sds by which an end of an interval moves if the prior counts half
@@ -84,7 +85,7 @@ MOST = 3  # quantities named
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sensitivity:
+class Sensitivity(Printed):
     """What in a posterior depends on the prior.
 
     Attributes
@@ -103,16 +104,10 @@ class Sensitivity:
     table: pd.DataFrame
     conflicts: tuple[Conflict, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{wrapped(self.verdict)}\n\n{as_text(self._written())}"
+    def _parts(self, *, html: bool) -> list[Any]:
+        return [self.verdict, self.written()]
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.verdict, [self._written()])
-
-    def _written(self) -> pd.DataFrame:
+    def written(self) -> pd.DataFrame:
         """Write the numbers down, one line per quantity."""
         return pd.DataFrame(
             {
@@ -215,19 +210,16 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
         n_observed(posterior),
         point_parameters(posterior),
     ).reasons
-    table = effects(
-        pd.MultiIndex.from_tuples(
-            [
-                *((LABEL_FREE, name) for name in names),
-                *((RELABELLED, scalar.name) for scalar in scalars),
-            ],
-            names=["group", "quantity"],
-        ),
-        np.concatenate([label_free, parameters], axis=2),
-        log_prior,
-        log_likelihood,
-        parts,
+    index = pd.MultiIndex.from_tuples(
+        [
+            *((LABEL_FREE, name) for name in names),
+            *((RELABELLED, scalar.name) for scalar in scalars),
+        ],
+        names=["group", "quantity"],
     )
+    values = np.concatenate([label_free, parameters], axis=2)
+    varies, columns = effects(values, log_prior, log_likelihood, parts)
+    table = pd.DataFrame(columns, index=index[varies])
     kinds = [name.partition("[")[0] for name in table.index.get_level_values("quantity")]
     table = table[[kind not in LEFT_OUT for kind in kinds]]
     unknown = {scalar.name for scalar in scalars if why_not[scalar.cluster]}

@@ -1,5 +1,7 @@
 """What `standard_errors` returns: every number of a fit with its standard error and interval."""
 
+import json
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +9,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
+from bayes_gmm.errors import (
+    CollapseError,
+    CollapseWarning,
+    ConvergenceWarning,
+    IdentificationWarning,
+    InputError,
+)
+from bayes_gmm.posterior import standard_errors
+from bayes_gmm.posterior.draws import Scalar
+from bayes_gmm.posterior.predictive import tails
+from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
+from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, n_incomplete
+from bayes_gmm.results.tables import Printed, counted, number
 
 SOURCES = {
     "observed": "the observed information",
@@ -17,10 +31,11 @@ SOURCES = {
 }
 REFITTED = ("bootstrap", "weighted")
 FAR = 1e-2  # nats from the optimum; a seventh of a standard error
+TWO = 2  # replicates, of which there is a standard deviation
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StandardErrors:
+class StandardErrors(Printed):
     """Standard errors of a point estimate.
 
     Attributes
@@ -122,23 +137,12 @@ class StandardErrors:
             written[name] = [number(v, error) for v, error in zip(table[name], errors, strict=True)]
         return written[self.dataset["free"].to_numpy()]
 
-    def __str__(self) -> str:
-        written = self._written()
-        covariances = [name.startswith("covariance") for name in written.index]
-        note = "Covariances are in .table." if any(covariances) else ""
-        return "\n\n".join(
-            [
-                self._title,
-                f"{as_text(written[~np.array(covariances)])}\n{note}".strip(),
-                "\n".join(map(wrapped, self.sentences)),
-            ]
-        )
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return as_html(self._title, [self._written(), *self.sentences])
+    def _parts(self, *, html: bool) -> list[Any]:
+        written: Any = self._written()
+        covariances = np.array([name.startswith("covariance") for name in written.index])
+        if not html and covariances.any():
+            written = [written[~covariances], "Covariances are in .table."]
+        return [self._title, written, self.sentences]
 
 
 def lacking(attrs: dict) -> str:
@@ -165,4 +169,120 @@ def collapsed(attrs: dict) -> str:
     return (
         f"{counted(attrs['n_collapsed'], 'replicate')} of {attrs['n_made']} lost a component and "
         "are left out: the errors are those of the others, and too small."
+    )
+
+
+def errors_from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> StandardErrors:
+    """Standard errors from the observed information, or from the sandwich about it."""
+    tails(ci_prob)
+    if fitted.equal_weights:
+        raise InputError(
+            f"method is {method!r}, which has no form for weights held equal; "
+            "choose 'bootstrap' or 'weighted'"
+        )
+    found, flatness = from_curvature(
+        fitted.observations,
+        fitted.parameters,
+        fitted.structure,
+        fitted.counted,
+        fitted.scalars,
+        ci_prob,
+        sandwich=method == "sandwich",
+    )
+    attrs = {"positive_definite": int(not flatness.n_flat), **flatness._asdict()}
+    if attrs["n_flat"]:
+        warnings.warn(lacking(attrs), IdentificationWarning, stacklevel=3)
+    if attrs["distance_to_optimum"] > FAR:
+        warnings.warn(astray(attrs), ConvergenceWarning, stacklevel=3)
+    return _labelled(found, fitted, method, ci_prob, attrs)
+
+
+def quick_errors(result: Any) -> np.ndarray | None:
+    """Standard errors from the observed information, in the order of `scalars.catalogue`.
+
+    None where a result lacks what they need, or there would be much to compute.
+    """
+    if not is_point(result) or not {"covariance", "estimator"} <= set(result.attrs):
+        return None
+    if not keeps_rows(result) or n_incomplete(result):
+        return None
+    fitted = Fitted.of(result)
+    if fitted.equal_weights:
+        return None
+    own = (fitted.observations, fitted.parameters, fitted.structure, fitted.counted)
+    return standard_errors.quick_errors(*own)
+
+
+def errors_from_refits(
+    fitted: Fitted,
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    *,
+    method: str,
+    ci_prob: float,
+    replicate: np.ndarray,
+    **counts: Any,
+) -> StandardErrors:
+    """Standard errors from refits, their components matched to those of the estimate.
+
+    Shapes: weights, means, covariances (R, K), replicate (R,).
+    """
+    ends = tails(ci_prob)
+    if len(replicate) < TWO:
+        raise CollapseError(
+            f"{counts['n_collapsed']} of {counts['n_made']} replicates lost a component, and "
+            'fewer than two are left: use method="observed", a prior or fewer components'
+        )
+    found = from_refits(fitted.parameters, weights, means, covariances, ends)
+    attrs = {**counts, "partial": int(counts["n_made"] < counts["n_bootstrap"])}
+    if attrs["n_collapsed"]:
+        warnings.warn(collapsed(attrs), CollapseWarning, stacklevel=3)
+    labelled = _labelled(found, fitted, method, ci_prob, attrs)
+    return StandardErrors(labelled.dataset.assign_coords(replicate=replicate))
+
+
+def _labelled(
+    found: Errors, fitted: Fitted, method: str, ci_prob: float, attrs: dict[str, Any]
+) -> StandardErrors:
+    """Name the parameters and say how the numbers came about."""
+    theta, scalars = fitted.parameters, fitted.scalars
+    dims = {"covariance": ("parameter", "parameter_bis"), "replicates": ("replicate", "parameter")}
+    variables: dict[str, Any] = {
+        name: ("parameter", values) for name, values in found._asdict().items() if name != "more"
+    } | {name: (dims.get(name, ("parameter",)), values) for name, values in found.more.items()}
+    names = [scalar.name for scalar in scalars]
+    fixed = [
+        fitted.structure.is_diagonal
+        and scalar.kind in ("correlation", "covariance")
+        and scalar.feature != scalar.feature_bis
+        for scalar in scalars
+    ]
+    coordinates: dict[str, Any] = {
+        "parameter": names,
+        **{
+            name: ("parameter", [getattr(scalar, name) for scalar in scalars])
+            for name in Scalar._fields
+        },
+    }
+    if "covariance" in variables:
+        coordinates["parameter_bis"] = names
+    return StandardErrors(
+        xr.Dataset(
+            {**variables, "free": ("parameter", ~np.array(fixed))},
+            coords=coordinates,
+            attrs={
+                "method": method,
+                "ci_prob": ci_prob,
+                "estimator": fitted.estimator,
+                "covariance": fitted.structure.label(theta.n_features),
+                "n_observations": fitted.observations.n_rows,
+                "n_features": theta.n_features,
+                "n_components": theta.n_components,
+                **{
+                    name: value if isinstance(value, int | float | str) else json.dumps(value)
+                    for name, value in attrs.items()
+                },
+            },
+        )
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,10 +64,40 @@ def wrapped(text: str) -> str:
     return fill(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 
-def as_html(title: str, parts: list[pd.DataFrame | str]) -> str:
-    """Write tables and sentences as a fragment of HTML."""
-    written = [
-        part.to_html(border=0) if isinstance(part, pd.DataFrame) else f"<p>{escape(part)}</p>"
-        for part in parts
-    ]
-    return "\n".join([f"<strong>{escape(title)}</strong>", *written])
+class Printed:
+    """What prints as text in a terminal and as HTML in a notebook: sentences and tables of strings.
+
+    In text an empty line stands between parts, but not between those of a list.
+    """
+
+    _heading = ""  # in HTML; by default the first part
+
+    def _parts(self, *, html: bool) -> list[Any]:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "\n\n".join(filter(None, map(_text, self._parts(html=False))))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        parts = self._parts(html=True)
+        heading = self._heading or parts.pop(0)
+        return "\n".join([f"<strong>{escape(heading)}</strong>", *filter(None, map(_html, parts))])
+
+
+def _text(part: Any) -> str:
+    if isinstance(part, list):
+        return "\n".join(map(_text, part))
+    if isinstance(part, Printed):
+        return str(part)
+    return as_text(part) if isinstance(part, pd.DataFrame) else wrapped(part)
+
+
+def _html(part: Any) -> str:
+    if isinstance(part, list):
+        return "\n".join(map(_html, part))
+    if isinstance(part, Printed):
+        return part._repr_html_()
+    return part.to_html(border=0) if isinstance(part, pd.DataFrame) else f"<p>{escape(part)}</p>"

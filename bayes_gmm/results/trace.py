@@ -9,10 +9,10 @@ import xarray as xr
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.draws import VARIABLES
 from bayes_gmm.results.labels import DIMS
-from bayes_gmm.results.posterior_tree import KNOWN
+from bayes_gmm.results.reading import VARIABLES
 from bayes_gmm.results.trace_parts import SAMPLE, covariances_of, one_by_one, placed, weights_part
+from bayes_gmm.results.tree import KNOWN
 
 OTHER_LABELS = ("warmup_", "unconstrained_")  # groups that are not relabelled, and are left out
 

@@ -1,4 +1,8 @@
-"""A point estimate as a DataTree: labelled, in the user's units, and safe to write to a file."""
+"""Results as DataTrees: labelled, in the user's units, and safe to write to a file.
+
+A point estimate with the search for it; and relabelled draws with how they were made, and what no
+renaming changes.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,16 +16,29 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.streams import Stream
-from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
-from bayes_gmm.results.labels import labelled, record_columns
-from bayes_gmm.results.prior_parameters import prior_groups
+from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.invariants import Invariants, invariants
+from bayes_gmm.posterior.pivot import match
+from bayes_gmm.results.labels import DIMS, labelled, prior_groups, record_columns
+from bayes_gmm.results.reading import VARIABLES
+from bayes_gmm.results.relabel import follow
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
 BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the dim that they name
+KNOWN = {  # statistics that spare the pass over the rows, and their own dims
+    "log_likelihood": (),
+    "component_counts": ("cluster",),
+    "log_prior": (),
+}
+# Their sums over rows are in group invariants. In sample_stats ArviZ would take a variable of such
+# a name for the log-likelihood of each row.
+ELSEWHERE = ("log_likelihood", "log_prior")
 
 
 def parameters_dataset(parameters: Parameters, feature_names: tuple[str, ...]) -> xr.Dataset:
@@ -101,17 +118,102 @@ def point_tree(
     return xr.DataTree.from_dict(groups)
 
 
-def point_parameters(result: Any) -> Parameters:
-    """Read the point estimate of a result back as `Parameters`."""
-    if isinstance(result, Parameters):
-        return result
-    if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:
-        kind = type(result).__name__
-        if isinstance(result, xr.DataTree) and set(result.children) & {"mle", "map"}:
-            inside = " or ".join(
-                f"[{name!r}]" for name in ("map", "mle") if name in result.children
-            )
-            kind = f"a whole analysis: choose {inside} of it"
-        raise InputError(f"result must come from fit or sample, or be Parameters; got {kind}")
-    point = result["point_estimate"].to_dataset()
-    return Parameters(*(np.asarray(point[name]) for name in ("weights", "means", "covariances")))
+def posterior_tree(
+    sampled: xr.DataTree,
+    pivot: Parameters,
+    observations: Observations,
+    prior: Any,
+    structure: Structure = UNCONSTRAINED,
+    label_free: Invariants | None = None,
+    **described: Any,
+) -> xr.DataTree:
+    """Build the result of `sample` from what the sampler returned.
+
+    `sampled` has the groups posterior (weights, means and covariances in the user's units, and
+    whatever else the model has, components named as they came) and sample_stats. Other variables
+    stay if they are numbers, which every file format can hold.
+    """
+    names = observations.feature_names
+    posterior = sampled["posterior"].to_dataset()
+    stats = _storable(sampled["sample_stats"].to_dataset())
+    raw = drawn(sampled)
+    permutation = match(*raw, pivot).permutation
+    known = {
+        name: stats[name].transpose("chain", "draw", *own).to_numpy()
+        for name, own in KNOWN.items()
+        if name in stats
+    }
+    chain_and_draw = {"chain": posterior["chain"], "draw": posterior["draw"]}
+    relabelled = labelled(
+        raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
+    )
+    if label_free is None:
+        own = within(prior, structure)
+        label_free = invariants(raw, observations, own, pivot, **known)
+    described |= {
+        "chains": raw.n_chains,
+        "draws": raw.n_draws,
+        "partial": int(sampled.attrs.get("partial", 0)),
+        "relabelling": "pivot",
+    }
+    groups = {
+        "/": xr.Dataset(
+            attrs=attributes("posterior", observations, pivot.n_components, **described)
+        ),
+        "/posterior": _beside(
+            relabelled.assign_coords(chain_and_draw),
+            follow(_storable(posterior.drop_vars(VARIABLES)), permutation),
+        ),
+        "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
+        .assign(permutation=(("chain", "draw", "cluster"), permutation))
+        .assign_coords(cluster=np.arange(pivot.n_components)),
+        "/invariants": labelled_invariants(label_free, observations).assign_coords(chain_and_draw),
+        "/point_estimate": parameters_dataset(pivot, names),
+        **kept_rows(observations),
+        **prior_groups(prior, names),
+    }
+    return xr.DataTree.from_dict(groups)
+
+
+def labelled_invariants(found: Invariants, observations: Observations) -> xr.Dataset:
+    """Label the label-free quantities by features, monitored rows (point) and pairs of them."""
+    index = observations.index
+    storable = stored(index)["obs_id"].to_numpy()
+    return labelled(
+        found.quantities,
+        feature_names=observations.feature_names,
+        leading=("chain", "draw"),
+        dims={
+            "mixture_mean": ("feature",),
+            "log_density_at": ("point",),
+            "co_clustering": ("pair",),
+        },
+    ).assign_coords(
+        point=storable[found.monitored.points],
+        pair=np.array([f"{index[a]} & {index[b]}" for a, b in found.monitored.pairs], dtype=str),
+    )
+
+
+def drawn(sampled: xr.DataTree) -> Draws:
+    """Read what the sampler returned, its components named as they came."""
+    posterior = sampled["posterior"]
+    return Draws(
+        *(posterior[name].transpose("chain", "draw", *DIMS[name]).to_numpy() for name in VARIABLES)
+    )
+
+
+def _storable(drawn: xr.Dataset) -> xr.Dataset:
+    """Keep the variables that are numbers, which every file format can hold, and no attributes."""
+    numbers = [name for name, array in drawn.data_vars.items() if array.dtype.kind in "biuf"]
+    kept = drawn[numbers].drop_attrs()
+    return kept.assign_coords(
+        {name: labels.astype(str) for name, labels in kept.coords.items() if labels.dtype == object}
+    )
+
+
+def _beside(mixture: xr.Dataset, others: xr.Dataset) -> xr.Dataset:
+    """Put other variables beside the mixture's, whose coordinates stand."""
+    shared = [name for name in others.coords if name in mixture.coords]
+    return mixture.assign_coords(others.drop_vars(shared).coords).assign(
+        {name: array.drop_vars(shared, errors="ignore") for name, array in others.items()}
+    )

@@ -18,7 +18,7 @@ from bayes_gmm.inference.em import em, point
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.model.structures import ALIASES, CODES, Structure
+from bayes_gmm.model.structures import ALIASES, Structure, names
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
 from bayes_gmm.sklearn.shapes import compact, expected_shape
@@ -111,7 +111,7 @@ class GaussianMixture(FittedMixture):
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({*CODES, *ALIASES, "E", "V"})],
+        "covariance_type": [StrOptions({*names(), *ALIASES, "E", "V"})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],

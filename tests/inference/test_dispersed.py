@@ -7,12 +7,12 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference import dispersed, settings
 from bayes_gmm.inference.em import point
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.rule import Candidate
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import UNCONSTRAINED
-from bayes_gmm.posterior.relabel.pivot import match
+from bayes_gmm.posterior.pivot import match
 
 
 def found_in(frame, n_components):
@@ -118,7 +118,7 @@ def test_no_chain_starts_in_a_mode_of_a_smaller_mixture():
             SufficientStatistics.of(x, np.eye(2)[labels], np.zeros((2, 4)), 0.0)
         ).mode()
         functions = theta.log_quadratic()
-        return EMState(Candidate(theta, functions, 0.0, -1), from_log_quadratic(x, functions), 0.0)
+        return State(Candidate(theta, functions, 0.0, -1), from_log_quadratic(x, functions), 0.0)
 
     used, smaller = optimum(np.repeat([0, 1], 60)), optimum(np.repeat([0, 1], [118, 2]))
     assert smaller.statistics.count.min() < 14 < used.statistics.count.min()

@@ -5,7 +5,7 @@ import pytest
 from helpers import random_parameters
 from scipy import stats
 
-from bayes_gmm.kernels.label_counts import allot, binomial, loop
+from bayes_gmm.kernels.label_counts import allot, binomial, counted_rows
 from bayes_gmm.model.statistics import SufficientStatistics
 
 KEY = np.uint64(0xFEDCBA9876543210)
@@ -99,7 +99,7 @@ class Case:
         second = np.zeros((n_components, n_features, n_features))
         log_normalizer = 0.0
         for low, high in zip((0, *cuts), (*cuts, len(self.x)), strict=True):
-            log_normalizer = loop(n_features)(
+            log_normalizer = counted_rows(
                 self.x[low:high],
                 self.times[low:high],
                 low,

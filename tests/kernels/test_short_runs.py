@@ -30,12 +30,12 @@ def starts_for(rule, n):
 def assert_is_a_run(found, run):
     np.testing.assert_allclose(found.objectives, run.objectives, rtol=1e-12)
     assert found.converged == run.converged
-    assert found.lost == (-1 if run.collapsed is None else run.collapsed)
+    assert found.collapsed == run.collapsed
     for name in ("weights", "means", "covariances"):
-        mine, expected = getattr(found.candidate.parameters, name), getattr(run.parameters, name)
+        mine, expected = getattr(found.parameters, name), getattr(run.parameters, name)
         np.testing.assert_allclose(mine, expected, rtol=1e-7, atol=1e-9)
     for name in ("log_normalizer", "count", "second"):
-        mine, expected = getattr(found.statistics, name), getattr(run.state.statistics, name)
+        mine, expected = getattr(found.state.statistics, name), getattr(run.state.statistics, name)
         np.testing.assert_allclose(mine, expected, rtol=1e-7, atol=1e-9)
 
 
@@ -78,7 +78,7 @@ def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(compiled, "WORTH_A_THREAD", 0)
     for one, together in zip(alone, run_all(starts, 10, 1e-2), strict=True):
         assert one.objectives == together.objectives
-        np.testing.assert_array_equal(one.statistics.second, together.statistics.second)
+        np.testing.assert_array_equal(one.state.statistics.second, together.state.statistics.second)
     assert run_all([], 10, 1e-2) == []
 
 
@@ -95,9 +95,9 @@ def test_a_lost_component_ends_its_own_run_only(code):
     doomed, fine = run_all(starts, 30, 1e-2)
     (expected,) = run_all(starts[1:], 30, 1e-2)
     if code[0] == "V":
-        assert doomed.lost == 1
+        assert doomed.collapsed == 1
         assert np.isfinite(doomed.objectives).all()
     assert fine.objectives == expected.objectives
     (never,) = run_all([starts[0]._replace(lost=0)], 30, 1e-2)
-    assert never.lost == 0
+    assert never.collapsed == 0
     assert never.objectives == [-np.inf]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import assert_same_mixture, found, from_labels
+from helpers import assert_same_mixture, from_labels, run_em
 
 import bayes_gmm as bg
 from bayes_gmm.model.em import em
@@ -23,7 +23,7 @@ def test_it_takes_the_same_steps_as_the_fast_one(name, with_prior):
     x, k = np.asarray(DATA[name][0], float), DATA[name][1]
     start = from_labels(x, np.arange(len(x)) * k // len(x))
     prior = Prior.default(x, k) if with_prior else Prior.flat(k, x.shape[1])
-    fast = found(x, start, prior, max_iter=40, tol=0.0, accelerate=False)
+    fast = run_em(x, start, prior, max_iter=40, tol=0.0, accelerate=False)
     theta, objective = em(x, start, prior, len(fast.objectives) - 1)
     assert len(objective) > 20
     np.testing.assert_allclose(objective, fast.objectives, rtol=1e-10)

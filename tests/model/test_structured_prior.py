@@ -166,3 +166,36 @@ def test_unconstrained_covariances_have_the_conjugate_prior_itself():
     )
     theta = Parameters([0.2, 0.8], [[0.0], [1.0]], [[[0.5]], [[2.0]]])
     assert spheres.log_density(theta) == pytest.approx(one.log_density(theta), rel=1e-12)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_prior_counts_as_often_as_there_are_parameters(code):
+    structure = Structure.of(code, D)
+    every = {"VVI": D, "VVV": D * (D + 1) / 2}["VVI" if code[2] == "I" else "VVV"] * K
+    expected = structure.n_parameters(K, D) / every
+    if code in DRAWN:  # one covariance instead of K, one variance instead of D
+        assert expected == (1 / K if code[0] == "E" else 1) * (1 / D if code[1] == "I" else 1)
+    prior = random_prior(np.random.default_rng(6), K, D)
+    counted = StructuredPrior.of(prior, structure).counted
+    np.testing.assert_allclose(counted.scale, expected * prior.scale, rtol=1e-12)
+
+
+@pytest.mark.parametrize("code", ["VEI", "EVI"])
+def test_a_prior_of_covariances_that_share_parts_is_proper(code):
+    """Its integral over log volumes and contrasts does not grow with the box."""
+    structure, rng = Structure.of(code, 2), np.random.default_rng(7)
+    prior = Prior([1.0] * K, [0.0, 0.0], 1.0, 1.5, random_covariances(rng, K, 2))  # above D - 1
+    own = StructuredPrior.of(prior, structure)
+    found = []
+    for reach in (36.0, 54.0):
+        axis = np.arange(-reach / 3, reach, 1.0)
+        free = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+        free[:, (2 if code == "VEI" else 1) :] -= reach / 3  # contrasts have both signs
+        log_variances = structure.entries(structure.covariances_at(free, K, 2))
+        terms = own.power[:, None] * log_variances + np.einsum(
+            "kjj,nkj->nkj", own.counted.scale, np.exp(np.minimum(-log_variances, 300))
+        )
+        terms -= structure.share(K, 2) * 2.0 * log_variances
+        found.append(np.exp(-0.5 * terms.sum(axis=(1, 2))).sum())
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=1e-4)

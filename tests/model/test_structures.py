@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from compound_symmetry import CompoundSymmetry
+from curvature_truths import jacobian
 from helpers import gradient, random_covariances, z_scores
 
+from bayes_gmm import cli
 from bayes_gmm.kernels.gibbs import DRAW_ONE
 from bayes_gmm.kernels.kernel import c_order, twin
 from bayes_gmm.kernels.rule import project
@@ -42,10 +44,8 @@ def numbers(one, covariance):
     return np.diagonal(covariance)[: 1 if one.name[1] == "I" else None]
 
 
-def jacobian(function, point):
-    return np.array(
-        [gradient(lambda u, i=i: function(u)[i], point, 1e-3) for i in range(len(function(point)))]
-    )
+def slopes_of(function, point):
+    return jacobian(function, point, np.full(len(point), 1e-3))
 
 
 @pytest.mark.parametrize("n_features", [2, 3])
@@ -55,7 +55,7 @@ def test_there_are_as_many_coordinates_as_parameters_and_none_is_idle(one, n_fea
     size = one.n_parameters(K, n_features)
     free = one.coordinates(some_of(one, rng, K, n_features))
     assert free.shape == (size,)
-    slopes = jacobian(lambda u: one.covariances_at(u, K, n_features).ravel(), free)
+    slopes = slopes_of(lambda u: one.covariances_at(u, K, n_features).ravel(), free)
     assert np.linalg.matrix_rank(slopes, tol=1e-5) == size
     assert one.n_free(K, n_features) == size + 1 + 2 * n_features
     more = one.n_parameters(K + 1, n_features) - size
@@ -95,7 +95,7 @@ def test_the_log_jacobian_is_that_of_finite_differences(one, n_features):
         found = one.covariances_at(u, K, n_features)
         return np.concatenate([numbers(one, c) for c in found[: 1 if one.is_common else K]])
 
-    slopes = jacobian(of_all, one.coordinates(covariances))
+    slopes = slopes_of(of_all, one.coordinates(covariances))
     expected = np.linalg.slogdet(slopes)[1]
     assert one.log_jacobian(covariances) == pytest.approx(expected, abs=1e-8)
 
@@ -134,7 +134,7 @@ def test_draws_compiled_or_not_have_the_integrals_of_the_density(one):
         return root
 
     for draw in (one.draw, by_kernel):
-        roots = np.array([draw(power - D - 1, scale, rng) for _ in range(3000)])
+        roots = np.array([draw(power - D - 1, scale, rng) for _ in range(2000)])
         inverse = np.linalg.inv(roots @ roots.swapaxes(1, 2))
         found = (
             np.exp(-0.5 * np.einsum("ij,nji->n", more, inverse)),
@@ -189,3 +189,7 @@ def test_a_structure_is_known_by_its_name_once_it_is_registered(monkeypatch):
     assert Structure.of("CS", 2) is NEW
     assert Structure.of("CS", 1) is Structure.of("V", 1)
     assert "CS" in structure.names(drawn=True)
+
+
+def test_the_help_of_the_command_lists_the_structures_that_are_drawn():
+    assert cli.DRAWN == ", ".join(DRAWN)

@@ -6,9 +6,8 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.invariants import invariants, mixture_moments
-from bayes_gmm.posterior.monitored import monitor
-from bayes_gmm.results.posterior_tree import labelled_invariants
+from bayes_gmm.posterior.invariants import invariants, mixture_moments, monitor
+from bayes_gmm.results.tree import labelled_invariants
 from tests.helpers import random_parameters, random_prior
 
 SHIFT, SCALE = np.array([1e4, -3.0]), np.array([1e-3, 1e5])

@@ -14,7 +14,7 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.length import long_enough
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import invariants
+from bayes_gmm.results.reading import invariants
 
 
 def sticky(n_draws, rho):

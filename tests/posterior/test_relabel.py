@@ -7,7 +7,7 @@ from scipy import integrate, stats
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.pivot import divergence, match, typical
+from bayes_gmm.posterior.pivot import divergence, match, typical
 from tests.helpers import random_covariances, random_parameters
 
 
@@ -144,7 +144,7 @@ def test_blocks_of_draws_are_put_together_in_order(monkeypatch):
     draws = random_draws(rng, 3, 2)
     pivot = random_parameters(rng, 3, 2)
     whole = match(*draws, pivot).permutation
-    monkeypatch.setattr("bayes_gmm.posterior.relabel.pivot.BLOCK_NUMBERS", 7 * 3 * 2 * 3)
+    monkeypatch.setattr("bayes_gmm.posterior.pivot.BLOCK_NUMBERS", 7 * 3 * 2 * 3)
     np.testing.assert_array_equal(match(*draws, pivot).permutation, whole)
     assert stats.entropy(np.unique(whole[..., 0], return_counts=True)[1]) > 0
 

@@ -16,8 +16,7 @@ from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import invariants
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.posterior_tree import labelled_invariants
-from bayes_gmm.results.tree import parameters_dataset
+from bayes_gmm.results.tree import labelled_invariants, parameters_dataset
 
 FAR_APART = Parameters(
     [0.3, 0.7],

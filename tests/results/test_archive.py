@@ -8,7 +8,7 @@ from results.synthetic import two_components
 import bayes_gmm as bg
 from bayes_gmm.data.writing import replace
 from bayes_gmm.errors import InputError
-from bayes_gmm.results.archive import read_point, save
+from bayes_gmm.results.analysis import read_point, save
 from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.loo import loo

@@ -14,7 +14,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.checks import STATISTICS, Marginals, adjusted_p_values, p_values, shape
 from bayes_gmm.results import checks
 from bayes_gmm.results.checks import check
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 
 
 def one_normal_fitted_to(x, seed=0, n_draws=200):

@@ -18,13 +18,12 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.scalars import catalogue, flatten
+from bayes_gmm.posterior.draws import Draws, catalogue, flatten
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import draws_of, raw_draws
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.reading import draws_of, raw_draws
+from bayes_gmm.results.tree import posterior_tree
 
 NAMES = ["eruptions", "waiting"]
 N_DRAWS = 1000  # of all chains; they are independent

@@ -19,7 +19,7 @@ from bayes_gmm.posterior.identification import separation
 from bayes_gmm.posterior.modes import log_mass, unconstrained
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 from tests.helpers import random_parameters
 
 

@@ -7,7 +7,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.posterior import blocks
 from bayes_gmm.results.clustering import co_clustering, sample_labels
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 
 BETWEEN = np.array([[-2.0, 62.0], [0.0, 65.0], [1.0, 66.0], [8.0, 80.0]])
 

@@ -13,10 +13,10 @@ from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
+from bayes_gmm.posterior import loo as loo_module
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results import loo as loo_module
-from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.loo import loo
+from bayes_gmm.results.reading import draws_of
 
 
 @pytest.fixture(scope="module")

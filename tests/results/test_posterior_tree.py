@@ -8,11 +8,10 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.draws import VARIABLES, draws_of, raw_draws
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.reading import VARIABLES, draws_of, point_parameters, raw_draws
 from bayes_gmm.results.relabel import METHODS, relabel
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.tree import posterior_tree
 from tests.helpers import random_parameters
 
 LAYOUT = {

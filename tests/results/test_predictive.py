@@ -20,8 +20,8 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior import blocks
 from bayes_gmm.posterior.predictive import log_likelihood
 from bayes_gmm.results import predictive
-from bayes_gmm.results.draws import draws_of
 from bayes_gmm.results.predictive import log_density, predict
+from bayes_gmm.results.reading import draws_of
 
 NAMES = ["eruptions", "waiting"]
 OVERLAPPING = Parameters(

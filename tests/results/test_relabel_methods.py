@@ -11,13 +11,12 @@ from bayes_gmm.errors import ConvergenceWarning, InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.posterior import relabel_by_rows as by_rows
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel import by_rows
-from bayes_gmm.posterior.relabel.assignment import best, runner_up
-from bayes_gmm.results.draws import VARIABLES, draws_of, permutation, raw_draws
-from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.posterior.pivot import best, runner_up
+from bayes_gmm.results.reading import VARIABLES, draws_of, permutation, point_parameters, raw_draws
 from bayes_gmm.results.relabel import METHODS, relabel
-from bayes_gmm.results.tree import point_parameters
+from bayes_gmm.results.tree import posterior_tree
 from tests.helpers import random_parameters
 
 BY_ROWS = ["ecr", "ecr-iterative", "stephens", "data"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from curvature_truths import Angles, hessian, jacobian, log_likelihood
-from helpers import climb, from_labels, refuses
+from helpers import from_labels, refuses, run_em
 from results.synthetic import maximum_likelihood, point_result, two_components
 
 import bayes_gmm as bg
@@ -17,13 +17,12 @@ from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import CODES, Structure
-from bayes_gmm.posterior.delta_method import interval
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
-from bayes_gmm.results import error_bars
+from bayes_gmm.posterior import standard_errors as computed
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
+from bayes_gmm.posterior.standard_errors import interval
 from bayes_gmm.results.compare import compare
-from bayes_gmm.results.error_bars import from_curvature
-from bayes_gmm.results.fitted import Fitted
-from bayes_gmm.results.standard_errors import StandardErrors
+from bayes_gmm.results.reading import Fitted
+from bayes_gmm.results.standard_errors import StandardErrors, errors_from_curvature
 
 FAITHFUL = bg.datasets.load("faithful")
 NAMES = ("a", "b", "c")
@@ -65,7 +64,7 @@ def fitted(x, theta, code="VVV", prior=None):
 
 
 def errors_of(x, theta, code="VVV", prior=None, method="observed"):
-    found = from_curvature(fitted(x, theta, code, prior), method=method, ci_prob=0.95)
+    found = errors_from_curvature(fitted(x, theta, code, prior), method=method, ci_prob=0.95)
     return found.table["standard error"]
 
 
@@ -177,7 +176,7 @@ def test_structures_that_mix_features_keep_their_errors_in_common_units(code, sc
 
 def test_components_in_another_order_carry_their_errors_along():
     x, _ = mixture.sample(TWO_CLUSTERS, 150, np.random.default_rng(2))
-    theta = climb(x, TWO_CLUSTERS).parameters
+    theta = run_em(x, TWO_CLUSTERS).parameters
     there, here = errors_of(x, theta.reorder([1, 0])), errors_of(x, theta)
     for name, error in here.items():
         swapped = name.translate({ord("0"): "1", ord("1"): "0"}).replace("x1", "x?")
@@ -214,7 +213,7 @@ def test_compare_leaves_errors_out_where_there_are_none(faithful_like, monkeypat
     assert "se point" not in compare(theta, result).table
     both = compare({"a": theta, "b": full_result(theta, x)}, result)
     assert [name for name in both.table if name.startswith("se ")] == ["se b"]
-    monkeypatch.setattr(error_bars, "QUICK", 0)
+    monkeypatch.setattr(computed, "QUICK", 0)
     slow = compare(full_result(theta, x), result)
     assert "se MLE" not in slow.table
     assert "se MLE" not in str(slow)
@@ -238,7 +237,7 @@ def test_the_table_names_every_parameter_and_holds_its_interval(observed):
 
 def test_missing_information_is_the_rate_at_which_em_converges(observed):
     x = FAITHFUL.to_numpy()
-    steps = climb(x, from_labels(x, (x[:, 0] > 3.5).astype(int)), accelerate=False, tol=1e-14)
+    steps = run_em(x, from_labels(x, (x[:, 0] > 3.5).astype(int)), accelerate=False, tol=1e-14)
     gains = np.diff(steps.objectives)
     gains = gains[(gains < 1e-4) & (gains > 1e-8)]
     # A gain is quadratic in the distance, and so shrinks by the rate squared.
@@ -279,7 +278,7 @@ def test_it_prints_as_a_table_and_as_html(observed):
 
 def test_numbers_that_the_structure_fixes_are_not_printed():
     x, theta = one_normal("VVI")
-    found = from_curvature(fitted(x, theta, "VVI"), method="observed", ci_prob=0.9)
+    found = errors_from_curvature(fitted(x, theta, "VVI"), method="observed", ci_prob=0.9)
     assert "correlation" not in str(found)
     assert not found.dataset["free"].sel(parameter="correlation[0, x1, x0]")
     assert found.table.loc["correlation[0, x1, x0]", "standard error"] == 0
@@ -297,7 +296,7 @@ def test_two_components_that_coincide_have_no_errors_of_their_own():
     x, one = one_normal("VVV")
     twins = Parameters([0.5, 0.5], np.tile(one.means, (2, 1)), np.tile(one.covariances, (2, 1, 1)))
     with pytest.warns(IdentificationWarning, match=r"(flat|saddle)"):
-        found = from_curvature(fitted(x, twins), method="observed", ci_prob=0.95)
+        found = errors_from_curvature(fitted(x, twins), method="observed", ci_prob=0.95)
     assert found.dataset.attrs["positive_definite"] == 0
     assert found.dataset.attrs["n_flat"] > 0
     assert np.isnan(found.table.loc["weight[0]", "standard error"])
@@ -317,11 +316,11 @@ def test_what_does_not_depend_on_a_flat_direction_keeps_its_error():
     theta = from_labels(x, (x[:, 0] > 0).astype(int))
     structure = Structure.of("VVV", 2)
     assert np.ptp(np.linalg.eigvalsh(theta.covariances[0])) < 1e-12
-    found = from_curvature(fitted(x, theta, structure.name), method="observed", ci_prob=0.95)
+    found = errors_from_curvature(fitted(x, theta, structure.name), method="observed", ci_prob=0.95)
     assert found.dataset.attrs["positive_definite"] == 1  # by matrices, axes are not needed
     circle = Parameters(theta.weights, theta.means, [theta.covariances[0]] * 2)
     with pytest.warns((IdentificationWarning, ConvergenceWarning)):
-        found = from_curvature(fitted(x, circle, "EEV"), method="observed", ci_prob=0.95)
+        found = errors_from_curvature(fitted(x, circle, "EEV"), method="observed", ci_prob=0.95)
     assert np.isfinite(found.table.loc["mean[0, x0]", "standard error"])
 
 
@@ -349,7 +348,7 @@ def test_the_distance_to_the_optimum_is_in_nats():
     assert step[0] == pytest.approx(sd)
     beside = Parameters(theta.weights, theta.means + step, theta.covariances)
     with pytest.warns(ConvergenceWarning):
-        found = from_curvature(fitted(x, beside), method="observed", ci_prob=0.95)
+        found = errors_from_curvature(fitted(x, beside), method="observed", ci_prob=0.95)
     assert found.dataset.attrs["distance_to_optimum"] == pytest.approx(0.5, rel=0.1)
 
 
@@ -407,8 +406,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say(method):
     covered = np.zeros((n_sets, len(names)))
     for i, seed in enumerate(np.random.SeedSequence(11).spawn(n_sets)):
         x, _ = mixture.sample(truth, 400, np.random.default_rng(seed))
-        theta = climb(x, truth).parameters
-        table = from_curvature(fitted(x, theta), method=method, ci_prob=0.95).table
+        theta = run_em(x, truth).parameters
+        table = errors_from_curvature(fitted(x, theta), method=method, ci_prob=0.95).table
         covered[i] = (table["2.5%"] <= true) & (true <= table["97.5%"])
     assert covered.mean() == pytest.approx(0.95, abs=0.015)
     # Four standard errors of a share of 200, and a little for the sandwich's own error.

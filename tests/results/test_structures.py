@@ -13,7 +13,7 @@ from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.dispensable import best_merger, merged
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.modes import log_mass, unconstrained
-from bayes_gmm.results.draws import VARIABLES, structure_of
+from bayes_gmm.results.reading import VARIABLES, structure_of
 
 FLOWERS = bg.datasets.load("iris")
 SHARED = [code for code in DRAWN if code != "VVV"]

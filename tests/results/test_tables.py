@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from bayes_gmm.results.tables import as_html, as_text, counted, number, wrapped
+from bayes_gmm.results.tables import Printed, as_text, counted, number, wrapped
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,15 @@ def test_columns_are_aligned():
     assert as_text(frame).splitlines() == ["i    a  long", "p    1     x", "qq  22"]
 
 
-def test_html_is_escaped():
-    html = as_html("a < b", [pd.DataFrame({"<i>": ["&"]}), "x > y"])
+class Three(Printed):
+    def _parts(self, *, html):
+        frame = pd.DataFrame({"<i>": ["&"]}, index=pd.Index(["p"], name="i"))
+        return ["a < b", [frame, "x > y"], []]
+
+
+def test_one_list_of_parts_makes_text_and_html():
+    assert str(Three()) == repr(Three()) == "a < b\n\ni  <i>\np    &\nx > y"
+    html = Three()._repr_html_()
     assert "a &lt; b" in html
     assert "&lt;i&gt;" in html
     assert "<p>x &gt; y</p>" in html

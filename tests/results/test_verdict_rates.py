@@ -17,7 +17,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.modes import unconstrained
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.posterior_tree import posterior_tree
+from bayes_gmm.results.tree import posterior_tree
 
 CHAINS = 4
 

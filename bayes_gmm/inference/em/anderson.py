@@ -31,9 +31,7 @@ class Anderson:
     def push(self, x: np.ndarray, y: np.ndarray) -> None:
         """Remember that the map takes x to y.
 
-        Parameters
-        ----------
-        x, y : ndarray (P,)
+        Shapes: x, y (P,).
         """
         self._inputs.append(x)
         self._outputs.append(y)
@@ -43,10 +41,9 @@ class Anderson:
     def extrapolate(self) -> np.ndarray | None:
         """Guess the fixed point.
 
-        Returns
-        -------
-        ndarray (P,) or None
-            None as long as there are too few steps to guess from.
+        Shapes: -> (P,).
+
+        None as long as there are too few steps to guess from.
         """
         if len(self._inputs) < 3:
             return None

@@ -22,9 +22,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
-from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.normal import cholesky
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
@@ -37,19 +35,8 @@ TOLERANCE = 1e-6  # nats; within a thousandth of a standard error of the optimum
 def counts(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """How often each row is drawn when N rows are drawn with replacement.
 
-    Parameters
-    ----------
-    n_rows : int
-    seen : ndarray (n_rows,) or None
-        How often each was seen; None is once.
-    rng : numpy.random.Generator
+    Shapes: seen (n_rows,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-
-    References
-    ----------
     Efron (1979), Ann. Statist. 7.
     """
     if seen is None:
@@ -62,19 +49,8 @@ def counts(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np
 def shares(n_rows: int, seen: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """Dirichlet weights that sum to N, the Bayesian bootstrap's view of the population.
 
-    Parameters
-    ----------
-    n_rows : int
-    seen : ndarray (n_rows,) or None
-        How often each was seen; None is once.
-    rng : numpy.random.Generator
+    Shapes: seen (n_rows,) -> (N,).
 
-    Returns
-    -------
-    ndarray (N,)
-
-    References
-    ----------
     Rubin (1981), Ann. Statist. 9; Newton & Raftery (1994), J. R. Statist. Soc. B 56.
     """
     if seen is None:
@@ -98,28 +74,16 @@ class Refit(NamedTuple):
 
 
 class Replicates(NamedTuple):
-    """Estimates from weighted rows, in the user's units, with the labels that EM gave them.
+    """Estimates from weighted rows, in the user's units, with the labels that EM gave them."""
 
-    Attributes
-    ----------
-    weights, means, covariances : ndarray (R, K), (R, K, D), (R, K, D, D)
-        Of the replicates that did not collapse.
-    replicate : ndarray of int (R,)
-        Their numbers among those asked for.
-    converged : ndarray of bool (R,)
-    n_collapsed : int
-        Replicates in which a component became singular or empty, or a column constant.
-    n_made : int
-        How many were finished, those that collapsed included.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    replicate: np.ndarray
-    converged: np.ndarray
+    weights: np.ndarray  # (R, K), of the replicates that did not collapse
+    means: np.ndarray  # (R, K, D)
+    covariances: np.ndarray  # (R, K, D, D)
+    replicate: np.ndarray  # (R,), their numbers among those asked for
+    converged: np.ndarray  # (R,)
+    # replicates in which a component became singular or empty, or a column constant
     n_collapsed: int
-    n_made: int
+    n_made: int  # how many were finished, those that collapsed included
 
 
 def bootstrap(
@@ -138,33 +102,10 @@ def bootstrap(
     """Refit with new weights of the rows, many times.
 
     An interrupt ends it early, and what was finished by then is returned.
-
-    Parameters
-    ----------
-    observations : Observations
-    parameters : Parameters
-        The estimate, in the user's units.
-    prior : Prior or None
-        In the user's units; None is maximum likelihood.
-    structure : Structure
-    equal_weights : bool
-        Whether every weight is held at 1 / K.
-    scheme : str
-        One of `SCHEMES`.
-    n_replicates : int
-    seed : int or None
-    cores : int or None
-        Replicates worked on at a time; one per core by default.
-    done : callable
-        Called after each replicate, for a progress bar.
-
-    Returns
-    -------
-    Replicates
     """
     draw = SCHEMES[scheme]
     entropy = np.random.SeedSequence(seed).entropy
-    floor = _conditional_variances(parameters, structure)
+    moments = _moments(parameters, structure)
 
     def one(index: int) -> Refit | None:
         rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index,)))
@@ -173,7 +114,7 @@ def bootstrap(
             weights = in_rows(weights)[0]
         try:
             return _refit(
-                observations.weighted(weights), parameters, prior, structure, floor, equal_weights
+                observations.weighted(weights), parameters, prior, structure, moments, equal_weights
             )
         except InputError:  # the rows drawn agree in some column, or a covariance is singular
             return None
@@ -188,21 +129,24 @@ def _refit(
     parameters: Parameters,
     prior: Prior | None,
     structure: Structure,
-    floor: np.ndarray,
+    moments: tuple[np.ndarray, np.ndarray],
     equal_weights: bool,
 ) -> Refit | None:
-    """Climb from the estimate with these row weights; None if a component is lost."""
-    view = structure.standardized(observations)
-    origin, scale = view.origin, view.scale
-    flat = Prior.flat(parameters.n_components, parameters.n_features)
-    own = flat if prior is None else prior.rescale(-origin / scale, 1 / scale)
-    rule = Rule(own, structure, floor / scale**2, equal_weights=equal_weights)
-    start = rule.at(parameters.rescale(-origin / scale, 1 / scale))
-    expect = expectation(view, structure, threads=1)
-    run = em.run(expect, rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
+    """Run EM from the estimate with these row weights; None if a component is lost."""
+    problem = Problem.of(
+        observations,
+        parameters.n_components,
+        prior,
+        structure,
+        equal_weights=equal_weights,
+        moments=moments,
+        threads=1,
+    )
+    start = problem.rule.at(problem.standardized(parameters))
+    run = em.run(problem.expect, problem.rule, start, max_iter=MAX_ITER, tol=TOLERANCE)
     if run.collapsed is not None:
         return None
-    return Refit(run.parameters.rescale(origin, scale), run.converged)
+    return Refit(problem.in_units(run.state.parameters), run.converged)
 
 
 def _in_parallel(
@@ -248,11 +192,11 @@ def _gather(
     )
 
 
-def _conditional_variances(parameters: Parameters, structure: Structure) -> np.ndarray:
-    """Variance of each feature given those before it, as the fitted mixture has it."""
+def _moments(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the rows, as the fitted mixture has them."""
     weights, means = parameters.weights, parameters.means
     gap = means - weights @ means
     covariance = np.tensordot(weights, parameters.covariances, 1) + (weights * gap.T) @ gap
-    if structure.is_diagonal:
-        return np.diagonal(covariance).copy()
-    return np.diagonal(cholesky(covariance)) ** 2
+    return weights @ means, np.diag(
+        np.diagonal(covariance)
+    ) if structure.is_diagonal else covariance

@@ -10,30 +10,12 @@ import numpy as np
 
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.model.default_moments import dependent
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.statistics import SufficientStatistics
-
-MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:
-    """Check that maximum likelihood can have so many components.
-
-    Parameters
-    ----------
-    n_components : int
-    n_rows : int
-    n_distinct : int
-        Distinct rows, or as many of them as were looked at.
-
-    Raises
-    ------
-    InputError
-        If there are fewer rows, or fewer distinct rows, than components.
-    """
+    """Check that maximum likelihood can have so many components."""
     if n_components > n_rows:
         raise InputError(
             f"n_components is {n_components}, but X has only {n_rows} rows; "
@@ -51,19 +33,7 @@ def require_spread(
 ) -> None:
     """Check that maximum likelihood can estimate covariances that are not diagonal.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-        Of the standardized data.
-    names : tuple of str
-        Of the features.
-    n_rows, n_distinct : int
-        As for `require_components`.
-
-    Raises
-    ------
-    InputError
-        If there are too few rows, or features that determine each other.
+    Shapes: covariance (D, D).
     """
     involved = dependent(covariance)
     if not involved:
@@ -85,46 +55,9 @@ def require_spread(
 def conditional_variances(covariance: np.ndarray) -> np.ndarray:
     """Variance of each feature given those before it, to judge a collapse by; zero if none is left.
 
-    Parameters
-    ----------
-    covariance : ndarray (D, D)
-
-    Returns
-    -------
-    ndarray (D,)
+    Shapes: covariance (D, D) -> (D,).
     """
     try:
         return np.diagonal(cholesky(covariance)) ** 2
     except InputError:
         return np.zeros(len(covariance))
-
-
-def moments_of(
-    expect: Expect, n_features: int, *, complete: bool = True, diagonal: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of the standardized data, by passes with a single component.
-
-    One pass sums complete rows. Where entries are missing, EM finds the most likely normal.
-    `diagonal` leaves correlations out.
-    """
-    mean, covariance = np.zeros(n_features), np.eye(n_features)
-    if complete:
-        nowhere = np.zeros((1, n_features, n_features))
-        statistics = expect(LogQuadratic(np.zeros(1), mean[None], nowhere))
-        return statistics.mean[0], _covariance(statistics, diagonal)
-    before = -np.inf
-    for _ in range(MOST_STEPS):
-        try:
-            statistics = expect(Parameters([1.0], mean[None], covariance[None]).log_quadratic())
-        except InputError:  # the rows do not determine one
-            break
-        gain, before = statistics.log_normalizer - before, statistics.log_normalizer
-        mean, covariance = statistics.mean[0], _covariance(statistics, diagonal)
-        if gain < CLOSE:
-            break
-    return mean, covariance
-
-
-def _covariance(statistics: SufficientStatistics, diagonal: bool) -> np.ndarray:
-    covariance = statistics.scatter[0] / statistics.count[0]
-    return np.diag(np.diagonal(covariance)) if diagonal else covariance

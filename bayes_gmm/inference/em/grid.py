@@ -38,23 +38,7 @@ def fit_grid(
 ) -> list[Cell]:
     """Fit every cell.
 
-    Parameters
-    ----------
-    observations : Observations
-    cells : sequence of Cell
-        Without outcomes.
-    n_starts, max_iter : int
-    tol : float
-    seed : int or None
-    cores : int or None
-        Fits worked on at a time; one per core by default.
-    done : callable
-        Called after each fit, for a progress bar.
-
-    Returns
-    -------
-    list of Cell
-        In the same order, with outcomes.
+    Returned: in the same order, with outcomes.
     """
 
     def one(cell: Cell) -> Cell:

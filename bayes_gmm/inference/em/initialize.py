@@ -63,15 +63,7 @@ class Sketch(NamedTuple):
     def observations(self, whole: Observations) -> Observations:
         """Take these rows for the whole data, if they are not all of it.
 
-        Parameters
-        ----------
-        whole : Observations
-            The data, in whose coordinates the rows are.
-
-        Returns
-        -------
-        Observations
-            The same object if no row was left out; else these rows, weighted to the same total.
+        The same object if no row was left out; else these rows, weighted to the same total.
         """
         if self.counts.sum() >= whole.total_weight * (1 - 1e-12):
             return whole
@@ -94,16 +86,6 @@ def sketch(observations: Observations, size: int = SKETCH_ROWS) -> Sketch:
     """Distinct rows of the data; of many, those whose values hash lowest.
 
     Choosing by a hash of the values, not by position, makes the choice the same in any order.
-
-    Parameters
-    ----------
-    observations : Observations
-    size : int
-        About how many rows to keep.
-
-    Returns
-    -------
-    Sketch
     """
     kept: HashedRows | None = None
     limit = ALL_HASHES
@@ -186,17 +168,9 @@ def seeds(
 def means_apart(observations: Observations, near: np.ndarray) -> np.ndarray:
     """Choose means that differ, by k-means of the rows: where a sampler may start.
 
-    Parameters
-    ----------
-    observations : Observations
-    near : ndarray (K, D)
-        What the prior expects of each component, which takes the mean that is closest; where all
-        are alike, the means are in order.
+    Shapes: near (K, D) -> (K, D).
 
-    Returns
-    -------
-    ndarray (K, D)
-        In the user's units. The same for the same data.
+    Returned: in the user's units. The same for the same data.
     """
     n_components = len(near)
     data = sketch(observations)

@@ -11,11 +11,10 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
-from bayes_gmm.inference.em import existence, point, ranking
+from bayes_gmm.inference.em import point, ranking
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.em.runner import BETTER, NEARLY
-from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 Meaning = Literal["unconverged", "collapsed", "set aside", "missed"]
@@ -33,21 +32,10 @@ def reached(
 ) -> Reached | None:
     """Run EM from one point.
 
-    Parameters
-    ----------
-    observations : Observations
-    start : Parameters
-        In the user's units.
-    structure : Structure
-
-    Returns
-    -------
-    Reached or None
-        None if a component collapses on the way.
+    None if a component collapses on the way.
     """
-    view = structure.standardized(observations)
-    origin, scale = view.origin, view.scale
-    at = start.rescale(-origin / scale, 1 / scale)
+    problem = Problem.of(observations, start.n_components, None, structure)
+    at = problem.standardized(start)
     try:
         found = point.estimate(
             observations,
@@ -60,29 +48,15 @@ def reached(
         )
     except CollapseError:
         return None
-    covariance = existence.moments_of(expectation(view), start.n_features)[1]
-    flat = Prior.flat(start.n_components, start.n_features)
-    score = ranking.predicted(flat, structure, covariance, observations.n_seen)
+    score = ranking.predicted(problem.prior, structure, problem.covariance, observations.n_seen)
     return Reached(float(found.optimizer["log_likelihood"]), score(found.optima[0]))
 
 
 def judge(found: Reached | None, own: Reached | None, height: float, known: np.ndarray) -> Meaning:
     """Say what the optimum that EM ended in means for an estimate.
 
-    Parameters
-    ----------
-    found, own : Reached or None
-        Where EM ends from the other point, and from the estimate.
-    height : float
-        Log-likelihood of the estimate.
-    known : ndarray
-        Log-likelihoods of all optima of its search.
-
-    Returns
-    -------
-    str
-        "unconverged" if EM goes on from the estimate itself; "collapsed"; "missed" if the optimum
-        is better and the search did not know of it; else "set aside".
+    Returned: "unconverged" if EM goes on from the estimate itself; "collapsed"; "missed" if the
+    optimum is better and the search did not know of it; else "set aside".
     """
     if own is not None and own.log_likelihood >= height + BETTER:
         return "unconverged"

@@ -10,12 +10,12 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.inference.em import existence, initialize, ranking
-from bayes_gmm.inference.em.em import EMResult, EMState
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort, Search, run_each, search
-from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, expectation
+from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.kernels.short_runs import short_runs
+from bayes_gmm.kernels.runs import Run, State
 from bayes_gmm.model.missing import label_entropy
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
@@ -39,24 +39,15 @@ class StartCollapse(NamedTuple):
 
 
 class PointEstimate(NamedTuple):
-    """The best start's parameters in the user's units, and what the search reports.
-
-    Attributes
-    ----------
-    parameters : Parameters
-    optimizer : dict
-    optima : list of EMState
-        All distinct optima, the best first, in the coordinates (x - origin) / scale.
-    origin, scale : ndarray (D,)
-    collapses : list of StartCollapse
-        Components that collapsed in the starts, whether or not the starts went on without them.
-    """
+    """The best start's parameters in the user's units, and what the search reports."""
 
     parameters: Parameters
     optimizer: dict[str, Any]
-    optima: list[EMState]
-    origin: np.ndarray
-    scale: np.ndarray
+    # all distinct optima, the best first, in the coordinates (x - origin) / scale
+    optima: list[State]
+    origin: np.ndarray  # (D,)
+    scale: np.ndarray  # (D,)
+    # components that collapsed in the starts, whether or not the starts went on without them
     collapses: list[StartCollapse]
 
     @property
@@ -74,21 +65,7 @@ def mode(
     *,
     seed: int | None,
 ) -> PointEstimate:
-    """Find the modes of a posterior, from which chains start and by which draws are labelled.
-
-    Parameters
-    ----------
-    observations : Observations
-    n_components : int
-    prior : Prior
-        Concentrations below one, under which there may be no mode, count as one.
-    structure : Structure
-    seed : int or None
-
-    Returns
-    -------
-    PointEstimate
-    """
+    """Find the modes of a posterior, from which chains start and by which draws are labelled."""
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
     return estimate(observations, n_components, least, structure, seed=seed)
 
@@ -110,97 +87,54 @@ def estimate(
 ) -> PointEstimate:
     """Fit a mixture from several starts and keep the best.
 
-    Parameters
-    ----------
-    observations : Observations
-        Without a prior, weights that are no counts are brought to the scale of rows for the search.
-    n_components : int
-    prior : Prior or None
-        In the user's units; None is maximum likelihood.
-    structure : Structure
-    n_starts, max_iter : int
-    tol : float
-        In nats.
-    seed : int, list of int or None
-    starts : callable, optional
-        Gives the starts that each are climbed from, in the coordinates of
-        `structure.standardized`; there is then no search, and the components keep their order.
-    reg_covar : float
-        What is added to the diagonal of each covariance, in the user's units.
-    equal_weights : bool
-        Hold every weight at 1 / K.
-
-    Returns
-    -------
-    PointEstimate
-
-    Raises
-    ------
-    InputError
-        If there are too few rows, or features that determine each other.
-    CollapseError
-        If every start lost a component.
+    Without a prior, weights that are no counts are brought to the scale of rows for the search.
+    `starts` gives starts that are each followed to their end, in the coordinates of the problem;
+    there is then no search, and components keep their order. `reg_covar` is added to the diagonal
+    of each covariance, in the user's units.
     """
     observations, unit = (observations, 1.0) if prior else _at_scale_of_rows(observations)
-    n_rows, n_features = observations.total_weight, observations.n_features
-    view = structure.standardized(observations)
-    origin, scale = view.origin, view.scale
-    data = initialize.sketch(view, initialize.sketch_size(n_components, n_features))
-    sample = data.observations(view)
+    n_features = observations.n_features
+    data = initialize.sketch(
+        structure.standardized(observations), initialize.sketch_size(n_components, n_features)
+    )
     proper = prior is not None and prior.is_proper
     if not proper:
         existence.require_components(n_components, observations.n_counted, len(data.rows))
-    spread = reg_covar / scale**2 if reg_covar else None
-    expect = expectation(view, structure, spread=spread)
-    # All of few rows, or a part of many: where the starts are compared.
-    explore = expect if sample is view else expectation(sample, structure, spread=spread)
-    mean, covariance = existence.moments_of(
-        expect, n_features, complete=view.is_complete, diagonal=structure.is_diagonal
+    problem = Problem.of(
+        observations,
+        n_components,
+        prior,
+        structure,
+        equal_weights=equal_weights,
+        reg_covar=reg_covar,
     )
-    data = data.filled(mean, covariance)
+    view = problem.view
     if not proper:
         existence.require_spread(
-            covariance, view.feature_names, observations.n_counted, len(data.rows)
+            problem.covariance, view.feature_names, observations.n_counted, len(data.rows)
         )
-    standard_prior = (
-        Prior.flat(n_components, n_features)
-        if prior is None
-        else prior.rescale(-origin / scale, 1 / scale)
-    )
-    score = ranking.predicted(standard_prior, structure, covariance, n_rows)
-    variances = existence.conditional_variances(covariance)
-    rule = Rule(standard_prior, structure, variances, equal_weights=equal_weights)
+    data = data.filled(problem.mean, problem.covariance)
     rng = np.random.default_rng(seed)
     try:
         if starts is None:
             seeds = initialize.seeds(data, n_components, n_starts, rng)
-            share = 1.0 if sample is view else n_rows / data.counts.sum()
-            run_all = short_runs(rule, data.as_rows(share, spread), complete=view.is_complete)
-            runner = Runner(explore, rule, run_all, score, data, rng, max_iter)
-            cost = step_cost(structure, n_components, data.rows)
-            effort = Effort.of(n_starts, n_components, cost)
-            whole = None if sample is view else expect
-            by_mass = ranking.by_mass(standard_prior, structure, equal_weights=equal_weights)
-            found = search(
-                runner,
-                seeds,
-                effort,
-                whole=whole,
-                share=share,
-                tol=tol,
-                order=by_mass if proper else None,
+            effort = Effort.of(
+                n_starts, n_components, step_cost(structure, n_components, data.rows)
             )
+            by_mass = ranking.by_mass(problem.prior, structure, equal_weights=equal_weights)
+            runner = Runner.of(problem, data, rng, max_iter)
+            found = search(runner, seeds, effort, tol=tol, order=by_mass if proper else None)
         else:
-            score = ranking.penalized(covariance, n_rows)
-            given = starts(rule, data, rng)
-            found = run_each(expect, rule, given, score, max_iter=max_iter, tol=tol)
+            score = ranking.penalized(problem.covariance, view.total_weight)
+            given = starts(problem.rule, data, rng)
+            found = run_each(problem.expect, problem.rule, given, score, max_iter=max_iter, tol=tol)
     except CollapseError as error:
         raise CollapseError(str(error), _collapses(error.collapses, view, unit)) from None
     # d(standardized)/d(user's units) is 1 / scale per feature, in the data's density and in the
     # prior's; the objective counts both in the user's units.
     best, to_units = found.optima[0].run, -view.log_volume
     optima = [optimum.run.state for optimum in found.optima]
-    parameters, rows = best.parameters.rescale(origin, scale), best.state.statistics.count
+    parameters, rows = problem.in_units(best.state.parameters), best.state.statistics.count
     log_prior = 0.0 if prior is None else within(prior, structure).log_density(parameters)
     if starts is None and (prior is None or prior.is_exchangeable):
         order = parameters.order_of_means
@@ -209,13 +143,13 @@ def estimate(
         **_search_report(found, to_units, log_prior, unit),
         "entropy": unit * _entropy(best.state, view),
         "optimum_log_mass": to_units
-        + ranking.log_masses(optima, standard_prior, structure, equal_weights=equal_weights),
+        + ranking.log_masses(optima, problem.prior, structure, equal_weights=equal_weights),
         "component_spurious": ranking.rests_on_few(rows, structure, n_features),
         "n_parameters": structure.n_free(n_components, n_features)
         - (n_components - 1 if equal_weights else 0),
     }
     return PointEstimate(
-        parameters, optimizer, optima, origin, scale, _collapses(found.runs, view, unit)
+        parameters, optimizer, optima, view.origin, view.scale, _collapses(found.runs, view, unit)
     )
 
 
@@ -251,7 +185,7 @@ def _search_report(found: Search, to_units: float, log_prior: float, unit: float
     }
 
 
-def _entropy(state: EMState, view: Observations) -> float:
+def _entropy(state: State, view: Observations) -> float:
     """Entropy of the labels of all rows, in nats."""
     functions = state.candidate.log_quadratic
     if view.is_complete:
@@ -259,7 +193,7 @@ def _entropy(state: EMState, view: Observations) -> float:
     return label_entropy(functions, (view.values - view.origin) / view.scale, view.weights)
 
 
-def _collapses(runs: Sequence[EMResult], view: Observations, unit: float) -> list[StartCollapse]:
+def _collapses(runs: Sequence[Run], view: Observations, unit: float) -> list[StartCollapse]:
     """Components that starts lost, in the user's units."""
     scales = np.outer(view.scale, view.scale)
     return [

@@ -38,38 +38,26 @@ from collections.abc import Callable
 import numpy as np
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.rule import project
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
-Score = Callable[[EMState], float]
-Order = Callable[[list[EMState]], list[int]]  # from the best one by score to numbers in order
+Score = Callable[[State], float]
+Order = Callable[[list[State]], list[int]]  # from the best one by score to numbers in order
 FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
 
 
 def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Score:
     """Rank states by the log-likelihood that as many new rows are expected to have.
 
-    Parameters
-    ----------
-    prior : Prior
-        In the coordinates of the pass; the flat one is maximum likelihood.
-    structure : Structure
-    covariance : ndarray (D, D)
-        Of the data, in the same coordinates.
-    n_rows : float
+    Shapes: covariance (D, D).
 
-    Returns
-    -------
-    callable
-        EMState -> float, larger is better.
+    A larger score is better.
 
-    References
-    ----------
     Akaike (1973); Hurvich & Tsai (1989), Biometrika 76, on few rows; Chen & Tan (2009), J.
     Multivariate Anal. 100, 1367-1383, with a_n = 1/n, on the penalty.
     """
@@ -79,7 +67,7 @@ def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows
     excess = (own / n_features + 0.5) / 2 * (own > 0)
     loss = penalty(covariance, n_rows)
 
-    def score(state: EMState) -> float:
+    def score(state: State) -> float:
         count = np.maximum(state.statistics.count, np.finfo(float).tiny)
         freedom = n_features * count / (count + prior.mean_precision)
         freedom += own * count / (count + seen)
@@ -108,7 +96,7 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Score:
     variances, identity = np.diagonal(covariance), np.eye(len(covariance))
     is_diagonal = not np.count_nonzero(covariance - np.diag(variances))
 
-    def loss(state: EMState) -> float:
+    def loss(state: State) -> float:
         held = state.statistics.count > 0
         whitener, count = state.candidate.log_quadratic.whitener[held], state.statistics.count[held]
         added = 2 / (n_rows * count)
@@ -124,26 +112,18 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Score:
 
 
 def log_masses(
-    states: list[EMState], prior: Prior, structure: Structure, *, equal_weights: bool = False
+    states: list[State], prior: Prior, structure: Structure, *, equal_weights: bool = False
 ) -> np.ndarray:
     """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
 
-    Parameters
-    ----------
-    states : list of EMState
-    prior : Prior
-        In the coordinates of the pass.
-    structure : Structure
-    equal_weights : bool
+    Shapes: -> (len(states),).
 
-    Returns
-    -------
-    ndarray (len(states),)
-        In nats; not numbers if the prior is improper, or so narrow that it is lost to rounding.
+    Returned: in nats; not numbers if the prior is improper, or so narrow that it is lost to
+    rounding.
     """
     best, constants = project(structure), structure.constants
 
-    def of(state: EMState) -> float:
+    def of(state: State) -> float:
         previous = state.candidate.parameters.covariances
         return cheeseman_stutz(
             prior,
@@ -166,7 +146,7 @@ def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) 
     Those that use fewer components than it does come last, whatever they hold.
     """
 
-    def order(states: list[EMState]) -> list[int]:
+    def order(states: list[State]) -> list[int]:
         mass = log_masses(states, prior, structure, equal_weights=equal_weights)
         used = np.array([n_used(state, structure) for state in states])
         return np.lexsort((-mass, -np.minimum(used, used[0]))).tolist()
@@ -174,7 +154,7 @@ def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) 
     return order
 
 
-def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
+def n_used(state: State, structure: Structure = UNCONSTRAINED) -> int:
     """Count the components that hold as many rows as they have parameters of their own."""
     n_features = state.statistics.center.shape[1]
     least = n_features + structure.own_parameters(n_features)
@@ -184,15 +164,6 @@ def n_used(state: EMState, structure: Structure = UNCONSTRAINED) -> int:
 def rests_on_few(count: np.ndarray, structure: Structure, n_features: int) -> np.ndarray:
     """Say of each component whether its rows are too few for a covariance of its own.
 
-    Parameters
-    ----------
-    count : ndarray (K,)
-        Expected rows of each.
-    structure : Structure
-    n_features : int
-
-    Returns
-    -------
-    ndarray of bool (K,)
+    Shapes: count (K,) -> (K,).
     """
     return count * n_features < FEWEST * structure.own_parameters(n_features)

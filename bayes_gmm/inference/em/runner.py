@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayes_gmm.inference.em import em
+from bayes_gmm.inference.em import em, ranking
 from bayes_gmm.inference.em.initialize import Sketch
 from bayes_gmm.inference.em.kmeans import draw_index
+from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.em.ranking import Score
-from bayes_gmm.kernels.chunks import Expect
+from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.rule import Candidate, Rule
-from bayes_gmm.kernels.short_runs import ShortRun, ShortRuns
+from bayes_gmm.kernels.runs import Run, State
+from bayes_gmm.kernels.short_runs import ShortRuns, short_runs
 from bayes_gmm.model.statistics import SufficientStatistics
 
 LONG = 150  # plain steps of a run before it is handed to the loop that accelerates
@@ -43,21 +45,41 @@ class Runner:
     rng: np.random.Generator
     max_iter: int
 
-    def score_of(self, run: em.EMResult) -> float:
+    share: float = 1.0  # rows of the data that each row it looks at stands for
+    whole: Expect | None = None  # the pass over all rows, if it looks at a part of them
+
+    @classmethod
+    def of(
+        cls, problem: Problem, data: Sketch, rng: np.random.Generator, max_iter: int
+    ) -> "Runner":
+        """Look at all of few rows, or at the sketch of many."""
+        view, rule, spread = problem.view, problem.rule, problem.spread
+        sample = data.observations(view)
+        expect, whole, share = problem.expect, None, 1.0
+        if sample is not view:
+            whole, share = expect, view.total_weight / data.counts.sum()
+            expect = expectation(sample, problem.structure, spread=spread)
+        run_all = short_runs(rule, data.as_rows(share, spread), complete=view.is_complete)
+        score = ranking.predicted(
+            problem.prior, problem.structure, problem.covariance, view.total_weight
+        )
+        return cls(expect, rule, run_all, score, data, rng, max_iter, share, whole)
+
+    def score_of(self, run: Run) -> float:
         """Score a run where it is."""
         return self.score(run.state)
 
-    def ranked(self, runs: list[em.EMResult], which: Iterable[int] | None = None) -> list[int]:
+    def ranked(self, runs: list[Run], which: Iterable[int] | None = None) -> list[int]:
         """Numbers of the runs, or some of them, that have not collapsed, the best first."""
         numbers = range(len(runs)) if which is None else which
         alive = [i for i in numbers if runs[i].collapsed is None]
         return sorted(alive, key=lambda i: self.score_of(runs[i]), reverse=True)
 
-    def look(self, starts: list[Candidate], steps: int) -> list[em.EMResult]:
+    def look(self, starts: list[Candidate], steps: int) -> list[Run]:
         """A few plain steps from every start."""
-        return [run_of(c) for c in self.run_all(starts, min(steps, self.max_iter), NEARLY)]
+        return self.run_all(starts, min(steps, self.max_iter), NEARLY)
 
-    def reseeded(self, runs: list[em.EMResult], steps: int) -> list[em.EMResult]:
+    def reseeded(self, runs: list[Run], steps: int) -> list[Run]:
         """Seed the component that each run lost on another row, and go on by a few steps."""
         runs = list(runs)
         for _ in range(RESEEDS if self.rule.n_components > 1 else 0):
@@ -67,19 +89,19 @@ class Runner:
                 runs[i] = again._replace(collapses=(*runs[i].collapses, runs[i].collapse))
         return runs
 
-    def left(self, run: em.EMResult) -> int:
+    def left(self, run: Run) -> int:
         """How many iterations a run may still take."""
         return max(self.max_iter - len(run.objectives) + 1, 0)
 
-    def on(self, runs: list[em.EMResult], steps: int) -> list[em.EMResult]:
+    def on(self, runs: list[Run], steps: int) -> list[Run]:
         """A few steps more of every run that has not arrived."""
         going = [run for run in runs if not run.converged]
         steps = min([steps, *map(self.left, going)])
         further = self.look([run.state.candidate for run in going], steps)
-        both = (em.joined(run, rest) for run, rest in zip(going, further, strict=True))
+        both = (run.then(rest) for run, rest in zip(going, further, strict=True))
         return [run if run.converged else next(both) for run in runs]
 
-    def follow(self, run: em.EMResult) -> em.EMResult:
+    def follow(self, run: Run) -> Run:
         """Up to the optimum, nearly."""
         for _ in range(1 + RESEEDS):
             (run,) = self.on([run], LONG)
@@ -87,7 +109,7 @@ class Runner:
                 rest = em.run(
                     self.expect, self.rule, run.state, max_iter=self.left(run), tol=NEARLY
                 )
-                run = em.joined(run, rest)
+                run = run.then(rest)
             if run.collapsed is None:
                 break
             (run,) = self.reseeded([run], LONG)
@@ -95,14 +117,14 @@ class Runner:
                 break
         return run
 
-    def swap(self, best: em.EMResult, patience: int, limit: int) -> tuple[list[em.EMResult], int]:
+    def swap(self, best: Run, patience: int, limit: int) -> tuple[list[Run], int]:
         """Optima near the best one so far, by taking components away and starting them elsewhere.
 
         A component is taken the more often, the less the others would miss it. The search ends
         after so many swaps in vain, or at the limit; the number returned is how many were in vain
         at its end. Most swaps lead back; those that converged no higher than the best are dropped.
         """
-        found: list[em.EMResult] = []
+        found: list[Run] = []
         in_vain = 0
         for _ in range(limit // AT_ONCE):
             if in_vain >= patience:
@@ -110,7 +132,7 @@ class Runner:
             in_vain += AT_ONCE
             top = self.score_of(best)
 
-            def behind(run: em.EMResult, height: float = best.state.objective) -> float:
+            def behind(run: Run, height: float = best.state.objective) -> float:
                 """How far a run is below the best, in its score or in its objective."""
                 return min(top - self.score_of(run), height - run.state.objective)  # noqa: B023
 
@@ -133,7 +155,7 @@ class Runner:
                         best = end
         return found, in_vain
 
-    def losses(self, state: em.EMState) -> np.ndarray:
+    def losses(self, state: State) -> np.ndarray:
         """Log-likelihood that each component (K,) adds to the others: -sum_n log(1 - r_nk)."""
         offset, center, whitener = functions = state.candidate.log_quadratic
         scales = np.einsum("kii->ki", whitener)
@@ -150,7 +172,7 @@ class Runner:
             total -= self.data.counts[start : start + n_rows] @ np.log(others)
         return total
 
-    def swapped(self, state: em.EMState, out: int | None) -> Candidate:
+    def swapped(self, state: State, out: int | None) -> Candidate:
         """Take one component away, and seed another on a row drawn at random.
 
         The new one is up to ten times smaller than the others, in rows and in variance alike: what
@@ -168,10 +190,3 @@ class Runner:
         center[out] = self.data.draw(rng)
         moved = SufficientStatistics(0.0, count, first, second, center)
         return self.rule.maximize(moved, state.candidate.parameters.covariances)
-
-
-def run_of(run: ShortRun) -> em.EMResult:
-    """Take compiled steps for a run of EM."""
-    state = em.EMState(run.candidate, run.statistics, run.objectives[-1])
-    lost = run.lost if run.lost >= 0 else None
-    return em.EMResult(state, run.objectives, run.converged, lost)

@@ -18,6 +18,7 @@ from bayes_gmm.inference.em.ranking import Order, Score
 from bayes_gmm.inference.em.runner import BETTER, NEARLY, Runner
 from bayes_gmm.kernels.chunks import Expect
 from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.kernels.runs import Run
 from bayes_gmm.model.statistics import SufficientStatistics
 
 # How many steps every start is given, and how many more so many of the best after that.
@@ -60,41 +61,20 @@ class Effort(NamedTuple):
 
 
 class Optimum(NamedTuple):
-    """A local maximum that was reached.
+    """A local maximum that was reached."""
 
-    Attributes
-    ----------
-    run : EMResult
-        The run that came closest to it.
-    n_starts : int
-        How many starts ended in it; none if only moved components led to it.
-    score : float
-        What optima are ranked by.
-    """
-
-    run: em.EMResult
-    n_starts: int
-    score: float
+    run: Run  # the run that came closest to it
+    n_starts: int  # how many starts ended in it; none if only moved components led to it
+    score: float  # what optima are ranked by
 
 
 class Search(NamedTuple):
-    """What several starts came to.
+    """What several starts came to."""
 
-    Attributes
-    ----------
-    optima : list of Optimum
-        Distinct local maxima, the best one first.
-    runs : list of EMResult
-        One per start, in order, as far as each was followed.
-    swaps_in_vain : int
-        How many swaps were tried since one last led to something better.
-    still_improving : bool
-        Whether the search ended at its limit while swaps still led to better optima.
-    """
-
-    optima: list[Optimum]
-    runs: list[em.EMResult]
-    swaps_in_vain: int = 0
+    optima: list[Optimum]  # distinct local maxima, the best one first
+    runs: list[Run]  # one per start, in order, as far as each was followed
+    swaps_in_vain: int = 0  # how many swaps were tried since one last led to something better
+    # whether the search ended at its limit while swaps still led to better optima
     still_improving: bool = False
 
 
@@ -103,26 +83,21 @@ def search(
     seeds: Iterable[SufficientStatistics],
     effort: Effort,
     *,
-    whole: Expect | None,
-    share: float,
     tol: float,
     order: Order | None,
 ) -> Search:
     """Find the best optimum, and follow it to the end.
 
-    `whole` is the pass over all rows if the runner looks at a part of them only, of which each
-    stands for `share` rows; `order` ranks the optima in the end, in the place of their score.
-    Raises CollapseError if every start lost a component, however often it was seeded anew.
+    `order` ranks the optima in the end, in the place of their score. Raises CollapseError if every
+    start lost a component, however often it was seeded anew.
 
-    References
-    ----------
     Biernacki, Celeux & Govaert (2003), Comput. Statist. Data Anal. 41, on short runs of EM;
     Zhao, Hautamaki, Karkkainen & Franti (2012), Pattern Recognition Letters 33, on random swaps.
     """
     found = explored(runner, seeds, effort)
-    if whole is not None:
-        runner = replace(runner, expect=whole)
-        found = carried_over(runner, found, share)
+    if runner.whole is not None:
+        runner = replace(runner, expect=runner.whole)
+        found = carried_over(runner, found)
     if order is not None:
         places = order([optimum.run.state for optimum in found.optima])
         found = found._replace(optima=[found.optima[place] for place in places])
@@ -141,7 +116,7 @@ def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effo
         further = runner.reseeded(runner.on([runs[i] for i in standing], steps), steps)
         for i, run in zip(standing, further, strict=True):
             runs[i] = run
-    followed: list[em.EMResult] = []
+    followed: list[Run] = []
     for i in runner.ranked(runs):
         # One that was left behind has its turn where all that were kept collapse.
         if i in standing or not followed:
@@ -159,14 +134,14 @@ def explored(runner: Runner, seeds: Iterable[SufficientStatistics], effort: Effo
     return Search(distinct(optima), runs, in_vain, still_improving)
 
 
-def carried_over(runner: Runner, found: Search, share: float) -> Search:
+def carried_over(runner: Runner, found: Search) -> Search:
     """Follow the best optima of a part of the data, whose rows stand for `share` rows each.
 
     In the whole, an optimum that is `CLOSE` nats lower in the part is not the better one: the
     standard error of a difference of g nats in the part is about the root of 2 g.
     """
     ended: list[Optimum] = []
-    least = found.optima[0].score - CLOSE * share
+    least = found.optima[0].score - CLOSE * runner.share
     for place, optimum in enumerate(found.optima):
         if ended and (place >= CARRIED or optimum.score < least):
             break
@@ -191,22 +166,22 @@ def finished(runner: Runner, found: Search, tol: float) -> Search:
         """Where all that looked like optima were ways to poles, the other runs have their turn."""
         for i in runner.ranked(found.runs):
             start = em.evaluate(expect, found.runs[i].state.candidate)
-            run = em.EMResult(start, [start.objective], False, None)
+            run = Run(start, [start.objective], False, None)
             yield Optimum(run, 1, runner.score_of(run))
 
     poles = 0
     for first in chain(found.optima, left_behind()):
         limit = runner.left(first.run)
         rest = em.run(expect, rule, first.run.state, max_iter=limit, tol=tol)
-        best = em.joined(first.run, rest)
+        best = first.run.then(rest)
         if best.collapsed is None:
             break
         poles += 1
     else:
         raise collapse(found.runs)
     if best.converged:
-        settled = em.settle(expect, rule, best.state)
-        best = best._replace(state=settled, objectives=[*best.objectives, settled.objective])
+        polished = em.polish(expect, rule, best.state)
+        best = best._replace(state=polished, objectives=[*best.objectives, polished.objective])
     # Another may have been the same optimum, left a little lower.
     height = best.state.objective
     others = [
@@ -234,7 +209,7 @@ def run_each(
     return Search(distinct(Optimum(run, 1, score(run.state)) for run in ended), runs)
 
 
-def collapse(runs: list[em.EMResult]) -> CollapseError:
+def collapse(runs: list[Run]) -> CollapseError:
     """Say that every run lost a component, and what to do."""
     whole = "the only start" if len(runs) == 1 else f"all {len(runs)} starts"
     return CollapseError(

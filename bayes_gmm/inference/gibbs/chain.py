@@ -13,15 +13,23 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels import label_counts, labels
+from bayes_gmm.kernels import labels
 from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
 from bayes_gmm.kernels.incomplete_labels import incomplete_labels
-from bayes_gmm.kernels.kernel import c_order
+from bayes_gmm.kernels.kernel import Kernel, c_order
+from bayes_gmm.kernels.label_counts import counted_rows
 from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.kernels.rows import Rows, sorted_blocks
 from bayes_gmm.model.parameters import Parameters
 
 BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
+
+
+def look_at(observations: Observations) -> Kernel:
+    """Choose the pass with sampled labels."""
+    if not observations.is_complete:
+        return incomplete_labels
+    return labels.loop(observations.n_features) if observations.weights is None else counted_rows
 
 
 class Data:
@@ -30,28 +38,14 @@ class Data:
     def __init__(self, observations: Observations):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
         self.blocks = sorted_blocks(observations, BLOCK_ROWS)
-        kernels = labels if observations.weights is None else label_counts
-        chosen = kernels.loop(observations.n_features)
-        self.look = chosen if observations.is_complete else incomplete_labels
+        self.look = look_at(observations)
         self.whole: Rows | None = None
         if observations.n_rows <= BLOCK_ROWS:
             (self.whole,) = self.blocks()
 
 
 class Chain:
-    """One chain, which goes on where it stopped.
-
-    Parameters
-    ----------
-    data : Data
-    prior : Conjugate
-    start : Parameters
-        In the coordinates (x - origin) / scale, as the prior is.
-    record : Record
-        Takes the draws.
-    tune, thin : int
-    seed : numpy.random.SeedSequence
-    """
+    """One chain, which goes on where it stopped."""
 
     def __init__(
         self,
@@ -163,20 +157,7 @@ class Chain:
 def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], None]) -> bool:
     """Advance all chains evenly, some at a time, to their ends.
 
-    Parameters
-    ----------
-    chains : sequence of Chain
-    slab : int
-        Sweeps between two looks at the progress.
-    cores : int
-        Chains that run at a time.
-    done : callable
-        Called after each slab with the number of draws that it made.
-
-    Returns
-    -------
-    bool
-        Whether Ctrl-C stopped the chains before their ends.
+    Returned: whether Ctrl-C stopped the chains before their ends.
     """
     stop = threading.Event()
     pool = ThreadPoolExecutor(min(cores, len(chains)), thread_name_prefix="gibbs")

@@ -14,16 +14,7 @@ OF_PRODUCTS = 4  # times D^3
 
 
 def of_a_sweep(n_rows: int, n_components: int, n_features: int) -> float:
-    """Operations of one sweep.
-
-    Parameters
-    ----------
-    n_rows, n_components, n_features : int
-
-    Returns
-    -------
-    float
-    """
+    """Operations of one sweep."""
     square = n_features**2
     row = OF_A_ROW + OF_A_PRODUCT * square
     draw = OF_A_DRAW + square * (OF_NUMBERS + OF_PRODUCTS * n_features)

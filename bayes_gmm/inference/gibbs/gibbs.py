@@ -44,22 +44,7 @@ def sample(
     thin: int = 1,
     **settings: Any,
 ) -> xr.DataTree:
-    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`.
-
-    Parameters
-    ----------
-    observations : Observations
-    prior : Prior
-    starts : sequence of Parameters
-    structure : Structure
-    thin : int
-    **settings : object
-        draws, tune, cores, seed, progressbar.
-
-    Returns
-    -------
-    xarray.DataTree
-    """
+    """Draw from the posterior of a mixture with a conjugate prior: the first of `longer_runs`."""
     runs = longer_runs(observations, prior, starts, structure=structure, thin=thin, **settings)
     return next(runs)
 
@@ -83,45 +68,13 @@ def longer_runs(
     twice as large. There is none if it would take more than `LONGEST` operations, or reads a stream
     anew for every sweep. If one is interrupted, the run before comes again, marked as partial.
 
-    Parameters
-    ----------
-    observations : Observations
-        In memory, mapped or streamed; blocks of rows are read again for every sweep.
-    prior : Prior
-        In the user's units; it must be proper.
-    starts : sequence of Parameters
-        Where each chain starts, in the user's units; a weight may be zero.
-    draws, tune : int
-        Draws kept per chain, and sweeps made before them.
-    cores : int or None
-        How many chains run at a time, by default one per core; it changes the time taken and
-        nothing else.
-    seed : int or None
-    progressbar : bool
-    thin : int
-        Sweeps per draw.
-    structure : Structure
-        Of those that `is_drawn` names.
+    Returned: group posterior: weights (chain, draw, cluster), means (chain, draw, cluster,
+    feature), covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
+    log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the rows that
+    took each label given the draw, copies included. All in the user's units, components named as
+    they came. Attribute thin says how many sweeps a draw has; partial is 1 if the run was
+    interrupted: then all chains are cut to the shortest.
 
-    Yields
-    ------
-    xarray.DataTree
-        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
-        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
-        log_likelihood (chain, draw) at the draw, component_counts (chain, draw, cluster), the
-        rows that took each label given the draw, copies included. All in the user's units,
-        components named as they came. Attribute thin says how many sweeps a draw has; partial is 1
-        if the run was interrupted: then all chains are cut to the shortest.
-
-    Raises
-    ------
-    InputError
-        If an argument cannot be used.
-    KeyboardInterrupt
-        If the run was interrupted before every chain had a draw.
-
-    References
-    ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
     """
     _check(observations, prior, starts, draws, tune, cores, seed, thin)

@@ -21,10 +21,10 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.gibbs.chain import look_at
 from bayes_gmm.inference.gibbs.gibbs import require_counts
 from bayes_gmm.inference.pymc.conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
-from bayes_gmm.kernels import label_counts, labels
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.model.parameters import Parameters
@@ -125,8 +125,7 @@ class GibbsStep(BlockedStep):
         weights, means, covariances = self.parameters(point)
         state = State.of(Parameters.trusted(weights, (means - origin) / scale, covariances / units))
         sums = Sums.zeros(*state.means.shape)
-        kernels = labels if self._observations.weights is None else label_counts
-        kernels.loop(self._observations.n_features)(
+        look_at(self._observations)(
             self._rows,
             self._times,
             0,  # the place of the first row

@@ -45,42 +45,17 @@ class Column(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """What the chains drew after tuning, all of one length.
+    """What the chains drew after tuning, all of one length."""
 
-    Attributes
-    ----------
-    draws : dict of str to Column
-        What the model expands a draw to.
-    statistics : dict of str to Column
-        nutpie's own, under its names.
-    number : ndarray of int (chain,)
-        Places of these chains among those asked for.
-    partial : bool
-        Whether the run was interrupted.
-    """
-
-    draws: dict[str, Column]
-    statistics: dict[str, Column]
-    number: np.ndarray
-    partial: bool
+    draws: dict[str, Column]  # what the model expands a draw to
+    statistics: dict[str, Column]  # nutpie's own, under its names
+    number: np.ndarray  # (chain,), places of these chains among those asked for
+    partial: bool  # whether the run was interrupted
 
     def tree(
         self, posterior: dict[str, Column], more: dict[str, Column], **coords: Sequence[str]
     ) -> xr.DataTree:
-        """Build the result of an engine.
-
-        Parameters
-        ----------
-        posterior : dict of str to Column
-        more : dict of str to Column
-            Statistics of draws besides nutpie's own, or in the place of one.
-        **coords : sequence of str
-            Names along dims of the posterior.
-
-        Returns
-        -------
-        xarray.DataTree
-        """
+        """Build the result of an engine."""
         statistics = {name: self.statistics[own] for name, own in STATISTICS.items()}
         place = {"chain": self.number, "draw": np.arange(statistics["lp"].values.shape[1])}
 
@@ -113,27 +88,7 @@ def run(
 ) -> Chains:
     """Run one chain of each model, up to `cores` at a time.
 
-    Parameters
-    ----------
-    models : sequence of CompiledModel
-        Whose function for the initial point gives the start of its chain.
-    seeds : sequence of int
-    draws, tune : int
-    cores : int or None
-        One per core of the machine by default.
-    progressbar : bool
-    **settings : object
-        Of `nutpie.sample`.
-
-    Returns
-    -------
-    Chains
-        After an interrupt, of what was drawn by then: see `longest_together`.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the run was interrupted before any chain had a draw.
+    Returned: after an interrupt, of what was drawn by then: see `longest_together`.
     """
     cores = cores or os.cpu_count() or 1
     waiting = deque(range(len(models)))

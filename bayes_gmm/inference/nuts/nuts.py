@@ -39,41 +39,12 @@ def sample(
 ) -> xr.DataTree:
     """Draw from the posterior of a mixture with a conjugate prior.
 
-    Parameters
-    ----------
-    observations : Observations
-        In memory.
-    prior : Prior
-        In the user's units; it must be proper.
-    starts : sequence of Parameters
-        Where each chain starts, in the user's units; a weight may be zero.
-    draws, tune : int
-        Draws kept per chain, and draws made before them to adapt the sampler.
-    cores : int or None
-        How many chains run at a time, by default one per core; it changes the time taken and
-        nothing else.
-    seed : int or None
-    progressbar : bool
-        Show progress; if not, nothing is printed.
+    Returned: group posterior: weights (chain, draw, cluster), means (chain, draw, cluster,
+    feature), covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats:
+    statistics of NUTS under PyMC's names, log_likelihood (chain, draw), and component_counts
+    (chain, draw, cluster), the expected number of rows of each component. All in the user's units,
+    components named as they came. Attribute partial is 1 if the run was interrupted.
 
-    Returns
-    -------
-    xarray.DataTree
-        Group posterior: weights (chain, draw, cluster), means (chain, draw, cluster, feature),
-        covariances (chain, draw, cluster, feature, feature_bis). Group sample_stats: statistics of
-        NUTS under PyMC's names, log_likelihood (chain, draw), and component_counts (chain, draw,
-        cluster), the expected number of rows of each component. All in the user's units,
-        components named as they came. Attribute partial is 1 if the run was interrupted.
-
-    Raises
-    ------
-    InputError
-        If a number is out of its range, or the prior is improper.
-    KeyboardInterrupt
-        If the run was interrupted before any chain had a draw.
-
-    References
-    ----------
     Hoffman & Gelman (2014), J. Mach. Learn. Res. 15.
     """
     require_settings(draws, tune, len(starts), cores, seed)
@@ -95,7 +66,7 @@ def sample(
     weights, means, covariances = coordinates.parameters(free)
     scale = observations.scale
     # The sampler saw densities of (x - origin) / scale, so that units change no draw.
-    log_units = observations.total_weight * np.log(scale).sum()
+    log_units = observations.log_volume
     log_density = chains.statistics["logp"].values - log_units
     counts = coordinates.counts(free, gradient, observations.total_weight)
     return chains.tree(
@@ -122,14 +93,7 @@ def compiled_model(density: LogPosterior, start: np.ndarray) -> CompiledPyMCMode
 
     Nothing is expanded: the sampler keeps its free coordinates.
 
-    Parameters
-    ----------
-    density : LogPosterior
-    start : ndarray (P,)
-
-    Returns
-    -------
-    CompiledPyMCModel
+    Shapes: start (P,).
     """
     return CompiledPyMCModel(
         dims={},

@@ -54,20 +54,7 @@ class ConjugateFields(NamedTuple):
 def conjugate(
     prior: ConjugateFields, typical: Prior, observations: Observations
 ) -> MixtureVariables:
-    """Add the parameters of a mixture under the conjugate prior.
-
-    Parameters
-    ----------
-    prior : ConjugateFields
-    typical : Prior
-        With numbers where the prior may have variables: the coordinates count in units of its
-        scale, and the means start near its mean.
-    observations : Observations
-
-    Returns
-    -------
-    MixtureVariables
-    """
+    """Add the parameters of a mixture under the conjugate prior."""
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
     covariances = pm.CustomDist(
         "covariances",
@@ -101,14 +88,6 @@ def start_at(point: np.ndarray) -> Callable[..., TensorVariable]:
     """Make the function that PyMC asks for the point where a variable starts.
 
     At the mean of the prior all components would be alike, and no gradient leads away from there.
-
-    Parameters
-    ----------
-    point : ndarray
-
-    Returns
-    -------
-    callable
     """
     return lambda rv, size, *parameters: pt.as_tensor_variable(point)
 

@@ -26,10 +26,7 @@ class BartlettCoordinates(Transform):
     .. math:: \left|\frac{\partial\Sigma}{\partial u}\right| = 2^D \prod_{i=1}^D
         S_{ii} \, A_{ii}^{D - i + 1} \, W_{ii}^{i - 2 (D + 1)}
 
-    Parameters
-    ----------
-    scale_whitener : ndarray (K, D, D)
-        A, lower triangular with A'A = Psi^-1.
+    Shapes: scale_whitener (K, D, D).
     """
 
     name = "bartlett"
@@ -82,9 +79,7 @@ class JointBartlettCoordinates(BartlettCoordinates):
 class Standardized(Transform):
     """Free coordinates of means: (mu - origin) / scale.
 
-    Parameters
-    ----------
-    origin, scale : ndarray (D,)
+    Shapes: origin, scale (D,).
     """
 
     name = "standardized"

@@ -28,14 +28,7 @@ def normal_log_density(
 
     .. math:: \log|W| - \tfrac12 \lVert W (x - \mu) \rVert^2 - \tfrac{D}{2} \log 2\pi
 
-    Parameters
-    ----------
-    value, mean : TensorVariable (..., D)
-    sigma : TensorVariable (..., D, D)
-
-    Returns
-    -------
-    TensorVariable (...)
+    Shapes: value, mean (..., D), sigma (..., D, D) -> (...).
     """
     w = whitener(sigma)
     whitened = (w * (value - mean)[..., None, :]).sum(axis=-1)
@@ -52,15 +45,7 @@ def mean_log_density(
 ) -> TensorVariable:
     r"""Log density of the component means, log N(mu; m, Sigma / kappa).
 
-    Parameters
-    ----------
-    value, mean : TensorVariable (K, D)
-    precision : TensorVariable (K,)
-    sigma : TensorVariable (K, D, D)
-
-    Returns
-    -------
-    TensorVariable (K,)
+    Shapes: value, mean (K, D), precision (K,), sigma (K, D, D) -> (K,).
     """
     root = pt.sqrt(precision)[..., None]
     n_features = mean.type.shape[-1]
@@ -83,18 +68,8 @@ def inverse_wishart_log_density(
     .. math:: (\nu + D + 1) \log|W| - \tfrac12 \mathrm{tr}(\Psi W^\top W)
         + \tfrac{\nu}{2} \log|\Psi| - \tfrac{\nu D}{2} \log 2 - \log\Gamma_D(\tfrac{\nu}{2})
 
-    Parameters
-    ----------
-    value : TensorVariable (K, D, D)
-    degrees_of_freedom : TensorVariable (K,)
-    scale : TensorVariable (K, D, D)
+    Shapes: value (K, D, D), degrees_of_freedom (K,), scale (K, D, D) -> (K,).
 
-    Returns
-    -------
-    TensorVariable (K,)
-
-    References
-    ----------
     Murphy (2012), Machine Learning: A Probabilistic Perspective, eq. 4.165.
     """
     n_features = scale.type.shape[-1]
@@ -115,14 +90,7 @@ def log_multivariate_gamma(a: TensorVariable, n_features: int) -> TensorVariable
     .. math:: \log\Gamma_D(a) = \tfrac{D (D - 1)}{4} \log\pi
         + \sum_{j=0}^{D-1} \log\Gamma(a - \tfrac{j}{2})
 
-    Parameters
-    ----------
-    a : TensorVariable (...)
-    n_features : int
-
-    Returns
-    -------
-    TensorVariable (...)
+    Shapes: a (...) -> (...).
     """
     log_gammas = pt.gammaln(a[..., None] - 0.5 * np.arange(n_features)).sum(axis=-1)
     return log_gammas + n_features * (n_features - 1) / 4 * LOG_PI
@@ -136,18 +104,8 @@ def inverse_wishart_draws(
     S is lower triangular, with S_ii^2 ~ chi2(nu - D + i) for i = 1..D and S_ij ~ N(0, 1) below the
     diagonal; then S A is the whitener of the draw.
 
-    Parameters
-    ----------
-    degrees_of_freedom : TensorVariable (K,)
-    scale : TensorVariable (K, D, D)
-    size : None or tuple
+    Shapes: degrees_of_freedom (K,), scale (K, D, D) -> (K, D, D).
 
-    Returns
-    -------
-    TensorVariable (K, D, D)
-
-    References
-    ----------
     Bartlett (1933), Proc. R. Soc. Edinburgh 53; Smith & Hocking (1972), Algorithm AS 53.
     """
     n_features = scale.type.shape[-1]

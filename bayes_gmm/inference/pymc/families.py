@@ -24,16 +24,9 @@ def independent_log_density(
 ) -> TensorVariable:
     """Log density of covariances with log-normal standard deviations and LKJ correlations.
 
-    Parameters
-    ----------
-    value : TensorVariable (K, D, D)
-    median : TensorVariable (K, D)
-    spread, eta : TensorVariable ()
+    Shapes: value (K, D, D), median (K, D) -> (K,).
 
-    Returns
-    -------
-    TensorVariable (K,)
-        See `IndependentPrior.log_density_of_covariances`.
+    Returned: see `IndependentPrior.log_density_of_covariances`.
     """
     n_features = median.type.shape[-1]
     log_sd = 0.5 * pt.log(diagonal(value))
@@ -76,17 +69,9 @@ def hierarchical_log_density(
 ) -> TensorVariable:
     """Log density of all covariances under inverse Wisharts with a common unknown scale.
 
-    Parameters
-    ----------
-    value : TensorVariable (K, D, D)
-    nu : TensorVariable (K,)
-    q : TensorVariable ()
-    scale : TensorVariable (D, D)
+    Shapes: value (K, D, D), nu (K,), scale (D, D).
 
-    Returns
-    -------
-    TensorVariable ()
-        See `HierarchicalPrior.log_density_of_covariances`.
+    Returned: see `HierarchicalPrior.log_density_of_covariances`.
     """
     n_features = scale.type.shape[-1]
     w, factor = whitener(value), pt.linalg.cholesky(scale)

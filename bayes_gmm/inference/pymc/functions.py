@@ -37,23 +37,7 @@ PriorFunction = Callable[
 def of_function(
     prior: PriorFunction, observations: Observations, n_components: int
 ) -> MixtureVariables:
-    """Call the user's function inside the model, check what comes, and name its parts.
-
-    Parameters
-    ----------
-    prior : callable
-    observations : Observations
-    n_components : int
-
-    Returns
-    -------
-    MixtureVariables
-
-    Raises
-    ------
-    InputError
-        If what it returns, or a variable that it makes, does not fit.
-    """
+    """Call the user's function inside the model, check what comes, and name its parts."""
     returned = prior()
     _require_names_and_sizes()
     if isinstance(returned, Mapping):

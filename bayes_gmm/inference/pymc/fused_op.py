@@ -132,17 +132,7 @@ def pointwise_log_density(
 ) -> TensorVariable:
     """Log density of every row, as one node.
 
-    Parameters
-    ----------
-    x : TensorVariable (N, D)
-    offset : TensorVariable (K,)
-    center : TensorVariable (K, D)
-    whitener : TensorVariable (K, D, D)
-        Lower triangular; what is above the diagonal is not read.
-
-    Returns
-    -------
-    TensorVariable (N,)
+    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D) -> (N,).
     """
     return pt.as_tensor_variable(MixtureLogDensity()(x, offset, center, whitener))
 

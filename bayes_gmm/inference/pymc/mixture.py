@@ -36,17 +36,7 @@ def log_density_of_factors(
 ) -> TensorVariable:
     r"""Log density of the mixture, log sum_k phi_k N(x; mu_k, L_k L_k').
 
-    Parameters
-    ----------
-    value : TensorVariable (..., D)
-    weights : TensorVariable (K,) or (..., K)
-    means : TensorVariable (K, D) or (..., K, D)
-    factors : TensorVariable (K, D, D) or (..., K, D, D)
-        Lower triangular.
-
-    Returns
-    -------
-    TensorVariable (...)
+    Shapes: value (..., D), weights (K,), means (K, D), factors (K, D, D) -> (...).
     """
     return _of_whiteners(value, weights, means, inverse_of_triangle(factors))
 
@@ -127,21 +117,7 @@ def distribution(name: str, parts: list[TensorVariable], **options: Any) -> Tens
 
 
 def as_parts(weights: Any, means: Any, choleskys: Any) -> list[TensorVariable]:
-    """Turn what the user gives into symbolic parts of one mixture.
-
-    Parameters
-    ----------
-    weights, means, choleskys : array_like or TensorVariable
-
-    Returns
-    -------
-    list of TensorVariable
-
-    Raises
-    ------
-    InputError
-        If their shapes do not go together.
-    """
+    """Turn what the user gives into symbolic parts of one mixture."""
     given = zip(PARTS, (weights, means, choleskys), strict=True)
     parts = {name: as_numbers(part, name) for name, part in given}
     wanted = {"weights": "(K,)", "means": "(K, D)", "choleskys": "(K, D, D)"}
@@ -175,15 +151,7 @@ def as_numbers(given: Any, name: str) -> TensorVariable:
 
 
 def require_rows(rows: TensorVariable, means: TensorVariable, name: str) -> None:
-    """Check that rows are a table with the mixture's features.
-
-    Parameters
-    ----------
-    rows : TensorVariable
-    means : TensorVariable
-    name : str
-        How errors call the rows.
-    """
+    """Check that rows are a table with the mixture's features."""
     expected, found = means.type.shape[-1], rows.type.shape[-1:]
     if rows.type.ndim != 2:
         raise InputError(

@@ -40,35 +40,10 @@ def pymc_model(
 ) -> pm.Model:
     r"""Build the model of a Gaussian mixture.
 
-    Parameters
-    ----------
-    observations : Observations
-    prior : Prior, IndependentPrior, HierarchicalPrior or callable
-        In the user's units. A callable takes no arguments, is called inside the model, where the
-        dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D) and
-        lower Cholesky factors (K, D, D) built from PyMC distributions. Or it returns a dict with
-        fields of `Prior`, of which any may be a variable, such as {"scale": size * psi}: a prior
-        that is conjugate given these variables. Fields that it leaves out are those of
-        `Prior.default`.
-    likelihood : str
-        "fused", the whole mixture as one operation whose value and gradient come from one pass
-        over the rows; or "mixture", `pymc.Mixture` over a batch of normal distributions, the same
-        density and many times slower.
-    n_components : int, optional
-        K; needed if the prior is a callable.
-
-    Returns
-    -------
-    pymc.Model
-        Variables weights (cluster), covariances (cluster, feature, feature_bis) and means
-        (cluster, feature), free unless a callable made them of others; observed variable x
-        (obs_id, feature), whose rows are the data container "data", and the container
-        "row_weights" (obs_id) if rows have weights: the log density of a row is multiplied by it.
-
-    Raises
-    ------
-    InputError
-        If the prior is improper or does not fit, or the likelihood is not known.
+    Returned: variables weights (cluster), covariances (cluster, feature, feature_bis) and means
+    (cluster, feature), free unless a callable made them of others; observed variable x (obs_id,
+    feature), whose rows are the data container "data", and the container "row_weights" (obs_id) if
+    rows have weights: the log density of a row is multiplied by it.
     """
     if likelihood not in LIKELIHOODS:
         available = ", ".join(map(repr, LIKELIHOODS))

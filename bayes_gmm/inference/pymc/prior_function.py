@@ -16,17 +16,7 @@ import xarray as xr
 def prior_draws(model: pm.Model, n_draws: int, seed: np.random.SeedSequence) -> xr.Dataset:
     """Draw the variables of a model from their prior.
 
-    Parameters
-    ----------
-    model : pymc.Model
-        Made by `pymc_model`.
-    n_draws : int
-    seed : numpy.random.SeedSequence
-
-    Returns
-    -------
-    xarray.Dataset
-        All variables but the observed one, (chain, draw, ...), in one chain.
+    Returned: all variables but the observed one, (chain, draw, ...), in one chain.
     """
     names = [variable.name for variable in (*model.free_RVs, *model.deterministics)]
     with _quiet():
@@ -39,17 +29,7 @@ def prior_draws(model: pm.Model, n_draws: int, seed: np.random.SeedSequence) -> 
 def log_prior(model: pm.Model, draws: xr.Dataset) -> xr.Dataset:
     """Evaluate the log density of each free variable of a model at draws of it.
 
-    Parameters
-    ----------
-    model : pymc.Model
-        Made by `pymc_model`.
-    draws : Dataset
-        Its variables, (chain, draw, ...), components named as they were drawn.
-
-    Returns
-    -------
-    xarray.Dataset
-        The free variables, (chain, draw, ...), whose own dims are those of their densities.
+    Returned: the free variables, (chain, draw, ...), whose own dims are those of their densities.
     """
     tree = xr.DataTree.from_dict({"/posterior": draws})
     with _quiet():

@@ -48,24 +48,7 @@ AnyPrior = Prior | PriorFamily | PriorFunction
 
 @singledispatch
 def variables(prior: AnyPrior, observations: Observations, n_components: int) -> MixtureVariables:
-    """Add the parameters of the mixture to the model around this call.
-
-    Parameters
-    ----------
-    prior : Prior, IndependentPrior, HierarchicalPrior or callable
-        In the user's units.
-    observations : Observations
-    n_components : int
-
-    Returns
-    -------
-    MixtureVariables
-
-    Raises
-    ------
-    InputError
-        If the prior is improper, does not fit the data, or is not a prior at all.
-    """
+    """Add the parameters of the mixture to the model around this call."""
     if not callable(prior):
         raise InputError(
             "prior must be a Prior, an IndependentPrior, a HierarchicalPrior, or a function that "

@@ -31,14 +31,9 @@ class CovarianceOfFactor(OpFromGraph):
 def whitener(covariance: TensorVariable) -> TensorVariable:
     """Inverse of the lower Cholesky factor of each covariance.
 
-    Parameters
-    ----------
-    covariance : TensorVariable (..., D, D)
+    Shapes: covariance (..., D, D) -> (..., D, D).
 
-    Returns
-    -------
-    TensorVariable (..., D, D)
-        Lower triangular.
+    Returned: lower triangular.
     """
     sigma = covariance.type()
     to_whitener = Whitener([sigma], [inverse_of_triangle(pt.linalg.cholesky(sigma))])
@@ -48,14 +43,7 @@ def whitener(covariance: TensorVariable) -> TensorVariable:
 def covariance(whitener: TensorVariable) -> TensorVariable:
     """Covariances that these whiteners belong to.
 
-    Parameters
-    ----------
-    whitener : TensorVariable (..., D, D)
-        Lower triangular.
-
-    Returns
-    -------
-    TensorVariable (..., D, D)
+    Shapes: whitener (..., D, D) -> (..., D, D).
     """
     w = whitener.type()
     factor = inverse_of_triangle(w)
@@ -66,14 +54,7 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
 def covariance_of_factor(factor: TensorVariable) -> TensorVariable:
     """Covariances with these Cholesky factors, L L'.
 
-    Parameters
-    ----------
-    factor : TensorVariable (..., D, D)
-        Lower triangular.
-
-    Returns
-    -------
-    TensorVariable (..., D, D)
+    Shapes: factor (..., D, D) -> (..., D, D).
     """
     lower = factor.type()
     to_covariance = CovarianceOfFactor([lower], [product(lower, lower.mT)])
@@ -86,13 +67,7 @@ def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:
     As one elementwise product with a sum, which takes a second to compile; the general matrix
     product takes five, and is no faster for matrices of this size.
 
-    Parameters
-    ----------
-    left, right : TensorVariable (..., D, D)
-
-    Returns
-    -------
-    TensorVariable (..., D, D)
+    Shapes: left, right (..., D, D) -> (..., D, D).
     """
     return (left[..., :, :, None] * right[..., None, :, :]).sum(axis=-2)
 
@@ -100,13 +75,7 @@ def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:
 def diagonal(triangle: TensorVariable) -> TensorVariable:
     """Diagonals of lower triangular matrices; unlike of a view, the gradient needs no assignment.
 
-    Parameters
-    ----------
-    triangle : TensorVariable (..., D, D)
-
-    Returns
-    -------
-    TensorVariable (..., D)
+    Shapes: triangle (..., D, D) -> (..., D).
     """
     return (triangle * pt.eye(triangle.shape[-1])).sum(axis=-1)
 
@@ -114,13 +83,7 @@ def diagonal(triangle: TensorVariable) -> TensorVariable:
 def inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
     """Inverses of lower triangular matrices.
 
-    Parameters
-    ----------
-    factor : TensorVariable (..., D, D)
-
-    Returns
-    -------
-    TensorVariable (..., D, D)
+    Shapes: factor (..., D, D) -> (..., D, D).
     """
     identity = pt.broadcast_to(pt.eye(factor.shape[-1]), factor.shape)
     return pt.linalg.solve_triangular(factor, identity, lower=True, b_ndim=2)

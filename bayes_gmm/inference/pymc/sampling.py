@@ -34,35 +34,9 @@ def sample(
 ) -> xr.DataTree:
     """Draw from the posterior of a model made by `pymc_model`.
 
-    Parameters
-    ----------
-    model : pymc.Model
-    starts : sequence of Parameters
-        Where each chain starts, in the user's units; a weight may be zero. Free variables of the
-        model that are not parameters start near their support points, from which PyMC moves each
-        chain by U(-1, 1) in free coordinates.
-    draws, tune : int
-        Draws kept per chain, and draws made before them to adapt the sampler.
-    cores : int or None
-        How many chains run at a time, by default one per core; it changes the time taken and
-        nothing else.
-    seed : int or None
-    progressbar : bool
-        Show progress; if not, nothing is printed.
-
-    Returns
-    -------
-    xarray.DataTree
-        Group posterior: the variables of the model, among them weights, means and covariances,
-        components named as they came. Group sample_stats: statistics of NUTS under PyMC's names.
-        Attribute partial is 1 if the run was interrupted.
-
-    Raises
-    ------
-    InputError
-        If a number is out of its range.
-    KeyboardInterrupt
-        If the run was interrupted before any chain had a draw.
+    Returned: group posterior: the variables of the model, among them weights, means and
+    covariances, components named as they came. Group sample_stats: statistics of NUTS under PyMC's
+    names. Attribute partial is 1 if the run was interrupted.
     """
     require_settings(draws, tune, len(starts), cores, seed)
     values = [initial_values(start) for start in starts]
@@ -97,16 +71,7 @@ def sample(
 
 
 def initial_values(start: Parameters) -> dict[str, np.ndarray]:
-    """Values of the variables of a model where NUTS can start.
-
-    Parameters
-    ----------
-    start : Parameters
-
-    Returns
-    -------
-    dict of str to ndarray
-    """
+    """Values of the variables of a model where NUTS can start."""
     weighted = with_weights(start)
     return {name: getattr(weighted, name) for name in ("weights", "covariances", "means")}
 

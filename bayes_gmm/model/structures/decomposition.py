@@ -8,7 +8,7 @@ variances, and an entry for each pair of features, each block shared or own as i
 
 Where only parts are shared, the integral of the conjugate density over the covariances is known
 only about its peak, the logarithms of variances being its coordinates. With degrees nu_k = c_k less
-what c_k has because the density is one of variances (`measure`),
+what c_k has because the density is one of variances (s times `measure`),
 
     log Z = -1/2 sum_k nu_k {log|Sigma^_k| + D} + sum g(nu)
 
@@ -87,7 +87,7 @@ class Decomposition(Structure):
         if self.is_drawn:
             return super().log_volume(power, scale, project)
         n_features = scale.shape[-1]
-        degrees = power - self.measure(n_features)
+        degrees = power - self.share(len(power), n_features) * self.measure(n_features)
         factors = cholesky(project(scale, degrees, scale), "covariances")
         log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(axis=1)
         result = -0.5 * degrees @ (log_det + n_features)
@@ -100,6 +100,10 @@ class Decomposition(Structure):
 
 class Rotated(Decomposition):
     """A structure whose covariances are no diagonals: prior and words are of whole matrices."""
+
+    def full(self, n_features: int) -> int:
+        """Of a matrix."""
+        return n_features * (n_features + 1) // 2
 
     def measure(self, n_features: int) -> float:
         """Of a matrix."""

@@ -64,10 +64,6 @@ class Spheres(Decomposition, FixedAxes):
     orientation: str = "I"
     whiteners = "diagonal"
 
-    def share(self, n_features: int) -> float:
-        """One over D."""
-        return 1 / n_features
-
     def log_integral(self, power: float, scale: np.ndarray) -> float:
         """Constant of the inverse gamma."""
         shape = 0.5 * len(scale) * power - 1

@@ -2,21 +2,29 @@ r"""The prior of components that share parts of their covariances, made of the c
 
     log p(Sigma_1..K) = -1/2 sum_k { c_k log|Sigma_k| + tr(P_k Sigma_k^-1) } + constant
 
-    c_k = s power(nu_k)     P_k = s Psi_k     s = (1 / K if all components share one covariance)
-                                                  (1 / D if it is a sphere)
+    c_k = s power(nu_k)     P_k = s Psi_k     s = parameters of the structure / (K q)
 
 `power` is what Sigma_k ~ IW(nu_k, Psi_k) says in the structure: nu_k + D + 1 of a matrix, nu_k - D
-+ 3 of a variance. What stands for several is one number and has a prior once, the geometric mean of
-theirs, made to integrate to one: hence the share s. With nu and Psi the means over the components
-of nu_k and Psi_k, which are usually all the same,
++ 3 of a variance. A number that stands for several has a prior once, the geometric mean of theirs,
+made to integrate to one. Hence the share s: of all that K covariances with q parameters each would
+have to say, q = D of diagonals and D (D + 1) / 2 of matrices, it is as much as there are parameters
+in the structure, 1 where nothing is shared, 1 / K where all is, 1 / D of spheres. With nu and Psi
+the means over the components of nu_k and Psi_k, which are usually all the same,
 
     VVV   Sigma_k ~ IW(nu_k, Psi_k)               EEE   Sigma ~ IW(nu, Psi)
     VVI   s_kj ~ IG(a_k, Psi_kjj / 2)             EEI   s_j ~ IG(a, Psi_jj / 2)
     VII   s_k ~ IG(a_k, tr Psi_k / 2D)            EII   s ~ IG(a, tr Psi / 2D)
 
 where a = (nu - D + 1) / 2, as a variance Sigma_jj has it under an inverse-Wishart density.
-Where only parts are shared, in VEI, EVI, VEE, EVE, VVE, EEV, VEV and EVV, s = 1: the density is the
-product of those of VVI or of VVV at covariances that have the structure, up to a constant.
+Where only parts are shared, in VEI, EVI, VEE, EVE, VVE, EEV, VEV and EVV, the prior is a density of
+log volumes, contrasts of log variances and, with the uniform (Haar) measure, orientations,
+
+    p(Sigma_1..K) prod_k |Sigma_k|^(s m / 2)  d log lambda  d log A  dHaar(D)       each part once
+
+with m = 2 of diagonals and D + 1 of matrices. It is proper if the conjugate prior is: in the
+logarithms l_kj of variances its exponent is -s / 2 sum_kj {(power - m) l_kj + p_kj exp(-l_kj)},
+where power - m, which is nu_k - D + 1 or nu_k, is positive, and so are the diagonals p_kj of Psi_k
+in any frame. Its constant is not known, and left out.
 
 Rows add to c_k and P_k as they add to the fields of a conjugate prior. So all of it is kept as one,
 `counted`, with degrees of freedom c_k - D - 1 and scale P_k: for VVV the prior itself.
@@ -50,7 +58,7 @@ class StructuredPrior(NamedTuple):
         if structure.is_unconstrained(prior.n_features):
             return cls(prior, structure, prior.is_proper)
         n_components, n_features = prior.mean.shape
-        share = structure.share(n_features) / (n_components if structure.is_common else 1)
+        share = structure.share(n_components, n_features)
         power = share * structure.power(prior.degrees_of_freedom, n_features)
         counted = Prior.trusted(
             concentration=prior.concentration,

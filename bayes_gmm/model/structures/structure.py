@@ -144,9 +144,14 @@ class Structure:
 
     # The conjugate prior.
 
-    def share(self, n_features: int) -> float:
-        """One over how many variances of the conjugate prior one number stands for."""
-        return 1.0
+    def full(self, n_features: int) -> int:
+        """Parameters of one covariance of this kind, if none of them were bound to be equal."""
+        return n_features
+
+    def share(self, n_components: int, n_features: int) -> float:
+        """How much of the prior of K covariances counts: what stands for several counts once."""
+        everything = n_components * self.full(n_features)
+        return self.n_parameters(n_components, n_features) / everything
 
     def power(self, degrees: np.ndarray, n_features: int) -> np.ndarray:
         """C under Sigma ~ IW(degrees, .), before `share`: as for variances along known axes."""

@@ -12,8 +12,8 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
-from bayes_gmm.results.error_bars import from_curvature, from_replicates
-from bayes_gmm.results.fitted import Fitted
+from bayes_gmm.results.reading import Fitted
+from bayes_gmm.results.standard_errors import errors_from_curvature, errors_from_refits
 
 TRUTH = Parameters(
     [0.4, 0.6], [[0.0, 0.0], [4.0, 1.0]], [[[1.0, 0.5], [0.5, 1.0]], [[2.0, 0.0], [0.0, 1.0]]]
@@ -35,7 +35,7 @@ def refits(x, theta, n=20, *, scheme="bootstrap", prior=None, cores=1, seed=3, *
 def summary(x, theta, found, n, method="bootstrap"):
     names = tuple(f"x{j}" for j in range(x.shape[1]))
     fitted = Fitted(Observations.of(x), theta, UNCONSTRAINED, None, "MLE", names)
-    return from_replicates(
+    return errors_from_refits(
         fitted,
         found.weights,
         found.means,
@@ -117,7 +117,7 @@ def test_with_many_rows_it_agrees_with_the_curvature():
     assert np.allclose(theta.means, start.means, atol=0.5)
     names = ("x0", "x1")
     fitted = Fitted(Observations.of(x), theta, UNCONSTRAINED, None, "MLE", names)
-    curved = from_curvature(fitted, method="observed", ci_prob=0.9).table["standard error"]
+    curved = errors_from_curvature(fitted, method="observed", ci_prob=0.9).table["standard error"]
     for scheme in SCHEMES:
         table = summary(x, theta, refits(x, theta, 150, scheme=scheme, cores=2), 150, scheme).table
         ratio = table["standard error"] / curved

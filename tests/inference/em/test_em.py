@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from helpers import (
     assert_same_mixture,
-    climb,
     em_steps,
     from_labels,
     gradient,
@@ -13,6 +12,7 @@ from helpers import (
     pack,
     random_parameters,
     random_prior,
+    run_em,
     sklearn_mixture,
     unpack,
 )
@@ -61,7 +61,7 @@ def test_so_many_steps_of_em_are_so_many_of_scikit_learn(data, n_steps):
     np.testing.assert_allclose(ours.means, theirs.means_, rtol=1e-9)
     np.testing.assert_allclose(ours.covariances, theirs.covariances_, rtol=1e-8, atol=1e-12)
     assert mixture.log_likelihood(x, ours) == pytest.approx(theirs.score(x) * len(x), rel=1e-11)
-    looped = climb(x, start, max_iter=n_steps, tol=1e-15, accelerate=False)
+    looped = run_em(x, start, max_iter=n_steps, tol=1e-15, accelerate=False)
     assert len(looped.objectives) == n_steps + 1
     assert_same_mixture(looped.parameters, ours, rtol=1e-10)
 
@@ -74,7 +74,7 @@ def test_em_converges_where_scikit_learn_does(data):
         "flowers": (FLOWERS, from_labels(FLOWERS, SPECIES)),
     }[data]
     theirs = sklearn_mixture(x, start, max_iter=5000, tol=1e-13)
-    ours = climb(x, start, tol=1e-12)
+    ours = run_em(x, start, tol=1e-12)
     assert ours.converged
     assert ours.objectives[-1] == pytest.approx(theirs.score(x) * len(x), abs=1e-7)
     found = Parameters(theirs.weights_, theirs.means_, theirs.covariances_)
@@ -103,7 +103,7 @@ def test_em_converges_where_scikit_learn_does(data):
     ],
 )
 def test_em_from_natural_groups_reaches_the_optimum_that_is_known(x, groups, expected):
-    found = climb(x, from_labels(x, groups), tol=1e-11)
+    found = run_em(x, from_labels(x, groups), tol=1e-11)
     assert found.converged
     assert found.objectives[-1] == pytest.approx(expected, abs=1e-7)
     assert mixture.log_likelihood(x, found.parameters) == pytest.approx(expected, abs=1e-7)
@@ -121,8 +121,8 @@ def test_em_from_natural_groups_reaches_the_optimum_that_is_known(x, groups, exp
 def test_map_from_the_maximum_likelihood_estimate_reaches_the_mode_that_is_known(
     x, groups, expected
 ):
-    estimate = climb(x, from_labels(x, groups)).parameters
-    found = climb(x, estimate, Prior.default(x, groups.max() + 1), tol=1e-13)
+    estimate = run_em(x, from_labels(x, groups)).parameters
+    found = run_em(x, estimate, Prior.default(x, groups.max() + 1), tol=1e-13)
     assert found.converged
     # the log-likelihood has a slope at the mode, so it is less sharp than the objective
     assert mixture.log_likelihood(x, found.parameters) == pytest.approx(expected, abs=2e-5)
@@ -140,7 +140,7 @@ def test_em_ends_where_the_objective_is_flat(with_prior):
         log_prior = log_prior_by_scipy(prior, theta) if prior else 0.0
         return logsumexp(joint_by_scipy(x, theta), axis=1).sum() + log_prior
 
-    found = climb(x, start, prior, tol=1e-13)
+    found = run_em(x, start, prior, tol=1e-13)
     assert found.converged
     assert np.abs(gradient(objective, pack(start))).max() > 1
     np.testing.assert_allclose(gradient(objective, pack(found.parameters)), 0, atol=2e-4)
@@ -179,7 +179,7 @@ def test_the_objective_is_log_likelihood_plus_log_prior_at_the_parameters(with_p
     x, start = overlapping()
     prior = random_prior(np.random.default_rng(4), 3, 2) if with_prior else None
     for max_iter in (0, 1, 4):
-        found = climb(x, start, prior, max_iter=max_iter, tol=1e-14)
+        found = run_em(x, start, prior, max_iter=max_iter, tol=1e-14)
         assert not found.converged
         log_prior = log_prior_by_scipy(prior, found.parameters) if prior else 0.0
         expected = mixture.log_likelihood(x, found.parameters) + log_prior
@@ -198,7 +198,7 @@ def creeping() -> tuple[np.ndarray, Parameters]:
 
 @pytest.fixture(scope="module")
 def creeping_limit():
-    limit = climb(*creeping(), tol=1e-13, max_iter=200_000, accelerate=False)
+    limit = run_em(*creeping(), tol=1e-13, max_iter=200_000, accelerate=False)
     assert limit.converged
     assert len(limit.objectives) > 500
     return limit
@@ -207,14 +207,14 @@ def creeping_limit():
 @pytest.mark.parametrize("accelerate", [False, True])
 @pytest.mark.parametrize("tol", [1e-1, 1e-3, 1e-6, 1e-10])
 def test_em_stops_within_tol_of_its_limit_even_where_it_creeps(tol, accelerate, creeping_limit):
-    found = climb(*creeping(), tol=tol, accelerate=accelerate)
+    found = run_em(*creeping(), tol=tol, accelerate=accelerate)
     assert found.converged
     assert len(found.objectives) < len(creeping_limit.objectives)
     assert abs(creeping_limit.objectives[-1] - found.objectives[-1]) < 5 * tol
 
 
 def test_acceleration_ends_where_plain_em_does_in_far_fewer_passes(creeping_limit):
-    found = climb(*creeping(), tol=1e-13)
+    found = run_em(*creeping(), tol=1e-13)
     assert found.converged
     assert len(found.objectives) < 0.2 * len(creeping_limit.objectives)
     assert found.objectives[-1] == pytest.approx(creeping_limit.objectives[-1], abs=1e-9)
@@ -223,16 +223,16 @@ def test_acceleration_ends_where_plain_em_does_in_far_fewer_passes(creeping_limi
 
 def test_a_looser_tol_does_not_take_longer():
     x, start = creeping()
-    passes = [len(climb(x, start, tol=tol).objectives) for tol in (1e-2, 1e-3, 1e-6, 1e-10)]
+    passes = [len(run_em(x, start, tol=tol).objectives) for tol in (1e-2, 1e-3, 1e-6, 1e-10)]
     assert max(passes) < 2 * passes[-1]
 
 
 def test_one_component_takes_one_step_from_anywhere():
     start = Parameters([1.0], [[9.0, 1.0]], [[[3.0, 1.0], [1.0, 40.0]]])
-    found = climb(FAITHFUL, start, max_iter=1)
+    found = run_em(FAITHFUL, start, max_iter=1)
     mean, covariance = normal.maximum_likelihood(FAITHFUL)
     assert_same_mixture(found.parameters, Parameters([1.0], mean[None], covariance[None]), 1e-12)
-    more = climb(FAITHFUL, start)
+    more = run_em(FAITHFUL, start)
     assert more.converged
     assert more.objectives[-1] == pytest.approx(found.objectives[-1], rel=1e-13)
 
@@ -276,7 +276,7 @@ def start_upon(x: np.ndarray, n_last: int, order: list[int]) -> Parameters:
 @pytest.mark.parametrize("case", COLLAPSING)
 def test_a_component_that_loses_its_spread_is_named(case, order):
     x, n_last = COLLAPSING[case]
-    found = climb(x, start_upon(x, n_last, order))
+    found = run_em(x, start_upon(x, n_last, order))
     assert found.collapsed == order.index(1)
     assert not found.converged
     assert np.isfinite(found.objectives).all()
@@ -286,7 +286,7 @@ def test_a_component_that_loses_its_spread_is_named(case, order):
 @pytest.mark.parametrize("case", COLLAPSING)
 def test_a_prior_keeps_every_component(case):
     x, n_last = COLLAPSING[case]
-    found = climb(x, start_upon(x, n_last, [0, 1]), Prior.default(x, 2))
+    found = run_em(x, start_upon(x, n_last, [0, 1]), Prior.default(x, 2))
     assert found.collapsed is None
     assert found.converged
     assert found.parameters.weights[1] == pytest.approx(n_last / len(x), abs=0.02)
@@ -296,7 +296,7 @@ def test_a_prior_keeps_every_component(case):
 def test_a_component_that_loses_its_rows_is_named(distance):
     x = crowd(2)
     start = Parameters([0.5, 0.5], [[0.0, 0.0], [distance, distance]], [np.eye(2)] * 2)
-    found = climb(x, start)
+    found = run_em(x, start)
     assert found.collapsed == 1
     assert not found.converged
 
@@ -309,13 +309,13 @@ def test_a_prior_keeps_a_component_without_rows_at_its_own_mode():
     np.testing.assert_allclose(found.means[1], 0, atol=1e-9)
     np.testing.assert_allclose(found.covariances[1], np.eye(2) / 9, rtol=1e-9, atol=1e-200)
     assert found.weights[1] == pytest.approx(1 / 62, rel=1e-9)
-    assert climb(x, start, prior).collapsed is None
+    assert run_em(x, start, prior).collapsed is None
 
 
 def test_a_tight_component_is_not_taken_for_a_lost_one():
     rng = np.random.default_rng(7)
     x = np.vstack([rng.normal(size=(100, 2)), 5 + 1e-4 * rng.normal(size=(50, 2))])
-    found = climb(x, from_labels(x, np.repeat([0, 1], [100, 50])))
+    found = run_em(x, from_labels(x, np.repeat([0, 1], [100, 50])))
     assert found.collapsed is None
     assert found.converged
     mean, covariance = normal.maximum_likelihood(x[100:])
@@ -325,7 +325,7 @@ def test_a_tight_component_is_not_taken_for_a_lost_one():
 
 def test_em_follows_a_permutation_of_the_components():
     x, start = overlapping()
-    here, there = climb(x, start), climb(x, start.reorder([2, 0, 1]))
+    here, there = run_em(x, start), run_em(x, start.reorder([2, 0, 1]))
     assert_same_mixture(there.parameters, here.parameters.reorder([2, 0, 1]), rtol=1e-5)
     np.testing.assert_allclose(there.objectives[:10], here.objectives[:10], rtol=1e-12)
 
@@ -333,7 +333,7 @@ def test_em_follows_a_permutation_of_the_components():
 def test_em_follows_a_change_of_units_and_origin():
     x, start = overlapping()
     shift, scale = np.array([5.0, -1e3]), np.array([1e-6, 1e5])
-    here, there = climb(x, start), climb(shift + scale * x, start.rescale(shift, scale))
+    here, there = run_em(x, start), run_em(shift + scale * x, start.rescale(shift, scale))
     assert_same_mixture(there.parameters, here.parameters.rescale(shift, scale), rtol=1e-5)
     jacobian = len(x) * np.log(scale).sum()
     np.testing.assert_allclose(there.objectives[:10], here.objectives[:10] - jacobian, rtol=1e-6)
@@ -344,6 +344,6 @@ def test_random_starts_never_fall_below_where_they_began():
     rng = np.random.default_rng(8)
     gains = []
     for _ in range(5):
-        found = climb(x, random_parameters(rng, 3, 2), max_iter=200)
+        found = run_em(x, random_parameters(rng, 3, 2), max_iter=200)
         gains.append(found.objectives[-1] - found.objectives[0])
     assert min(gains) > 1

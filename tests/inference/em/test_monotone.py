@@ -21,6 +21,7 @@ from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model import mixture
 from bayes_gmm.model.missing import log_rho
 from bayes_gmm.model.normal import cholesky
@@ -120,12 +121,12 @@ def start(
 class Path(NamedTuple):
     """The states that a run of EM went through, and the objectives that it says they have."""
 
-    states: list[em.EMState]
+    states: list[State]
     told: list[float]
 
 
 def path(expect, rule, candidate, accelerate) -> Path:
-    seen: dict[float, em.EMState] = {}
+    seen: dict[float, State] = {}
     evaluate = em.evaluate
 
     def remembered(*arguments):
@@ -153,7 +154,7 @@ def without_some(x: np.ndarray, share: float, rng: np.random.Generator) -> np.nd
     return np.where(lacking, np.nan, x)
 
 
-def climb(code: str, with_prior: bool, case: Nastiness, share_missing: float = 0.0) -> None:
+def run_em(code: str, with_prior: bool, case: Nastiness, share_missing: float = 0.0) -> None:
     rng = np.random.default_rng(case.seed)
     x, z = make(case, rng)
     structure = Structure.of(code, case.n_features)
@@ -220,7 +221,7 @@ def every_case(code, n_features, with_prior, share_missing):
     @given(nastiness(n_features), share_missing)
     def every(case, share):
         nonlocal climbed
-        climb(code, with_prior, case, share)
+        run_em(code, with_prior, case, share)
         climbed += 1
 
     with threadpool_limits(1):  # matrices this small are not worth a second thread

@@ -6,21 +6,21 @@ from scipy.stats import multivariate_normal
 
 import bayes_gmm as bg
 from bayes_gmm.inference.em import ranking
-from bayes_gmm.inference.em.em import EMState
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import Structure
 
 
-def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> EMState:
+def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> State:
     """One component at its mode."""
     n_features = x.shape[1]
     own = SufficientStatistics.of(x, np.ones((len(x), 1)), np.zeros((1, n_features)), 0.0)
     rule = Rule(prior, structure, np.full(n_features, 1e-9))
     candidate = rule.maximize(own, np.eye(n_features)[None])
     statistics = from_log_quadratic(x, candidate.log_quadratic)
-    return EMState(candidate, statistics, statistics.log_normalizer + candidate.log_prior)
+    return State(candidate, statistics, statistics.log_normalizer + candidate.log_prior)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,7 @@ def test_a_component_without_rows_is_not_worth_the_prior_density_at_its_peak():
             SufficientStatistics.of(x, share, center, 0.0), np.stack([np.eye(n_features)] * 3)
         )
         statistics = from_log_quadratic(x, candidate.log_quadratic)
-        states.append(
-            EMState(candidate, statistics, statistics.log_normalizer + candidate.log_prior)
-        )
+        states.append(State(candidate, statistics, statistics.log_normalizer + candidate.log_prior))
     used, empty = states
     assert empty.statistics.count[2] < 0.5
     assert empty.objective > used.objective

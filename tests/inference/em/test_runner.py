@@ -11,6 +11,7 @@ from bayes_gmm.inference.em import em, initialize, ranking
 from bayes_gmm.inference.em.runner import RESEEDS, Runner
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import UNCONSTRAINED
@@ -30,7 +31,7 @@ def runner_on(rows: np.ndarray, n_components: int) -> Runner:
     return Runner(expectation(observations), rule, run_all, score, data, rng, 1000)
 
 
-def state_at(runner: Runner, theta: bg.Parameters) -> em.EMState:
+def state_at(runner: Runner, theta: bg.Parameters) -> State:
     return em.evaluate(runner.expect, runner.rule.at(theta))
 
 

@@ -11,6 +11,7 @@ from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
+from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
 
@@ -74,7 +75,7 @@ def test_anderson_finds_the_fixed_point_of_a_linear_map_in_as_many_steps_as_dime
     assert history.extrapolate() is None
 
 
-def climbed(rows: np.ndarray, mean: float, sd: float) -> em.EMState:
+def climbed(rows: np.ndarray, mean: float, sd: float) -> State:
     """Where EM ends that starts with a component of this mean and sd beside one of all rows."""
     observations = Observations.of(rows)
     rule = Rule(Prior.flat(2, 1), Structure.of("V", 1), np.ones(1))

@@ -13,7 +13,7 @@ from helpers import z_scores as independent_z_scores
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import chain as gibbs_chain
 from bayes_gmm.inference.gibbs import gibbs
-from bayes_gmm.inference.gibbs.chain import Chain, Rows
+from bayes_gmm.inference.gibbs.chain import Chain, Data
 from bayes_gmm.inference.gibbs.gibbs import sample
 from bayes_gmm.inference.settings import sequences_of_chains, standardized
 from bayes_gmm.kernels.gibbs import Conjugate, Record
@@ -232,7 +232,7 @@ def test_chains_differ_in_their_labels_and_not_only_in_their_generators(case):
     start = standardized(case.starts[0], observations)
     for place, sequence in enumerate(sequences_of_chains(3, 2)):
         own = Record(*(field[place] for field in record))
-        chain = Chain(Rows(observations), prior, start, own, 0, 1, sequence)
+        chain = Chain(Data(observations), prior, start, own, 0, 1, sequence)
         chain._rng = np.random.default_rng(0)
         chain.advance(2, threading.Event())
         assert chain.is_done

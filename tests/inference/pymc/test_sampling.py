@@ -16,7 +16,7 @@ from bayes_gmm.inference.pymc import sampling
 from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.inference.pymc.sampling import initial_values, sample
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.draws import draws_of
+from bayes_gmm.results.reading import draws_of
 from tests.helpers import random_parameters, refuses
 from tests.inference.conjugate import SCALE, SHIFT, Conjugate
 

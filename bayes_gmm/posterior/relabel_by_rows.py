@@ -29,7 +29,7 @@ from bayes_gmm.errors import ConvergenceWarning
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.relabel.assignment import best
+from bayes_gmm.posterior.pivot import best
 
 NUMBERS = 1 << 24  # memberships held: 128 MiB
 BLOCK_ROWS = 1 << 14

@@ -1,6 +1,7 @@
-"""What is read of a result: its draws as plain arrays, its rows, and of what kind it is."""
+"""What is read of a result: draws as plain arrays, rows, parameters, its kind, or all of a fit."""
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -8,10 +9,14 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.row_weights import in_rows
+from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.results.labels import DIMS
+from bayes_gmm.model.structures.prior import StructuredPrior
+from bayes_gmm.posterior.draws import Draws, Scalar, catalogue
+from bayes_gmm.results.labels import DIMS, read_conjugate_prior
 
 VARIABLES = ("weights", "means", "covariances")
 
@@ -167,3 +172,102 @@ def kept_observations(result: xr.DataTree) -> Observations:
         feature_names=feature_names(result),
         row_labels=restored(result["observed_data"].dataset),
     )
+
+
+def point_parameters(result: Any) -> Parameters:
+    """Read the point estimate of a result back as `Parameters`."""
+    if isinstance(result, Parameters):
+        return result
+    if not isinstance(result, xr.DataTree) or "point_estimate" not in result.children:
+        kind = type(result).__name__
+        if isinstance(result, xr.DataTree) and set(result.children) & {"mle", "map"}:
+            inside = " or ".join(
+                f"[{name!r}]" for name in ("map", "mle") if name in result.children
+            )
+            kind = f"a whole analysis: choose {inside} of it"
+        raise InputError(f"result must come from fit or sample, or be Parameters; got {kind}")
+    point = result["point_estimate"].to_dataset()
+    return Parameters(*(np.asarray(point[name]) for name in ("weights", "means", "covariances")))
+
+
+class Fitted(NamedTuple):
+    """A point estimate and all that it was an estimate from."""
+
+    observations: Observations
+    parameters: Parameters
+    structure: Structure
+    prior: Prior | None  # None for maximum likelihood
+    estimator: str  # MLE or MAP
+    features: tuple[str, ...]
+    equal_weights: bool = False  # Whether every weight was held at 1 / K
+
+    @property
+    def counted(self) -> Prior | None:
+        """The prior as it counts for this structure; see `model.structures.prior`."""
+        if self.prior is None:
+            return None
+        return StructuredPrior.of(self.prior, self.structure).counted
+
+    @property
+    def scalars(self) -> list[Scalar]:
+        """Names of all numbers of the estimate."""
+        return catalogue(self.parameters.n_components, self.features)
+
+    @classmethod
+    def of(cls, result: Any, X: Any = None) -> "Fitted":
+        """Read a result of `fit`."""
+        if not is_point(result) or "covariance" not in result.attrs:
+            raise InputError(
+                "result must come from bg.fit or be the best of bg.select, which know what was "
+                "estimated and how"
+            )
+        parameters = point_parameters(result)
+        features = tuple(str(name) for name in result["point_estimate"]["feature"].to_numpy())
+        prior = read_conjugate_prior(result)
+        return cls(
+            _rows(result, X, features, prior),
+            parameters,
+            Structure.of(result.attrs["covariance"], parameters.n_features),
+            prior,
+            str(result.attrs["estimator"]),
+            features,
+            bool(result.attrs.get("equal_weights", 0)),
+        )
+
+
+def _rows(
+    result: xr.DataTree, X: Any, features: tuple[str, ...], prior: Prior | None
+) -> Observations:
+    """The data, given or kept."""
+    spread = None if prior is None else prior.spread
+    if X is None:
+        if not keeps_rows(result):
+            raise InputError("X is needed, because the result keeps no copy of its rows")
+        rows = complete_rows(observed_rows(result), "standard_errors")
+        observations = Observations.of(np.ascontiguousarray(rows), spread=spread)
+        return _weighted(observations, result, spread)
+    observations = Observations.of(X, spread=spread)
+    names = observations.feature_names
+    nameless = names == tuple(f"x{j}" for j in range(len(features)))
+    if names != features and not nameless:
+        raise InputError(
+            f"X has the columns {listing(names)}, and the result {listing(features)}: "
+            "give the data of the fit"
+        )
+    expected = result.attrs.get("n_observations", observations.n_rows)
+    if observations.n_rows != expected:
+        raise InputError(
+            f"X has {observations.n_rows} rows, and the fit had {expected}: "
+            "give the data of the fit"
+        )
+    return _weighted(observations, result, spread)
+
+
+def _weighted(
+    observations: Observations, result: xr.DataTree, spread: np.ndarray | None
+) -> Observations:
+    """Let rows count as often as they did in the fit, if weights are kept."""
+    weights = row_weights(result)
+    if weights is None:
+        return observations
+    return observations.weighted(weights, what="row_weights", spread=spread)

@@ -1,1 +1,0 @@
-"""Which component of a draw is which: permutations of the components."""
