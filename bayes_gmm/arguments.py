@@ -1,4 +1,4 @@
-"""What the verbs are given, checked: numbers, data and priors."""
+"""Checks of the arguments of the public functions: numbers, data and priors."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "row_weights"
 MISSING = ("refuse", "mar")
+NOT_TAKEN = ""
 
 
 def require_tolerance(tol: Any) -> None:
@@ -30,21 +31,22 @@ def require_tolerance(tol: Any) -> None:
 
 
 def as_observations(
-    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = None
+    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = NOT_TAKEN
 ) -> Observations:
-    """Check X at the border; under a proper conjugate prior one row, or a constant column, will do.
+    """Check X; under a proper conjugate prior, one row or a constant column is allowed.
 
-    `prior`, `row_weights` and `missing` are as the user gave them; verbs that do not take
-    `missing` leave it out.
+    `prior`, `row_weights` and `missing` are as the user gave them; functions without an argument
+    `missing` omit it.
     """
     from bayes_gmm.data import Observations
     from bayes_gmm.data.row_weights import enough
     from bayes_gmm.model.priors import Prior
 
     spread = prior.spread if isinstance(prior, Prior) else None
-    if missing not in (None, *MISSING):
+    if missing not in (NOT_TAKEN, *MISSING):
         raise InputError(f"missing is {missing!r}; choose one of {', '.join(map(repr, MISSING))}")
-    observations = Observations.of(X, spread=spread, missing=missing)
+    offered = None if missing == NOT_TAKEN else missing
+    observations = Observations.of(X, spread=spread, missing=offered)
     if row_weights is None:
         return observations
     weighted = observations.weighted(row_weights, what=WEIGHTS, spread=spread)
@@ -54,14 +56,14 @@ def as_observations(
     return weighted
 
 
-def in_memory(observations: Observations, needed_by: str) -> Observations:
-    """Check that the rows are in memory, for what needs them there."""
+def in_memory(observations: Observations, because: str) -> Observations:
+    """Check that the rows are in memory; `because` is the clause that says who needs them there."""
     from bayes_gmm.data.streams import Stream
 
     if isinstance(observations.values, Stream):
         raise InputError(
-            f"X is read block by block, and {needed_by} needs all rows in memory: "
-            "give X as an array, or a random part of it"
+            f"X is read block by block, and {because}: pass X as an array, or pass a random subset "
+            "of its rows"
         )
     return observations
 
@@ -79,7 +81,8 @@ def as_prior(
     if not isinstance(prior, Prior):
         described = repr(prior) if isinstance(prior, str | int | float) else type(prior).__name__
         raise InputError(
-            f'prior must be None, "default" or a conjugate Prior, which EM needs; got {described}'
+            'prior must be None, "default" or a conjugate bayes_gmm.Prior, because EM supports no '
+            f"other; got {described}"
         )
     require_sizes(prior, observations, n_components)
     return prior
@@ -98,7 +101,7 @@ def prior_of_posterior(
         return prior
     chosen = as_prior(prior, observations, n_components)
     if chosen is None:
-        raise InputError('prior is None, and a posterior needs one: give "default", or a Prior')
+        raise InputError('prior is None, but a posterior needs a prior: pass "default" or a Prior')
     chosen.require_proper()
     return chosen
 
@@ -106,7 +109,7 @@ def prior_of_posterior(
 def structure_of_posterior(
     covariance: str, n_features: int, engine: Any, prior: Any = "default"
 ) -> Structure:
-    """Turn the argument `covariance` of a posterior into a structure that an engine draws."""
+    """Turn the argument `covariance` of a posterior into a structure that the engine can sample."""
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.model.structures import Structure, names
 
@@ -116,27 +119,26 @@ def structure_of_posterior(
         return structure
     if not structure.is_drawn:
         raise InputError(
-            f"covariance is {name!r}, of which no engine draws: choose one of "
-            f"{', '.join(names(drawn=True))}, such as {structure.wider}, which has all covariances "
-            f"that {name} has"
+            f"covariance is {name!r}, which no engine can sample: choose one of "
+            f"{', '.join(names(drawn=True))}; {structure.wider} includes {name} as a special case"
         )
     if engine in ("nuts", "pymc"):
         raise InputError(
-            f"engine is {engine!r}, which draws unconstrained covariances (VVV) only: for {name} "
-            'choose "gibbs" or "auto"'
+            f"engine is {engine!r}, which supports only unconstrained covariances (VVV): for "
+            f'{name} choose engine="gibbs" or "auto"'
         )
     if not isinstance(prior, Prior | str):
         raise InputError(
-            f"covariance is {name!r}, which needs the conjugate prior, a bayes_gmm.Prior: give "
-            "one, or leave covariance out"
+            f"covariance is {name!r}, which needs a conjugate prior: pass a bayes_gmm.Prior, or "
+            "omit covariance"
         )
     return structure
 
 
 def conjugate_to(prior: AnyPrior | None, observations: Observations, n_components: int) -> Prior:
-    """Return the prior itself if it is conjugate, and else the default one.
+    """Return the prior itself if it is conjugate, and otherwise the default one.
 
-    EM, the starts of chains and the names of draws need a conjugate prior. There may be none.
+    EM, the starts of chains and the labels of draws need a conjugate prior.
     """
     from bayes_gmm.model.priors import Prior
 

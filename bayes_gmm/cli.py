@@ -35,32 +35,33 @@ Data = Annotated[
         metavar="DATA", help="A built-in data set, or the path of a CSV or Parquet file."
     ),
 ]
-Columns = Annotated[str | None, typer.Option(help="Columns to use, as a,b,c; all by default.")]
+Columns = Annotated[str | None, typer.Option(help="Columns to use, such as a,b,c; default: all.")]
 DropMissing = Annotated[
     bool, typer.Option("--drop-missing", help="Leave out rows with missing values.")
 ]
 Sep = Annotated[
     str | None,
-    typer.Option(metavar="SIGN", help="What separates fields of a text file; detected by default."),
+    typer.Option(metavar="SIGN", help="Field separator of a text file; detected by default."),
 ]
 Decimal = Annotated[
-    str | None, typer.Option(metavar="MARK", help="Decimal mark, . or ,; detected by default.")
+    str | None, typer.Option(metavar="MARK", help="Decimal mark, . or , (detected by default).")
 ]
 Encoding = Annotated[
-    str | None, typer.Option(help="Such as utf-8 or latin-1; detected by default.")
+    str | None, typer.Option(help="Encoding, such as utf-8 or latin-1; detected by default.")
 ]
 NoHeader = Annotated[
-    bool, typer.Option("--no-header", help="The first line holds values; columns are x0, x1, ...")
+    bool,
+    typer.Option("--no-header", help="The file has no header line; columns become x0, x1, ..."),
 ]
 Na = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="MARK", help="A further mark of a missing value, such as '?'; may be repeated."
+        metavar="MARK", help="Another code for a missing value, such as '?'; may be repeated."
     ),
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="A column that labels the rows, such as sample names."),
+    typer.Option(metavar="COLUMN", help="Column with row labels, such as sample names."),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same results.")]
 
@@ -73,7 +74,7 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; what the user can put right ends in one line and exit code 2."""
+    """Run the command line; an error that the user can fix is one line and exit code 2."""
     try:
         app(args=arguments, prog_name="bayes-gmm")
     except (InputError, CollapseError) as error:
@@ -109,7 +110,7 @@ def options(
 def analyze(
     data: Data,
     k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results; made if missing.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; created if missing.")],
     columns: Columns = None,
     drop_missing: DropMissing = False,
     sep: Sep = None,
@@ -122,36 +123,40 @@ def analyze(
         str,
         typer.Option(
             metavar="STRUCTURE",
-            help=f"Covariance structure: {STRUCTURES}. The posterior has it too if it is one of "
-            f"{DRAWN}, and else VVV.",
+            help=f"Covariance structure: {STRUCTURES}. The posterior uses it too if it is one of "
+            f"{DRAWN}, and VVV otherwise.",
         ),
     ] = "VVV",
-    starts: Annotated[int, typer.Option(help="Starting points of EM.")] = 30,
+    starts: Annotated[int, typer.Option(help="Number of EM starting points.")] = 30,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
-    tune: Annotated[int, typer.Option(help="Steps per chain to tune the sampler.")] = 1000,
+    tune: Annotated[int, typer.Option(help="Tuning steps per chain before the draws.")] = 1000,
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     cores: Annotated[
-        int | None, typer.Option(help="Chains to run at a time; all that fit by default.")
+        int | None, typer.Option(help="Chains to run in parallel; by default one per core.")
     ] = None,
     engine: Annotated[
         Engine,
-        typer.Option(help="Sampler; auto is gibbs, or nuts where components nearly coincide."),
+        typer.Option(
+            help="Sampler. auto: gibbs; nuts if components almost coincide; pymc if the prior is "
+            "not conjugate."
+        ),
     ] = "auto",
     relabel: Annotated[
         str,
         typer.Option(
             metavar="METHOD",
-            help="How components are named: pivot, ecr, ecr-iterative, stephens, data, or what to "
-            "order them by, as ordering:weights or ordering:means[COLUMN].",
+            help="Relabelling method: pivot, ecr, ecr-iterative, stephens or data; or order the "
+            "components by a parameter, with ordering:weights or ordering:means[COLUMN].",
         ),
     ] = "pivot",
     prior: Annotated[
         AnalysisPrior,
         typer.Option(
-            help="Prior of MAP and posterior, scaled by the data: default, which is conjugate; "
-            "independent (standard deviations, correlations and means apart) or hierarchical "
-            "(components alike in size), which are sampled by pymc and have no MAP."
+            help="Prior of MAP estimate and posterior, scaled to the data. default: conjugate. "
+            "independent: standard deviations, correlations and means independent. hierarchical: "
+            "common scale of the covariances learned. The last two are sampled by pymc and have "
+            "no MAP estimate."
         ),
     ] = "default",
     ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,
@@ -160,11 +165,11 @@ def analyze(
     """Fit a mixture by EM, sample its posterior, compare the two, check the fit, write a report.
 
     Writes analysis.nc, clusters.csv, report.html and pictures/*.png into the folder, each as soon
-    as it is known; other files there are left alone.
+    as it is complete; other files there are not touched.
 
-    Ctrl-C while sampling ends the sampling: the analysis goes on with the draws made by then, says
-    so in the report, and exits with code 130. A second Ctrl-C, or one at any other time, stops at
-    once with code 130; what was written by then is complete. Input that can't be used exits with
+    Ctrl-C during sampling stops the sampler: the analysis continues with the draws made so far,
+    says so in the report, and exits with code 130. A second Ctrl-C, or one at any other time,
+    stops at once with code 130; the files written so far are complete. Invalid input exits with
     code 2.
     """
     from rich.console import Console
@@ -210,7 +215,7 @@ def analyze(
         typer.echo(f"\n{_verdicts(found)}\n")
         typer.echo("Written: " + ", ".join(str(path) for path in pipeline.written))
     if pipeline.interrupted:
-        typer.echo(f"Interrupted: {pipeline.interrupted}; everything rests on those.", err=quiet)
+        typer.echo(f"Interrupted: {pipeline.interrupted}; all results use only these.", err=quiet)
         raise typer.Exit(INTERRUPTED)
 
 
@@ -221,14 +226,17 @@ def select_model(
     most: Annotated[int, typer.Option("--most", help="Largest number of components.")] = 9,
     covariance: Annotated[
         str,
-        typer.Option(metavar="STRUCTURES", help=f"all, or some as VVV,EEE: {STRUCTURES}."),
+        typer.Option(
+            metavar="STRUCTURES",
+            help=f"Covariance structures: all, or a list such as VVV,EEE of {STRUCTURES}.",
+        ),
     ] = "all",
-    criterion: Annotated[str, typer.Option(help="bic, icl or aic.")] = "bic",
+    criterion: Annotated[str, typer.Option(help="Criterion: bic, icl or aic.")] = "bic",
     prior: Annotated[
-        FitPrior, typer.Option(help="none for maximum likelihood, or the default prior for MAP.")
+        FitPrior, typer.Option(help="none: maximum likelihood. default: MAP, conjugate prior.")
     ] = "none",
-    starts: Annotated[int, typer.Option(help="Starting points of EM for each fit.")] = 30,
-    out: Annotated[Path | None, typer.Option(help="PNG file for the picture.")] = None,
+    starts: Annotated[int, typer.Option(help="Number of EM starting points of each fit.")] = 30,
+    out: Annotated[Path | None, typer.Option(help="PNG file for a plot of the criterion.")] = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
     sep: Sep = None,
@@ -239,16 +247,16 @@ def select_model(
     labels: Labels = None,
     seed: Seed = 0,
 ) -> None:
-    """Fit every covariance structure with 1, 2, ... components, and say which is best.
+    """Fit every covariance structure with 1, 2, ... components, and report the best.
 
-    Prints the criterion of every fit, smaller being better, and draws it if a file is named. The
-    last line is the command that analyzes the best.
+    Prints the criterion of every fit (smaller is better) and, with --out, plots it. The last line
+    is the command that analyzes the best.
     """
     import bayes_gmm as bg
     from bayes_gmm.data.writing import require_place
 
     if most < 1:
-        raise InputError(f"--most is {most}; the largest number of components must be at least 1")
+        raise InputError(f"--most is {most}: give a largest number of components of at least 1")
     if out is not None:
         require_place(out)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
@@ -277,11 +285,11 @@ def select_model(
 @app.command(short_help="List the built-in data sets, or export one.")
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Tell more about this one.")
+        str | None, typer.Argument(metavar="[NAME]", help="Data set to describe or export.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write it to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to export it to.")] = None,
 ) -> None:
-    """List the built-in data sets, tell about one, or export it with its labels."""
+    """List the built-in data sets, describe one, or export it with its labels."""
     from bayes_gmm import datasets as built_in
 
     if name is None:
@@ -300,35 +308,36 @@ def datasets(
         typer.echo(f"Written: {out}")
 
 
-@app.command(short_help="Make data from a random mixture, or from a saved result.")
+@app.command(short_help="Simulate data from a random mixture, or from a saved result.")
 def simulate(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
     n: Annotated[int, typer.Option("-n", "--rows", help="Number of rows.")] = 500,
     source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE.nc", help="Take the point estimate of these results."),
+        typer.Option("--from", metavar="FILE.nc", help="Use the point estimate of a saved result."),
     ] = None,
     k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")] = 3,
     d: Annotated[int, typer.Option("-d", "--features", help="Number of features.")] = 2,
     separation: Annotated[
-        float, typer.Option(help="Least distance of two means, in standard deviations.")
+        float, typer.Option(help="Smallest distance between two means, in standard deviations.")
     ] = 3.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 0,
 ) -> None:
-    """Make data from a random mixture, or from the point estimate of a saved result.
+    """Simulate data from a random mixture, or from the point estimate of a saved result.
 
-    At random, the parameters come from a conjugate prior whose components have standard deviations
-    of about 1, drawn again until all means are as far apart as asked; the columns are x0, x1, ...
-    A saved result is what analyze or bg.save wrote; the columns are its own. A label z is added to
-    each row, which is text (a, b, ...) so that it can't be taken for a measurement.
+    The parameters of a random mixture are drawn from a conjugate prior under which components have
+    standard deviations of about 1, and drawn again until all means are at least --separation
+    apart; the columns are x0, x1, ... A saved result is a file written by analyze or bg.save; the
+    columns keep its names. The column z has the label of each row as text (a, b, ...), so that it
+    can't be mistaken for a measurement.
     """
     from bayes_gmm.simulation import Mixture
 
     if source is not None:
-        for name in ("k", "d", "separation"):
+        for name, option in {"k": "-k", "d": "-d", "separation": "--separation"}.items():
             if str(context.get_parameter_source(name)) != "ParameterSource.DEFAULT":
-                raise InputError(f"--from takes the mixture from {source}: leave {name} out")
+                raise InputError(f"--from takes the mixture from {source}: omit {option}")
         mixture = Mixture.saved(source)
     else:
         mixture = Mixture.random(k, d, separation, seed)
@@ -355,7 +364,7 @@ def _read(data: str, columns: str | None, drop_missing: bool, **given: Any) -> A
         return frame
     if not Path(data).exists() and not Path(data).suffix:
         raise InputError(
-            f"{data}: no such file, and no built-in data set has that name; there are "
+            f"{data} is neither a file nor a built-in data set: give the path of a file, or one of "
             f"{', '.join(built_in.names())}"
         )
     with warnings.catch_warnings():
@@ -373,7 +382,7 @@ def _read_as(frame: Any) -> str:
 
 
 def _analyze_line(context: typer.Context, data: str, k: str, covariance: str) -> str:
-    """Write the command that analyzes what was selected, with the options that were given here."""
+    """Write the command that analyzes the selected model, with the options of this command."""
     assert context.parent is not None
     analyze = context.parent.command.commands["analyze"]  # type: ignore[attr-defined]
     line = ["bayes-gmm", "analyze", data, "-k", k, "--covariance", covariance]
@@ -416,7 +425,7 @@ def _line(console: Any, title: str, outcome: str, seconds: float | None = None) 
 
 @contextmanager
 def _working(console: Any, title: str, shows_progress: bool) -> Iterator[None]:
-    """Show that something is going on, where that leaves no traces."""
+    """Show a spinner on a terminal; nothing goes into a log file."""
     if shows_progress or not console.is_terminal:
         yield
     else:
@@ -426,7 +435,7 @@ def _working(console: Any, title: str, shows_progress: bool) -> Iterator[None]:
 
 @contextmanager
 def _warnings_as_lines(console: Any) -> Iterator[None]:
-    """Print a warning as one line, without the place in the code that it came from."""
+    """Print each warning as one line, without its place in the code."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest, **more: console.print(
             f"warning: {message}", markup=False, soft_wrap=True

@@ -1,7 +1,4 @@
-"""Everything that can go wrong on purpose: two errors that stop, five warnings that do not.
-
-An error says which input it is about, what is wrong with it, and what to do.
-"""
+"""The package's exceptions: two errors and five warnings."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -22,24 +19,23 @@ __all__ = [
 class InputError(ValueError):
     """The input cannot be used as it is.
 
-    The message names the input, says what is wrong (with the row, the column and the count where
-    there are some) and what to do, in a line for each fault. The command line prints it and exits
-    with 2.
+    The message names the input, says what is wrong with it (with row, column and count where they
+    apply) and what to do; several faults take one line each. The command line prints the message
+    and exits with code 2.
     """
 
 
 class CollapseError(RuntimeError):
-    """Every start of EM lost a component.
+    """A component collapsed in every EM run, so that there is no estimate to return.
 
-    The likelihood of a Gaussian mixture has no maximum: a component that shrinks onto a single
-    row, or onto a hyperplane, drives it to infinity. When all starts go there, no estimate is
-    worth returning. Fewer components, or a prior, is the way out.
+    The likelihood of a Gaussian mixture is unbounded: it tends to infinity as the covariance of a
+    component shrinks onto a single row or onto a hyperplane. Use fewer components, or a prior.
 
     Parameters
     ----------
     message : str
     collapses : sequence
-        The components as last seen before they collapsed, where the search knows them.
+        The components that collapsed, with their last valid parameters, where these are known.
     """
 
     def __init__(self, message: str, collapses: Sequence[Any] = ()) -> None:
@@ -48,30 +44,31 @@ class CollapseError(RuntimeError):
 
 
 class ConvergenceWarning(UserWarning):
-    """An algorithm stopped before it had converged: EM at `max_iter`, or chains that disagree."""
+    """An algorithm stopped before it converged: EM at `max_iter`, or a sampler interrupted."""
 
 
 class CollapseWarning(UserWarning):
-    """Components collapsed, and what is returned is what was left beside that.
+    """Components collapsed in some EM runs or refits, and the result uses the others.
 
-    Of a fit: many starts of EM collapsed where the likelihood is unbounded, on a value that repeats
-    or on the same few rows. Of a bootstrap: some refits did, and the error bars are of the others.
+    From `fit`: many EM runs collapsed where the likelihood is unbounded, on a repeated value or on
+    the same few rows. From a bootstrap: some refits collapsed, and the standard errors come from
+    the others.
     """
 
 
 class OutlierWarning(UserWarning):
-    """One row, or a few, far from all others decide a component alone."""
+    """One row, or a few rows, far from all others determine a component."""
 
 
 class FileFormatWarning(UserWarning):
-    """A file is no plain CSV file in UTF-8, and is read as what was detected."""
+    """A file is not a plain CSV file in UTF-8; the message says how it was read."""
 
 
 class IdentificationWarning(UserWarning):
-    """The posterior does not tell the components apart, so that their names mean little.
+    """Some components cannot be distinguished from each other, so their labels mean little.
 
-    Sums over components (densities, predictions, the invariants of a posterior result) stay
-    trustworthy; statements about "component 2" do not.
+    Label-invariant quantities (densities, predictions, the group `invariants` of a posterior
+    result) remain valid; statements about "component 2" do not.
     """
 
 

@@ -1,7 +1,7 @@
-"""The whole analysis, stage by stage; what a stage has found is on disk before the next begins.
+"""The whole analysis, stage by stage; the results of a stage are written before the next begins.
 
-A run that is stopped loses the stage that it was in, and nothing else. A sampler that is
-interrupted hands over the draws that it has, and the analysis goes on with those.
+If the analysis is stopped, only the stage in progress is lost. If the sampler is interrupted, the
+analysis continues with the draws made so far.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten
 
 
 class Stage(NamedTuple):
-    """A part of the analysis: `run` does it and says in a line what came out."""
+    """A part of the analysis: `run` computes it and returns its outcome as one line."""
 
     title: str
     run: Callable[[], str]
@@ -41,11 +41,11 @@ class Stage(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Pipeline:
-    """An analysis on its way."""
+    """An analysis in progress."""
 
     X: Any
     n_components: int
-    folder: Path  # where files go; made if it is missing
+    folder: Path  # for the files; created if missing
     title: str  # of the report
     # structure of the covariances of MLE and MAP; the posterior's are unconstrained
     covariance: str = "VVV"
@@ -54,8 +54,8 @@ class Pipeline:
     # estimate; or a prior
     prior: Any = "default"
     engine: str = "auto"  # as in the verbs
-    # how the components are named: a method of `bg.relabel`; after "ordering" a colon and what to
-    # order by, such as "ordering:weights"
+    # a method of `bg.relabel`; "ordering" is followed by a colon and what to order by, such as
+    # "ordering:weights"
     relabel: str = "pivot"
     seed: int | None = None
     draws: int = 1000
@@ -63,8 +63,8 @@ class Pipeline:
     chains: int = 4
     cores: int | None = None
     ci_prob: float = 0.95
-    progressbar: bool = False  # whether the sampler shows how far it is
-    # what has been found so far, by the names that `report` knows
+    progressbar: bool = False  # whether the sampler shows its progress
+    # results so far, by the names that `report` uses
     results: dict[str, Any] = field(default_factory=dict)
     written: list[Path] = field(default_factory=list)  # files written so far
 
@@ -72,23 +72,23 @@ class Pipeline:
         self._method = _relabelling(self.relabel, tuple(map(str, self.X.columns)))
         if self._method["method"] in BY_ROWS and len(self.X) > MOST_ROWS:
             raise InputError(
-                f"relabel is {self.relabel!r}, which looks at the rows, and a result keeps none of "
-                f"more than {MOST_ROWS:,}: choose pivot, or what to order by"
+                f"relabel is {self.relabel!r}, which needs the rows, but a result with more than "
+                f"{MOST_ROWS:,} rows does not keep them: choose pivot or ordering:..."
             )
         Structure.of(self.covariance, self.X.shape[1])
         require_whole("n_starts", self.n_starts, 1)
         tails(self.ci_prob)
         if self._family and self.engine in ("gibbs", "nuts"):
             raise InputError(
-                f"engine is {self.engine}, which needs a conjugate prior, and the prior "
-                f"{self.prior} is not: choose the prior default, or the engine pymc"
+                f"engine is {self.engine}, which needs a conjugate prior, but the prior "
+                f"{self.prior} is not conjugate: choose the prior default or the engine pymc"
             )
         for folder in (self.folder, self.folder / "pictures"):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InputError(
-                    f"{folder} can't be made a folder for results: {error.strerror}"
+                    f"{folder}: this folder can't be created ({error.strerror}): choose another one"
                 ) from None
 
     @property
@@ -115,7 +115,7 @@ class Pipeline:
 
     @property
     def interrupted(self) -> str:
-        """What an interrupt left of the posterior, in a sentence; or nothing."""
+        """How many draws an interrupted posterior has, in words; "" if it was not interrupted."""
         posterior = self.results.get("posterior")
         if posterior is None or not posterior.attrs.get("partial", 0):
             return ""
@@ -123,15 +123,15 @@ class Pipeline:
         chains = "each chain"
         if sizes["chain"] < self.chains:
             chains = f"{sizes['chain']} of {self.chains} chains"
-        return f"the posterior holds {sizes['draw']} of {self.draws} draws of {chains}"
+        return f"the posterior has {sizes['draw']} of {self.draws} draws of {chains}"
 
     def maximum_likelihood(self) -> str:
-        """EM without a prior; a likelihood without a peak is reported, and is no obstacle."""
+        """EM without a prior; if every run collapses, this is reported and the analysis goes on."""
         try:
             self.results["mle"] = bg.fit(self.X, self.n_components, **self._search)
         except CollapseError as error:
             (self.folder / "pictures" / "em-mle.png").unlink(missing_ok=True)  # of an earlier run
-            return f"left out: {error}"
+            return f"skipped: {error}"
         self._save()
         self._draw("em-mle", bg.plots.em_trajectory(self.results["mle"]))
         return _of_search(self.results["mle"])
@@ -140,7 +140,7 @@ class Pipeline:
         """EM with the prior, if it is conjugate."""
         if self._family:
             (self.folder / "pictures" / "em-map.png").unlink(missing_ok=True)  # of an earlier run
-            return f"left out: EM needs a conjugate prior, and the prior {self.prior} is not"
+            return f"skipped: EM needs a conjugate prior, and the prior {self.prior} is not"
         point = bg.fit(self.X, self.n_components, prior=self.prior, **self._search)
         self.results["map"] = point
         self._save()
@@ -148,7 +148,7 @@ class Pipeline:
         return _of_search(point)
 
     def posterior(self) -> str:
-        """Draws, of which an interrupt leaves some."""
+        """Draws from the posterior; after an interrupt those made so far."""
         posterior = bg.sample(
             self.X,
             self.n_components,
@@ -174,7 +174,7 @@ class Pipeline:
         structure = structure_of(posterior)
         other = [constraint(self.results.get(name), structure) for name in ("mle", "map")]
         if any(other):
-            said += f"; EM's estimates are of another model, with {max(other)}"
+            said += f"; the EM estimates are of a different model, with {max(other)}"
         return said
 
     def diagnosis(self) -> str:
@@ -186,14 +186,14 @@ class Pipeline:
         return str(self.results["diagnosis"].verdict)
 
     def comparison(self) -> str:
-        """Each estimate among the draws."""
+        """Each point estimate against the draws."""
         points = {
             name: self.results[name.lower()]
             for name in ("MLE", "MAP")
             if name.lower() in self.results
         }
         if not points:
-            return "left out: there is no estimate to compare"
+            return "skipped: there is no point estimate to compare"
         posterior = self.results["posterior"]
         self.results["comparison"] = bg.compare(points, posterior, ci_prob=self.ci_prob)
         self._save()
@@ -202,12 +202,12 @@ class Pipeline:
         return f"{' and '.join(points)} against the posterior"
 
     def clusters(self) -> str:
-        """Which cluster each row belongs to, averaged over the draws."""
+        """Membership probabilities of each row, averaged over the draws."""
         found = bg.predict(self._thinned(), self._rows(), ci_prob=self.ci_prob)
         table = with_clusters(self.X, found)
         self._note(write_table(self.folder / "clusters.csv", iter([table])))
         unsure = int((found["responsibilities"].max("cluster") < UNSURE).sum())
-        return f"{len(table)} rows, {unsure} of them with a probability under {UNSURE}"
+        return f"{len(table)} rows, {unsure} of them with membership probability under {UNSURE}"
 
     def checks(self) -> str:
         """Replicated data against the data."""
@@ -217,11 +217,11 @@ class Pipeline:
         return f"{self.results['checks'].tree.attrs['n_replicates']} replicated data sets"
 
     def sensitivity(self) -> str:
-        """What depends on the prior; few draws cannot say."""
+        """Sensitivity to the prior; skipped if there are too few draws."""
         try:
             self.results["sensitivity"] = bg.sensitivity(self.results["posterior"])
         except InputError as error:
-            return f"left out: {error}"
+            return f"skipped: {error}"
         self._save()
         return str(self.results["sensitivity"].verdict.partition(". ")[0])
 
@@ -233,7 +233,7 @@ class Pipeline:
         try:
             self.results["loo"] = bg.loo(self.results["posterior"], self._rows())
         except InputError as error:
-            return f"left out: {error}"
+            return f"skipped: {error}"
         self._save()
         return f"elpd {self.results['loo'].elpd:.1f}, standard error {self.results['loo'].se:.1f}"
 
@@ -256,11 +256,11 @@ class Pipeline:
         return {"covariance": self.covariance, "n_starts": self.n_starts, "seed": self.seed}
 
     def _rows(self) -> Any:
-        """Give the rows where the result keeps no copy of so many."""
+        """The rows, if the result keeps no copy of them."""
         return None if keeps_rows(self.results["posterior"]) else self.X
 
     def _thinned(self) -> Any:
-        """Leave out draws where intervals for all rows would take long."""
+        """The posterior, thinned if intervals for all rows would take long."""
         posterior = self.results["posterior"]
         sizes = posterior["posterior"].sizes
         n_draws = max(100, MOST_INTERVALS // (len(self.X) * self.n_components))
@@ -311,22 +311,25 @@ def analyze(
         K.
     folder : str or Path
         Where analysis.nc, clusters.csv, report.html and pictures/*.png are written, each as soon
-        as it is known; made if it is missing. Other files there are left alone.
+        as it is complete. The folder is created if it is missing; other files in it are not
+        touched.
     covariance : str
-        Covariance structure, as in `fit`; the posterior has it if it can be drawn, and else VVV.
+        Covariance structure, as in `fit`. The posterior has the same one if `sample` supports it,
+        and VVV otherwise.
     prior : "default", "independent" or "hierarchical"
-        Of MAP and posterior, scaled by the data; only the first is conjugate and has a MAP.
+        Prior of MAP estimate and posterior, scaled to the data. Only the first is conjugate and
+        has a MAP estimate.
     engine : str
         As in `sample`.
     relabel : str
-        A method of `relabel`, or what to order components by, such as "ordering:weights" or
-        "ordering:means[x0]".
+        A method of `relabel`, or "ordering:" and what to order components by, such as
+        "ordering:weights" or "ordering:means[x0]".
     n_starts, draws, tune, chains, cores
         As in `fit` and `sample`.
     ci_prob : float
         Probability of credible intervals.
     title : str
-        Of the report.
+        Title of the report.
     seed : int, SeedSequence or Generator, optional
         Fixes the whole analysis.
     progressbar : bool
@@ -335,12 +338,12 @@ def analyze(
     -------
     Analysis
         With the results `mle`, `map`, `posterior`, `comparison`, `diagnosis`, `checks`,
-        `sensitivity` and `loo`, None for what was left out. `report` and `save` take it whole.
+        `sensitivity` and `loo`; those that were skipped are None. `report` and `save` accept it.
 
     Raises
     ------
     InputError
-        If the input cannot be used; before anything is computed.
+        If the input cannot be used; this is checked before anything is computed.
 
     Examples
     --------
@@ -356,8 +359,8 @@ def analyze(
     rows = Observations.of(X)
     if isinstance(rows.values, Stream):
         raise InputError(
-            "X is read block by block, and analyze needs all rows in memory: give X as an array, "
-            "or a random part of it"
+            "X is read block by block, and analyze needs all rows in memory: pass X as an array, "
+            "or pass a random subset of its rows"
         )
     pipeline = Pipeline(
         X=rows.frame,
@@ -385,12 +388,12 @@ def analyze(
 
 
 def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:
-    """Read how components are to be named, before anything is computed."""
+    """Read the relabelling method, before anything is computed."""
     method, _, by = text.partition(":")
     if method not in METHODS or (method == "ordering") != bool(by):
         raise InputError(
-            f"relabel is {text!r}; choose one of {', '.join(METHODS[:-1])}, or what to order by: "
-            f"ordering:weights, ordering:means[{features[0]}]"
+            f"relabel is {text!r}; choose one of {', '.join(METHODS[:-1])}, or a parameter to "
+            f"order by: ordering:weights, ordering:means[{features[0]}]"
         )
     if not by:
         return {"method": method}
@@ -399,7 +402,7 @@ def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:
 
 
 def _of_search(point: Any) -> str:
-    """Say how EM ended."""
+    """Say how EM ended, in one line."""
     search = point["optimizer_result"].to_dataset()
     how = how_found(search)
     return f"log-likelihood {float(search['log_likelihood']):.5f}, {how}" + "".join(

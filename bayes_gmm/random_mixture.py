@@ -1,4 +1,4 @@
-"""A random mixture to try things on, with components that keep a given distance."""
+"""A random mixture whose means have a given smallest distance."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ ATTEMPTS = 100
 def random_mixture(
     n_components: int, n_features: int, separation: float, seed: int | None = None
 ) -> Parameters:
-    r"""Draw the parameters of a mixture from a conjugate prior, until its means are far apart.
+    r"""Draw the parameters of a mixture from a conjugate prior until its means are far apart.
 
     .. math:: \phi \sim \mathrm{Dirichlet}(5), \quad
         \Sigma_k \sim \mathrm{IW}(D + 11, 10 I), \quad
@@ -43,7 +43,7 @@ def random_mixture(
 
 
 def _least_distance(parameters: Parameters) -> float:
-    """Distance of the closest two means, in units of their common spread."""
+    """Smallest distance between two means, in units of the pooled standard deviation."""
     least = np.inf
     for k in range(parameters.n_components):
         for other in range(k):

@@ -1,4 +1,4 @@
-"""What a seed may be."""
+"""Types of seeds."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,7 @@ type Seed = int | np.random.SeedSequence | np.random.Generator | None
 
 
 def as_seed(seed: Any) -> int | None:
-    """Turn a seed into a whole number, which a result can keep.
-
-    None as it came, and a whole number too.
-    """
+    """Turn a seed into a whole number, which a result can keep; None stays None."""
     import numpy as np
 
     if seed is None:

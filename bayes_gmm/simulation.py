@@ -1,6 +1,6 @@
-"""Rows made up from a mixture, as a table to write down: what `bayes-gmm simulate` does.
+"""Tables of rows simulated from a mixture, for `bayes-gmm simulate`.
 
-Labels are text (a, b, ...), so that they can't be taken for a measurement.
+Labels are text (a, b, ...), so that they can't be mistaken for measurements.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Mixture(NamedTuple):
         return frame
 
     def table(self) -> list[Sequence[str]]:
-        """Write the weights and the means down, a line per component."""
+        """Weights and means as text, one line per component."""
         lines: list[Sequence[str]] = [
             ("cluster", "weight", *(f"mean {name}" for name in self.features))
         ]
@@ -50,6 +50,6 @@ class Mixture(NamedTuple):
 
 
 def letters(label: int) -> str:
-    """Name clusters a, b, ..., z, aa, ab, ..."""
+    """Letters for label 0, 1, ...: a, b, ..., z, aa, ab, ..."""
     label, letter = divmod(int(label), 26)
     return (letters(label - 1) if label else "") + chr(ord("a") + letter)

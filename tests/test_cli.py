@@ -192,7 +192,7 @@ def test_an_interrupted_posterior_is_taken_to_the_report_and_marked(stopped, tmp
     path = stopped(n_draws)
     done = run("analyze", path, "-k", 2, "--out", tmp_path, "--draws", 60)
     assert done.exit_code == cli.INTERRUPTED == 130
-    left = f"the posterior holds {n_draws} of 60 draws of each chain"
+    left = f"the posterior has {n_draws} of 60 draws of each chain"
     assert f"Interrupted: {left}" in done.stdout
     assert f"posterior:             interrupted: {left}" in done.stderr
     assert "warning: the run was interrupted" in done.stderr
@@ -202,7 +202,7 @@ def test_an_interrupted_posterior_is_taken_to_the_report_and_marked(stopped, tmp
     tree = az.from_netcdf(tmp_path / "analysis.nc").load()
     tree.close()
     assert (tree.attrs["partial"], tree["posterior"].sizes["draw"]) == (1, n_draws)
-    assert "left out: posterior has" in done.stderr
+    assert "skipped: posterior has" in done.stderr
 
 
 @pytest.mark.validate
@@ -225,7 +225,7 @@ def test_ctrl_c_keeps_what_was_drawn(tmp_path):
         said = running.communicate(timeout=400)[0].decode()
     print(errors.read_text(), said)
     assert running.returncode == cli.INTERRUPTED
-    assert "Interrupted: the posterior holds" in said
+    assert "Interrupted: the posterior has" in said
     tree = az.from_netcdf(tmp_path / "out" / "analysis.nc").load()
     tree.close()
     assert tree.attrs["partial"] == 1
@@ -314,7 +314,7 @@ def test_more_rows_than_a_result_keeps_are_analyzed_all_the_same(capsys, tmp_pat
         monkeypatch.setattr(f"{place}.MOST_ROWS", 200)
     options = ["-k", 2, "--out", tmp_path, "--draws", 100, "--tune", 50, "--quiet"]
     said = fail(capsys, "analyze", "faithful", *options, "--relabel", "stephens")
-    assert "keeps none of more than 200" in said
+    assert "with more than 200 rows does not keep them" in said
     run("analyze", "faithful", *options)
     tree = az.from_netcdf(tmp_path / "analysis.nc").load()
     tree.close()
@@ -340,7 +340,7 @@ def test_a_likelihood_without_a_peak_leaves_the_rest(quick, tmp_path, monkeypatc
 
     monkeypatch.setattr(bg, "fit", without_prior)
     done = run("analyze", path, "-k", 2, "--out", tmp_path)
-    assert "left out: all starts collapsed" in done.stderr
+    assert "skipped: all starts collapsed" in done.stderr
     assert "MAP against the posterior" in done.stdout
     assert not (tmp_path / "pictures" / "em-mle.png").exists()
     assert (tmp_path / "report.html").exists()
@@ -364,7 +364,7 @@ def test_rows_left_out_are_counted(quick, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nothing", "-k", "2"], "no built-in data set has that name; there are acidity"),
+        (["nothing", "-k", "2"], "neither a file nor a built-in data set"),
         (["nothing.csv", "-k", "2"], "nothing.csv: no such file"),
         (["iris", "-k", "0"], "n_components must be a whole number >= 1"),
         (["faithful", "-k", "2", "--columns", "wating"], "did you mean 'waiting'"),
@@ -409,14 +409,14 @@ def test_estimates_have_the_structure_that_was_asked_for_and_two_models_are_told
         [one for one in done.stderr.splitlines() if one.startswith("posterior:")],
     )
     # The draws of this test are unconstrained, whatever they were asked to be.
-    assert "EM's estimates are of another model" in line
+    assert "the EM estimates are of a different model" in line
     assert f"MLE and MAP: covariances of the structure {code}, where the draws have VVV" in said
 
 
 def test_under_a_prior_that_is_not_conjugate_there_is_no_map(quick, tmp_path):
     path, _, asked = quick
     done = run("analyze", path, "-k", 2, "--out", tmp_path, "--prior", "independent")
-    assert "left out: EM needs a conjugate prior, and the prior independent is not" in done.stderr
+    assert "skipped: EM needs a conjugate prior, and the prior independent is not" in done.stderr
     assert isinstance(asked[0][2]["prior"], bg.IndependentPrior)
     assert "MLE against the posterior" in done.stdout
     tree = az.from_netcdf(tmp_path / "analysis.nc").load()
@@ -433,14 +433,14 @@ def test_without_any_estimate_the_rest_is_analyzed(quick, tmp_path, monkeypatch)
     monkeypatch.setattr(bg, "fit", collapse)
     done = run("analyze", path, "-k", 2, "--out", tmp_path, "--prior", "hierarchical")
     assert isinstance(asked[0][2]["prior"], bg.HierarchicalPrior)
-    assert "left out: there is no estimate to compare" in done.stderr
+    assert "skipped: there is no point estimate to compare" in done.stderr
     assert "Sampling: " in done.stdout
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(capsys, tmp_path):
     (tmp_path / "out").write_text("mine")
     said = fail(capsys, "analyze", "faithful", "-k", 2, "--out", tmp_path / "out")
-    assert "can't be made a folder" in said
+    assert "this folder can't be created" in said
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -509,7 +509,7 @@ def test_data_are_simulated_from_a_saved_result(world, tmp_path, capsys):
     np.testing.assert_allclose(
         pd.read_csv(made)[NAMES], bg.simulate(bg.parameters(mle), 10, seed=0)["x"]
     )
-    assert "leave k out" in fail(capsys, "simulate", "--from", file, "-k", 2, "--out", made)
+    assert "omit -k" in fail(capsys, "simulate", "--from", file, "-k", 2, "--out", made)
     assert "no such file" in fail(capsys, "simulate", "--from", "no.nc", "--out", made)
     assert "no NetCDF file" in fail(capsys, "simulate", "--from", path, "--out", made)
 

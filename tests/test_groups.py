@@ -328,7 +328,7 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
         bg.add_groups(plain, "prior_predictive", prior=prior, memory=1e-6)
     with refuses("X has 19 rows", "computed from 68"):
         bg.add_groups(drawn, "log_likelihood", X.head(19))
-    with refuses("in 4,000,000 draws of 68 rows needs 4.05 GiB", "leave groups out", "memory=4.1"):
+    with refuses("in 4,000,000 draws of 68 rows needs 4.05 GiB", "omit groups", "memory=4.1"):
         bg.sample(X, 2, groups="posterior_predictive", draws=10**6)
     with refuses("groups has 'posterior'"):
         bg.sample(X, 2, groups=["posterior"])

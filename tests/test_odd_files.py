@@ -11,6 +11,7 @@ import pytest
 from field_cases import lab
 
 import bayes_gmm as bg
+from bayes_gmm.data.faults import MAR
 from bayes_gmm.data.files import open_table
 from bayes_gmm.errors import FileFormatWarning, InputError
 
@@ -42,17 +43,17 @@ READ = {
     "thousands": (
         'a,b\n"1,234.5",10\n"2,500.25",20\n"12,345,678",40\n',
         {"a": [1234.5, 2500.25, 12345678.0], "b": [10, 20, 40]},
-        "',' between thousands",
+        "thousands separator ','",
     ),
     "thousands_with_points": (
         "a;b\n1.234,5;10\n2.500,25;20\n12.345.678;40\n",
         {"a": [1234.5, 2500.25, 12345678.0], "b": [10, 20, 40]},
-        "decimal commas, '.' between thousands",
+        "decimal commas, thousands separator '.'",
     ),
     "thousands_beside_decimals": (
         'a,b\n1.5,"1,234"\n2.5,"2,500"\n3.25,"3,125"\n',
         {"a": AB["a"], "b": [1234.0, 2500.0, 3125.0]},
-        "',' between thousands",
+        "thousands separator ','",
     ),
     "latin1": (
         lines(POINTS, ",", ("a", "µ")).encode("latin-1"),
@@ -86,7 +87,7 @@ READ = {
     "swiss_thousands": (
         "a,b\n1'234.5,10\n2.5,20\n",
         {"a": [1234.5, 2.5], "b": [10, 20]},
-        '"\'" between thousands',
+        'thousands separator "\'"',
     ),
     "thousands_with_spaces": (
         "a;b\n1\u00a0234,5;10\n2,5;20\n",
@@ -110,16 +111,16 @@ READ["row_labels"] = (",a,b\np,1.5,10\nq,2.5,20\nr,3.25,40\n", AB, "")
 REFUSED = {
     "one_group_of_thousands": (
         'a,b\n"1,234",10\n"2,500",20\n',
-        ["1,234", "decimal comma or thousands", "--decimal"],
+        ["1,234", "a decimal mark or a thousands separator", "--decimal"],
     ),
     "units_below_the_header": (
         "a,b\nmm,kg\n1.5,10\n2.5,20\n3.25,40\n",
         ["1 of 4 entries of 'a'", "'mm' in line 2", "1 of 4 entries of 'b'", "'kg' in line 2"],
     ),
-    "total": ("name,a\np,1.5\nq,2.5\nTotal,4\n", ["sums up", "'Total'", "delete"]),
+    "total": ("name,a\np,1.5\nq,2.5\nTotal,4\n", ["summary", "'Total'", "delete"]),
     "total_of_numbers": (
         "n,a\n1,1.5\n2,2.5\n3,2.5\nSumme,4\n",
-        ["sums up", "'Summe'"],
+        ["summary", "'Summe'"],
     ),
     "percent": ("a,b\n12%,1\n14%,2\n17%,3\n", ["'a'", "'12%' in line 2", "--columns b"]),
     "limits_of_detection": (
@@ -198,7 +199,7 @@ def test_all_that_is_wrong_is_said_at_once(file, content, says):
     with warnings.catch_warnings(), pytest.raises(InputError) as of_fit:
         warnings.simplefilter("ignore", FileFormatWarning)
         bg.fit(path, 1)
-    assert str(of_fit.value) == message
+    assert str(of_fit.value).replace(MAR, "") == message  # which `fit` offers too
 
 
 @pytest.mark.parametrize("name", ["table.csv.gz", "table.txt", "table.tsv", "table"])
@@ -241,7 +242,7 @@ def test_what_is_said_and_cannot_be_is_refused(file, given):
 def test_a_decimal_that_is_given_settles_what_is_doubtful(file):
     path = file('a,b\n"1,234",10\n"2,500",20\n')
     assert bg.read(path, decimal=",")["a"].tolist() == [1.234, 2.5]
-    with pytest.warns(FileFormatWarning, match="',' between thousands"):
+    with pytest.warns(FileFormatWarning, match="thousands separator ','"):
         assert bg.read(path, decimal=".")["a"].tolist() == [1234, 2500]
 
 
@@ -335,7 +336,7 @@ def test_predictions_never_overwrite_the_rows(file):
 def test_an_address_and_a_sparse_matrix_are_named_for_what_they_are():
     from scipy.sparse import csr_array
 
-    with pytest.raises(InputError, match="is an address"):
+    with pytest.raises(InputError, match="is a URL"):
         bg.fit("https://example.org/x.csv", 2)
     with pytest.raises(InputError, match=r"sparse matrix: give X\.toarray"):
         bg.fit(csr_array(np.eye(3)), 1)

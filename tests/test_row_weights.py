@@ -375,13 +375,13 @@ WRONG = {
     "too few": (np.ones(7), ("shape 7", "60 rows")),
     "a table": (np.ones((60, 1)), ("60 x 1",)),
     "a number": (2.0, ("single number",)),
-    "text": (["once"] * 60, ("not a number",)),
+    "text": (["once"] * 60, ("not numbers",)),
     "negative": (np.where(np.arange(60) > 50, -1.0, 1.0), ("9 entries", "-1 in row 51", ">= 0")),
     "missing": (np.where(np.arange(60) == 3, np.nan, 1.0), ("an entry", "nan in row 3")),
     "infinite": (np.where(np.arange(60) == 3, np.inf, 1.0), ("inf in row 3",)),
-    "nothing": (np.zeros(60), ("0 for all rows",)),
+    "nothing": (np.zeros(60), ("0 for every row",)),
     "one row": (np.eye(60)[0], ("one row only",)),
-    "other order": (SERIES, ("labelled 59 in row 0", "order of X")),
+    "other order": (SERIES, ("labelled 59 in row 0", "reorder it like X")),
 }
 
 

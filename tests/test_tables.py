@@ -112,7 +112,7 @@ UNREADABLE = {
     "never_complete": (
         "a,b\n1,\n2,\n",
         {"drop_missing": True},
-        ["no complete row", "'b'", "2 of 2"],
+        ["no complete row", "'b'", "2 missing", "2 rows"],
     ),
     "unknown_column": ("waiting,b\n1,2\n", {"columns": ["waitng"]}, ["'waitng'", "mean 'waiting'"]),
     "no_such_column": ("a,b\n1,2\n", {"columns": ["zzz"]}, ["'zzz'", "it has a, b"]),

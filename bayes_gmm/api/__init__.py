@@ -1,1 +1,1 @@
-"""The verbs: each checks what it is given, calls the floors below, and labels what comes."""
+"""The public functions: each checks its arguments, calls the layers below, and labels results."""

@@ -1,4 +1,4 @@
-"""Point estimates against a posterior."""
+"""Comparison of point estimates with a posterior."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def compare(
     Parameters
     ----------
     point : DataTree, Parameters, or a sequence or mapping of them
-        Results of `fit`; several are named by their estimator (MLE, MAP) or by the mapping. Their
-        components are matched to those of the posterior. If that takes no more than a second, they
-        get their standard errors from the observed information, to hold against the posterior sd.
-        An estimate under a constraint that the posterior does not have, such as a covariance
-        structure, is compared too, and the comparison says so.
+        Results of `fit`. Several are labelled by their estimator (MLE, MAP) or by the keys of the
+        mapping. Their components are matched to those of the posterior. Standard errors from the
+        observed information are included for comparison with the posterior sd, if they take less
+        than about a second. An estimate under a constraint that the posterior does not have, such
+        as a covariance structure, is compared too, and the comparison says so.
     posterior : DataTree
         A result of `sample` for the same data.
     ci_prob : float
@@ -42,12 +42,12 @@ def compare(
     -------
     Comparison
         Prints as a table. If a draw has a higher likelihood than a maximum-likelihood estimate, EM
-        is run from that draw, and it is said whether the fit missed a better optimum.
+        is run from that draw, and the comparison says whether the fit missed a better optimum.
 
     Raises
     ------
     InputError
-        If the results do not belong together.
+        If the results belong to different data, or have different numbers of components.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def compare(
 
 
 def _can_be_checked(result: Any) -> bool:
-    """Whether a result of `fit` has the rows, and the optima of its search."""
+    """Whether a result of `fit` keeps its rows and the optima of its search."""
     from bayes_gmm.results.reading import keeps_rows
 
     if "optimizer_result" not in result.children or not keeps_rows(result):
@@ -79,7 +79,7 @@ def _can_be_checked(result: Any) -> bool:
 
 
 def _em_from_draw(result: Any, posterior: xr.DataTree) -> tuple[str, float]:
-    """Run EM from the draw with the highest likelihood: what that means, and where it ended."""
+    """Run EM from the draw with the highest likelihood; return the finding and the maximum."""
     from bayes_gmm.inference.em.missed import judge, reached
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.results.reading import Fitted, draws_of

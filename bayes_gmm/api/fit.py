@@ -1,4 +1,4 @@
-"""The point estimate, by EM."""
+"""Point estimates by EM."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def fit(
     Parameters
     ----------
     X : array, DataFrame, DataArray or memmap (N, D)
-        One row per observation; (N,) is taken as one feature. Or rows that are read block by
-        block, again for every pass: the path of a CSV or Parquet file, an iterable of tables, or a
-        function that returns a new iterator of them.
+        One row per observation; (N,) is taken as one feature. Data too large for memory can be the
+        path of a CSV or Parquet file, an iterable of tables, or a function that returns a new
+        iterator of tables; they are read block by block in every pass.
     n_components : int
         K, the number of components.
     covariance : str
@@ -48,28 +48,29 @@ def fit(
         EVV VVV, or spherical, diag, tied, full; E or V for one feature.
     prior : None, "default" or Prior
         None is maximum likelihood; "default" is `Prior.default(X, n_components)`. Under a proper
-        prior there is an estimate for any number of rows, and under a `Prior` of yours for one row
-        and for columns that do not vary.
+        prior the estimate exists for any number of rows; under a `Prior` of your own also for a
+        single row and for constant columns.
     equal_weights : bool
-        Hold every weight at 1 / K, which leaves K - 1 parameters fewer to estimate.
+        Fix every weight at 1 / K, so that K - 1 fewer parameters are estimated.
     row_weights : array_like (N,), optional
         How often each observation was seen, :math:`w_n \ge 0`: the log-likelihood is
-        :math:`\sum_n w_n \log p(x_n)`, and a whole number is the row written so often. Their sum
-        is the number of observations for BIC, standard errors and priors; where the likelihood is
-        highest does not depend on it. Rows of weight 0 count for nothing. The result keeps the
-        weights, as the coordinate `row_weights` of `observed_data`, and later verbs use them. X
-        has to be in memory.
+        :math:`\sum_n w_n \log p(x_n)`, so a whole number has the same effect as repeating the row.
+        The sum of the weights is the number of observations for BIC, standard errors and priors;
+        it does not affect where the likelihood is maximal. Rows of weight 0 are ignored. The
+        result keeps the weights as the coordinate `row_weights` of `observed_data`, and later
+        functions use them. X must be in memory.
     missing : "refuse" or "mar"
-        Whether nan in X is an error, or marks an entry that is missing at random (MAR): whether it
-        is missing may depend on what is observed of its row, and not on the value itself. Then the
-        likelihood is that of the observed entries, and nothing is imputed.
+        With "refuse", nan in X is an error. With "mar" it marks an entry that is missing at
+        random: whether it is missing may depend on the observed entries of its row, but not on the
+        missing values. The likelihood is then that of the observed entries; nothing is imputed.
     n_starts : int
-        How many starting points are compared, fewer where a step of EM is expensive; the first two
-        are k-means. With more than 30 the search also goes on longer from the best of them.
+        Number of starting points, of which fewer are used where an EM step is expensive. The first
+        two come from k-means. With more than 30, the search from the best of them is longer too.
     max_iter : int
-        Iterations allowed per start.
+        Largest number of iterations of one EM run.
     tol : float
-        A start has converged when its objective is within so many nats of its limit.
+        An EM run has converged when its objective is estimated to be within `tol` nats of its
+        limit.
     seed : int, SeedSequence or Generator, optional
         Fixes the starting points.
 
@@ -78,31 +79,36 @@ def fit(
     xarray.DataTree
         Group `point_estimate` has weights (cluster), means (cluster, feature) and covariances
         (cluster, feature, feature_bis) in the units of X, ordered by the mean of the first
-        feature; `optimizer_result` has the log-likelihood, the objective per iteration and the
-        final objective of every start; of every optimum the height, what it is expected to predict
-        (`optimum_score`, by which the best is chosen), its posterior mass and the number of starts
-        that ended in it; how sure the search is: `swaps_in_vain`, how many components were moved
-        since that last led to a better optimum, and `still_improving`, whether it still did at the
-        end; where starts collapsed (pole), rows that decide a component alone (deciding), and
-        `component_spurious`, components with too few rows for a covariance of their own.
+        feature. Group `optimizer_result` describes the search:
+
+        * the log-likelihood, the objective per iteration, and the final objective of every start;
+        * for every optimum its objective, its score (`optimum_score`, an estimate of how well it
+          predicts new rows, by which the best is chosen), its log posterior mass, and the number
+          of starts that led to it;
+        * how thorough the search was: `swaps_in_vain`, the number of attempts to move a component
+          since one last led to a better optimum, and `still_improving`, whether the search was
+          still finding better optima when it ended;
+        * where EM runs collapsed (`pole_...`), rows that determine a component on their own
+          (`deciding_...`), and `component_spurious`, whether a component has too few rows for a
+          covariance of its own.
 
     Raises
     ------
     InputError
         If the input cannot be used.
     CollapseError
-        If every start lost a component.
+        If a component collapsed in every EM run.
 
     Warns
     -----
     ConvergenceWarning
-        If the best start had not converged after max_iter iterations, or the search for the best
-        optimum ended while it still found better ones.
+        If the best EM run had not converged after max_iter iterations, or the search ended while
+        it was still finding better optima.
     CollapseWarning
-        If the likelihood is unbounded where many starts went, and what is returned is what is left
-        beside that.
+        If many EM runs collapsed where the likelihood is unbounded; the result is the best of the
+        others.
     OutlierWarning
-        If one row, or a few, far from all others decide a component alone.
+        If one row, or a few rows, far from all others determine a component.
 
     References
     ----------
@@ -132,9 +138,9 @@ def fit(
     chosen = as_prior(prior, observations, n_components)
     if chosen is not None and (chosen.concentration < 1).any():
         raise InputError(
-            f"prior has a concentration of {chosen.concentration.min():g}, under which the density "
-            "is infinite where a component is empty, so there is no MAP estimate: give 1 or more, "
-            "or sample the posterior"
+            f"prior has a concentration of {chosen.concentration.min():g}, and below 1 its density "
+            "is infinite where a weight is zero, so there is no MAP estimate: use a concentration "
+            "of 1 or more, or sample the posterior"
         )
     try:
         estimate = point.estimate(
@@ -166,15 +172,15 @@ def fit(
         warnings.warn(warning, stacklevel=2)
     if not search["converged"]:
         warnings.warn(
-            f"EM had not converged after {max_iter} iterations; raise max_iter of bg.fit",
+            f"EM had not converged after {max_iter} iterations. Raise max_iter of bg.fit.",
             ConvergenceWarning,
             stacklevel=2,
         )
     elif search["still_improving"]:
         more = max(2 * n_starts, 60)
         warnings.warn(
-            "the search for the best optimum ended while it still found better ones; "
-            f"with n_starts={more} (on the command line --starts {more}) it goes on longer",
+            "The search for the best optimum ended while it was still finding better ones. Use "
+            f"n_starts={more} (on the command line --starts {more}) for a longer search.",
             ConvergenceWarning,
             stacklevel=2,
         )

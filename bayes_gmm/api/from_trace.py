@@ -1,4 +1,4 @@
-"""A trace of any model that holds a mixture, as a result that every verb takes."""
+"""Conversion of a trace of any model with a mixture into a result like that of `sample`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bayes_gmm.posterior.draws import Draws
     from bayes_gmm.seeds import Seed
 
-OWN_LABELS = 0.9  # share of draws with the same labels from which these are the model's own
+OWN_LABELS = 0.9  # if more than this fraction of draws agree on the labels, they are the model's
 
 
 def from_trace(
@@ -39,72 +39,71 @@ def from_trace(
     row_weights: Any = None,
     seed: Seed = None,
 ) -> xr.DataTree:
-    r"""Turn the draws of any model that holds a Gaussian mixture into a result like `sample`'s.
+    r"""Convert draws of any model with a Gaussian mixture into a result like that of `sample`.
 
     .. math:: p(x \mid \theta_s) = \sum_k \phi_k^s N(x; \mu_k^s, \Sigma_k^s)
 
     Parameters
     ----------
     trace : DataTree or Dataset
-        What `pymc.sample` returns, by whichever sampler, or `arviz.from_numpyro`, or anything else
-        with a group posterior whose variables have the dims chain and draw.
-    X : array, DataFrame, DataArray (N, D), or what else `sample` takes
+        The return value of `pymc.sample` (with any sampler) or `arviz.from_numpyro`, or any other
+        tree with a group posterior whose variables have the dims chain and draw.
+    X : array, DataFrame, DataArray (N, D), or anything else that `sample` takes
         The rows that the mixture describes.
     weights : str, list of str or DataArray (chain, draw, K)
-        The name of the variable. Or the names of K variables, one per component. Or an array made
-        of variables of the trace, with dims chain and draw, such as
-        ``trace["posterior"]["weights"].sel(group="a")``. Its dim is the dim of the components,
-        whatever it is called.
+        The name of a variable; or the names of K variables, one per component; or an array
+        computed from variables of the trace, with dims chain and draw, such as
+        ``trace["posterior"]["weights"].sel(group="a")``. Its third dim, with any name, is the dim
+        of the components.
     means : str, list of str or DataArray (chain, draw, K, D)
-        With one feature its axis may be missing. An axis for components that is missing means that
-        all have the same; so it is for the next three. Axes are told by their dims, and where dims
-        have no names, by their order: components come first.
+        With one feature, the axis D may be missing. If the axis K is missing, all components have
+        the same value; this holds for the next three arguments too. Axes are identified by their
+        dims or, where dims have no names, by their order: components come first.
     covariances : str, list of str or DataArray (chain, draw, K, D, D), optional
         By default the variable "covariances". With one feature, variances (chain, draw, K).
     choleskys : str, list of str or DataArray (chain, draw, K, D, D), optional
-        Lower Cholesky factors, in the place of covariances; or packed, (chain, draw, K,
-        D (D + 1) / 2), as `pymc.LKJCholeskyCov` has them.
+        Lower Cholesky factors, instead of covariances; or packed, (chain, draw, K,
+        D (D + 1) / 2), as in `pymc.LKJCholeskyCov`.
     sds : str, list of str or DataArray (chain, draw, K, D), optional
-        Standard deviations of features that are not correlated, in the place of covariances.
+        Standard deviations of uncorrelated features, instead of covariances.
     prior : Prior, IndependentPrior, HierarchicalPrior or "default", optional
         The prior of weights, means and covariances in the model, if it is one of these. It gives
         the log posterior of each draw, which `sensitivity` needs.
     pivot : Parameters or result of `fit`, optional
-        The mixture to whose components those of each draw are matched. By default the optimum of
-        EM on X that most draws are closest to, or a draw where none is close.
+        The mixture to which the components of each draw are matched. By default the optimum of EM
+        on X that is closest to most draws, or one of the draws if no optimum is close.
     row_weights : array_like (N,), optional
-        How often each observation was seen in the model, as for `sample`. By default what the trace
-        holds as "row_weights" in its group constant_data, as of a model of `pymc_model`.
+        How often each observation was seen in the model, as for `sample`. By default the variable
+        "row_weights" of the group constant_data, if the trace has it, as from `pymc_model`.
     seed : int, SeedSequence or Generator, optional
-        Of the search for that optimum.
+        Fixes the search for that optimum.
 
     Returns
     -------
     xarray.DataTree
-        As of `sample`: `posterior` has weights, means and covariances, relabelled, with the dims
-        cluster, feature and feature_bis. The trace's other variables, those that the mixture was
-        made of included, keep their names and values; along the dim of the components, now called
-        cluster, they follow the permutation of their draw. Variables given one per component are
-        in the result only as parts of weights, means and covariances. One that is called weights,
-        means or covariances and is another is called "weights_of_model" and so on. `sample_stats`
-        are the sampler's with the `permutation`; `observed_data` is X. Other groups of the trace
-        stay as they are, without `warmup_...` and `unconstrained_posterior`.
+        As from `sample`: `posterior` has weights, means and covariances, relabelled, with the dims
+        cluster, feature and feature_bis. Other variables of the trace, including those from which
+        the mixture was computed, keep their names and values; along the dim of the components, now
+        called cluster, they are permuted with their draw. Variables given one per component appear
+        only as parts of weights, means and covariances. A different variable of the trace that is
+        called weights, means or covariances is renamed "weights_of_model" and so on.
+        `sample_stats` are the sampler's, with the `permutation`; `observed_data` is X. Other
+        groups of the trace are kept, except `warmup_...` and `unconstrained_posterior`.
 
     Raises
     ------
     InputError
-        If the trace has no such variables, or their draws are no mixture with as many features as
-        X has columns.
+        If the trace has no such variables, or if their draws are not a mixture with as many
+        features as X has columns.
 
     Notes
     -----
-    A result holds one mixture per draw, which describes every row of X. Where the model's weights
-    vary from group to group, or its means from row to row, as in a regression, there is a result
-    for each group, or for each value of the covariates: give the weights or means at that place,
-    and as X the rows of that place.
+    A result has one mixture per draw, which describes every row of X. If the model's weights vary
+    between groups, or its means between rows as in a regression, make one result for each group or
+    each value of the covariates: pass the weights or means there, and the rows there as X.
 
-    If nine draws in ten agree on the labels, because the prior tells the components apart, the
-    labels of the model stay. Otherwise components are numbered by their means, as by `sample`.
+    If nine draws in ten agree on the labels, because the prior distinguishes the components, the
+    labels of the model are kept. Otherwise components are numbered by their means, as in `sample`.
 
     Examples
     --------
@@ -171,15 +170,15 @@ def from_trace(
 
 
 def _named(observations: Observations, labels: tuple[str, ...] | None) -> Observations:
-    """Take the features' names from the trace if X has none; they must be the same if it has."""
+    """Take the names of the features from the trace if X has none; otherwise they must agree."""
     names = observations.feature_names
     if labels is None or labels == names:
         return observations
     if names == tuple(f"x{j}" for j in range(len(names))) and len(set(labels)) == len(labels):
         return replace(observations, feature_names=labels)
     raise InputError(
-        f"X has the columns {', '.join(names)}, and the means of the trace are labelled "
-        f"{', '.join(labels)}: give the columns by these names, in this order"
+        f"X has the columns {', '.join(names)}, but the means of the trace are labelled "
+        f"{', '.join(labels)}: rename or reorder the columns of X to agree"
     )
 
 
@@ -191,9 +190,7 @@ def _with_density(
 
     chosen = prior_of_posterior(prior, observations, n_components)
     if not isinstance(chosen, Prior | PriorFamily):
-        raise InputError(
-            "prior is a function, which has no density that could be used here: leave it out"
-        )
+        raise InputError("prior is a function, whose density cannot be evaluated here: omit prior")
     return chosen
 
 
@@ -205,14 +202,14 @@ def _pivot(pivot: Any, n_components: int, observations: Observations) -> Paramet
     expected = n_components, observations.n_features
     if sizes != expected:
         raise InputError(
-            f"pivot has {sizes[0]} components and {sizes[1]} features, and the trace "
-            f"{expected[0]} and {expected[1]}"
+            f"pivot has {sizes[0]} components and {sizes[1]} features, but the trace has "
+            f"{expected[0]} and {expected[1]}: pass a pivot of the same sizes"
         )
     return theta
 
 
 def _labelled(draws: Draws, pivot: Parameters, exchangeable: bool) -> Parameters:
-    """Give the pivot the labels of the draws, if these agree, or number it by its means."""
+    """Give the pivot the labels of the draws if these agree; otherwise order it by its means."""
     from bayes_gmm.posterior.pivot import match
 
     permutation = match(*draws, pivot).permutation.reshape(-1, pivot.n_components)

@@ -1,4 +1,4 @@
-"""Groups for ArviZ: what its functions look for beside a posterior, added when it is wanted."""
+"""Groups that functions of ArviZ read beside the posterior, added on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def add_groups(
     seed: Seed = None,
     memory: float = MEMORY,
 ) -> xr.DataTree:
-    r"""Add the groups that functions of ArviZ look for, under the names that ArviZ gives them.
+    r"""Add the groups that functions of ArviZ read, under ArviZ's names.
 
     .. math::
         \theta_s \sim p(\theta \mid x) &: \quad \log p(x_n \mid \theta_s), \quad
@@ -49,58 +49,59 @@ def add_groups(
     posterior : DataTree
         From `sample`; it is not changed.
     groups : str or sequence of str
-        * "log_likelihood": x (chain, draw, obs_id), of each row with its label summed out, for
-          ``az.loo``, ``az.compare``, ``az.psense_summary``.
+        * "log_likelihood": x (chain, draw, obs_id), the log density of each row with its label
+          summed out, for ``az.loo``, ``az.compare``, ``az.psense_summary``.
         * "posterior_predictive": x (chain, draw, obs_id, feature), a replicate of the data for each
           draw, for ``az.plot_ppc_dist``, ``az.loo_pit``.
         * "prior": the variables of `posterior`, drawn from the prior, for
           ``az.plot_prior_posterior``.
-        * "prior_predictive": x (chain, draw, obs_id, feature), a replicate for each draw of group
-          prior, which is made too if there is none.
-        * "log_prior": the log density of the prior at each draw of the posterior, in the variables
-          weights, means and covariances, for ``az.psense_summary``; under a function as prior, in
-          the free variables that the function makes.
+        * "prior_predictive": x (chain, draw, obs_id, feature), a replicate for each draw of the
+          group prior, which is added too if it is missing.
+        * "log_prior": the log density of the prior at each draw of the posterior, for
+          ``az.psense_summary``. It has the variables weights, means and covariances or, if the
+          prior is a function, the free variables that the function creates.
     X : table, optional
-        The rows that the posterior was computed from, if the result does not hold them.
+        The rows from which the posterior was computed, if the result does not keep them.
     prior : callable or prior, optional
-        What `sample` was given as prior, if the result does not hold it, as of a function.
+        The prior that was passed to `sample`, if the result does not keep it, as with a function.
     draws : int
-        Draws of the prior. The other groups have the draws of the posterior.
+        Number of prior draws. The other groups have the draws of the posterior.
     seed : int, SeedSequence or Generator, optional
-        Makes what is drawn repeatable, each group for itself.
+        Fixes the random draws; those of one group do not depend on which others are added.
     memory : float
-        How many GiB the groups may take together.
+        Largest total size of the groups, in GiB.
 
     Returns
     -------
     xarray.DataTree
-        The same result with the groups. One that was there already is replaced, and with the prior
-        a prior_predictive that was drawn from it. X becomes observed_data if the result has none,
-        because functions of ArviZ look for it beside the groups of rows.
+        The same result with the groups. A group that already exists is replaced, and replacing
+        prior also replaces a prior_predictive drawn from it. X becomes observed_data if the result
+        has none, because functions of ArviZ read it together with groups that have one value per
+        row.
 
     Raises
     ------
     InputError
-        If it is no posterior or there is no such group, if X or prior is needed and missing or is
-        given and does not fit, or if the groups would be larger than is allowed.
+        If `posterior` is not a posterior, if there is no such group, if X or prior is needed and
+        missing or does not match the result, or if the groups would be larger than `memory`.
 
     See Also
     --------
     one_feature : For functions of ArviZ that take one number per row.
-    loo : Leave-one-out cross-validation without the array of all rows and draws.
+    loo : Leave-one-out cross-validation without storing the array of all rows and draws.
 
     Notes
     -----
     The parts of the log prior are densities of the parameters themselves: of the weights, of each
     mean given its covariance, and of the covariances. Their sum is what `sensitivity` scales.
 
-    Row weights play no part in these groups: log_likelihood is that of one copy of a row, and a
-    replicate has one row for each.
+    These groups ignore row weights: log_likelihood is that of one copy of a row, and a replicate
+    has one row per observation, whatever its weight.
 
-    Draws of the prior keep the components in the order in which they are drawn, because a prior
-    that is the same for every component gives no order a meaning. "Cluster 0" of the posterior is
-    a component that was found in the data; cluster 0 of the prior is what was believed of any of
-    them. A prior that differs between components has them in its own order.
+    Prior draws keep the components in the order in which they were drawn, because under a prior
+    that is the same for all components no order has a meaning. Cluster 0 of the posterior is a
+    component found in the data; cluster 0 of the prior is any component. If the prior differs
+    between components, its draws have the order of the prior.
 
     Examples
     --------
@@ -140,12 +141,12 @@ def add_groups(
     known = read_prior(posterior)
     structure = structure_of(posterior)
     if known is not None and prior is not None:
-        raise InputError("prior is given, but the result holds its own: leave it out")
+        raise InputError("prior is given, but the result already has its own: omit prior")
     unknown = known is None and not {*OF_PRIOR}.isdisjoint(names)
     if unknown and prior is None:
         raise InputError(
-            "prior is needed, because the result does not hold it: give what bg.sample or "
-            "bg.from_trace was given as prior"
+            "prior is missing, and the result does not keep it: pass the same prior as to "
+            "bg.sample or bg.from_trace"
         )
     rows, index = np.empty(0), pd.RangeIndex(0)
     if unknown or not {*OF_ROWS}.isdisjoint(names):
@@ -174,8 +175,8 @@ def add_log_likelihood(
 
     .. math:: \log p(x_n \mid \theta_s) = \log \sum_k \phi_k^s N(x_n; \mu_k^s, \Sigma_k^s)
 
-    One number for each row and each draw is a large array, 3 GiB for 10^5 rows and 4000 draws. More
-    than `memory` is refused, with the size; `loo` needs no such array.
+    One number per row and draw is a large array: 3 GiB for 10^5 rows and 4000 draws. If it would be
+    larger than `memory`, an error gives its size; `loo` does not need this array.
 
     Parameters
     ----------
@@ -184,7 +185,7 @@ def add_log_likelihood(
     X : table, optional
         As in `loo`.
     memory : float
-        How many GiB the group may take.
+        Largest size of the group, in GiB.
 
     Returns
     -------
@@ -217,7 +218,7 @@ def added(
     draws: int = PRIOR_DRAWS,
     seed: int | None,
 ) -> xr.DataTree:
-    """Make groups and add them, when all that they need is there."""
+    """Compute groups and add them; the arguments have been checked."""
     import xarray as xr
 
     from bayes_gmm.results import groups

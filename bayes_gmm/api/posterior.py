@@ -1,4 +1,4 @@
-"""The posterior: as a model of PyMC, and as draws."""
+"""The posterior, as a PyMC model and as draws."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.priors import Prior
     from bayes_gmm.seeds import Seed
 
-LATER = "leave groups out here and give them to bg.add_groups, with a thinned posterior"
+LATER = "omit groups here, and call bg.add_groups on a thinned posterior"
 
 
 def pymc_model(
@@ -36,7 +36,7 @@ def pymc_model(
     likelihood: str = "fused",
     row_weights: Any = None,
 ) -> pm.Model:
-    r"""Build the mixture as an ordinary PyMC model, to sample from or to extend by hand.
+    r"""Build the mixture as an ordinary PyMC model, to sample from or to extend.
 
     .. math:: \phi, \mu, \Sigma \sim \mathrm{prior}, \qquad
         x_n \sim \textstyle\sum_k \phi_k N(\mu_k, \Sigma_k)
@@ -47,25 +47,26 @@ def pymc_model(
     n_components : int
         K.
     prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
-        Or any prior at all: a function without arguments that is called inside the model, where
-        the dims cluster, feature and feature_bis exist, and returns weights (K,), means (K, D)
-        and lower Cholesky factors (K, D, D) made from PyMC distributions. Or it returns a dict
-        of fields of `Prior`, of which any may be a variable, so that the prior is conjugate given
-        these; what it leaves out is as in `Prior.default`.
+        A callable gives any other prior: a function without arguments that is called inside the
+        model context, where the dims cluster, feature and feature_bis exist, and returns weights
+        (K,), means (K, D) and lower Cholesky factors (K, D, D) built from PyMC distributions. It
+        may instead return a dict of fields of `Prior`, any of which may be random variables: the
+        prior is then conjugate given these. Fields that are not in the dict are those of
+        `Prior.default`.
     likelihood : str
         "fused": the whole mixture as one operation, whose value and gradient come from one pass
-        over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components,
-        the same density and slower.
+        over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components;
+        the density is the same, but slower to compute.
     row_weights : array_like (N,), optional
-        How often each observation was seen: its log density is multiplied by its weight, any
-        number >= 0. They are the data container "row_weights" (obs_id).
+        How often each observation was seen, any number >= 0: the log density of the row is
+        multiplied by it. The model has them as the data container "row_weights" (obs_id).
 
     Returns
     -------
     pymc.Model
         With variables weights (cluster), means (cluster, feature), covariances
         (cluster, feature, feature_bis) in the units of X, and the observed x (obs_id, feature).
-        `from_trace` turns draws of it, or of a model around it, into a result.
+        `from_trace` converts its draws, or those of a model that extends it, into a result.
 
     Raises
     ------
@@ -82,7 +83,8 @@ def pymc_model(
     from bayes_gmm.inference.pymc.model import pymc_model as build
 
     require_whole("n_components", n_components, 1)
-    observations = in_memory(as_observations(X, prior, row_weights), "pymc_model")
+    observations = as_observations(X, prior, row_weights)
+    in_memory(observations, "pymc_model needs all rows in memory")
     chosen = prior_of_posterior(prior, observations, n_components)
     return build(observations, chosen, likelihood=likelihood, n_components=n_components)
 
@@ -104,64 +106,65 @@ def sample(
     row_weights: Any = None,
     missing: str = "refuse",
 ) -> xr.DataTree:
-    r"""Draw from the posterior of the mixture, every draw's components matched to an optimum.
+    r"""Draw from the posterior of the mixture, and relabel the components of every draw.
 
     .. math:: p(\theta \mid x) \propto p(\theta) \prod_n \sum_k \phi_k N(x_n; \mu_k, \Sigma_k)
 
     Parameters
     ----------
     X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
-        Gibbs reads blocks anew for every sweep, several chains at a time, so that a mapped array
-        is better than a CSV file. The result keeps no copy of such rows, nor of more than 10^6.
+        Gibbs reads such rows once per sweep and chain, so a memory-mapped array is faster than a
+        CSV file. The result keeps no copy of them, nor of more than 10^6 rows.
     n_components : int
         K.
     covariance : str
-        What the components share: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in
-        `fit`. Other than VVV they need the conjugate `Prior`, from which each has its own: see
-        "Structures" on the page "From posterior to answers".
+        Covariance structure: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in `fit`.
+        Structures other than VVV need the conjugate `Prior`, from which the prior of the structure
+        is derived: see "Structures" on the page "From posterior to answers".
     prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
         As for `pymc_model`.
     engine : str
-        "gibbs": labels and parameters in turn, one pass over the rows a sweep. It makes as many
-        sweeps for each draw as the overlap of the components asks for, and more where `diagnose`
-        would call the chains too short, if that takes some seconds only; `attrs["thin"]` says how
-        many. "nuts": NUTS on a gradient written by hand. Both need the conjugate `Prior`. "pymc":
-        NUTS on `pymc_model`, for any prior. "auto": gibbs where the prior is conjugate, nuts where
-        components are all but indistinguishable; else pymc.
+        "gibbs": labels and parameters in turn, with one pass over the rows per sweep. Draws are
+        thinned automatically: the more the components overlap, the more sweeps per stored draw.
+        Chains that would fail `diagnose` are extended if that takes only seconds. `attrs["thin"]`
+        is the number of sweeps per stored draw. "nuts": NUTS with a hand-written gradient. Both
+        need the conjugate `Prior`. "pymc": NUTS on `pymc_model`, for any prior. "auto": gibbs for a
+        conjugate prior, or nuts if components are almost indistinguishable or row weights are not
+        whole numbers; pymc for any other prior.
     draws, tune : int
-        Draws kept per chain, and steps made before them: sweeps of Gibbs, draws of NUTS.
+        Draws kept per chain, and tuning steps before them: sweeps of Gibbs, draws of NUTS.
     chains : int
-        Each starts from one of the optima that hold an appreciable share of the posterior, spread
-        about it twice as wide as the posterior is, its components in random order.
+        Number of chains. Each starts at a random point around one of the optima with appreciable
+        posterior mass, overdispersed by a factor of two, with its components in random order.
     cores : int, optional
-        How many chains run at a time; it changes the time taken and nothing else.
+        How many chains run in parallel; it does not change the result.
     seed : int, SeedSequence or Generator, optional
         Fixes the starts and the draws.
     progressbar : bool
     groups : str or sequence of str
-        What `add_groups` adds, here with 1000 draws of the prior and up to 1 GiB in all, such as
-        "log_likelihood" for ``az.loo``.
+        Groups to add, as with `add_groups`, such as "log_likelihood" for ``az.loo``; with 1000
+        draws of the prior, and up to 1 GiB in total.
     row_weights : array_like (N,), optional
-        How often each observation was seen, :math:`w_n \ge 0`: its density counts to the power of
-        its weight, and a whole number is the row written so often. The result keeps them, as the
-        coordinate `row_weights` of `observed_data`, and later verbs use them. Gibbs takes whole
-        numbers, NUTS and PyMC any; "auto" chooses accordingly. X has to be in memory.
-
+        How often each observation was seen, :math:`w_n \ge 0`: the density of the row is raised to
+        this power, so a whole number has the same effect as repeating the row. The result keeps
+        them as the coordinate `row_weights` of `observed_data`, and later functions use them.
+        Gibbs takes whole numbers only, NUTS and PyMC any; "auto" chooses accordingly. X must be in
+        memory.
     missing : "refuse" or "mar"
-        As in `fit`: nan marks an entry that is missing at random. Gibbs draws what the missing
-        entries add to the sums over rows with every sweep, exactly, and keeps none of them; the
-        other engines take complete rows.
+        As in `fit`: nan marks an entry that is missing at random. Gibbs draws missing entries
+        together with the labels and does not store them; NUTS integrates them out; PyMC needs
+        complete rows.
 
     Returns
     -------
     xarray.DataTree
         `posterior` has weights (chain, draw, cluster), means (..., feature) and covariances
-        (..., feature_bis) in the units of X, relabelled, and what else the model drew, of which
-        the variables along cluster follow their component; `sample_stats` has the `permutation`
-        that did it, so that the raw draws can be had back; `invariants` has quantities that no
-        relabelling changes; `point_estimate` is the optimum of EM that most draws are closest to,
-        usually the MAP estimate, by which the components are numbered. After an interrupt it holds
-        what was drawn by then, and the attribute `partial` is 1.
+        (..., feature_bis) in the units of X, relabelled, and any other variables of the model,
+        permuted in the same way along cluster. `sample_stats` has the `permutation` of each draw,
+        from which the raw draws can be recovered. `invariants` has label-invariant quantities.
+        `point_estimate` is the optimum of EM that is closest to most draws, usually the MAP
+        estimate; it determines the labels of the components. After an interrupt the result has the
+        draws made so far, and its attribute `partial` is 1.
 
     Raises
     ------
@@ -201,18 +204,20 @@ def sample(
     engines.check(engine, chosen)
     engines.completes(engine, chosen, observations)
     structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
-    if engine == "gibbs" or not observations.is_complete:
+    if engine == "gibbs":
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
-        in_memory(observations, "any engine but Gibbs, which takes a conjugate Prior,")
+        in_memory(observations, 'only engine="gibbs" with a conjugate prior supports that')
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
-        in_memory(observations, f"groups={groups!r}")
+        in_memory(observations, f"groups={groups!r} needs all rows in memory")
         if not observations.is_complete:
-            raise InputError(f"groups={groups!r} needs complete rows, and X has missing entries")
+            raise InputError(
+                f"groups={groups!r} needs complete rows, but X has missing entries: omit groups"
+            )
     shape = observations.n_rows, observations.n_features, n_components
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
-    # EM, the starts and the names of the draws need a conjugate prior with a mode.
+    # EM, the starts and the labels of the draws need a conjugate prior with a mode.
     conjugate = conjugate_to(chosen, observations, n_components)
     found = point.mode(observations, n_components, conjugate, structure, seed=seed)
     choice = engines.choose(engine, observations, found.parameters, chosen, structure)
@@ -247,8 +252,8 @@ def sample(
     )
     if result.attrs["partial"]:
         warnings.warn(
-            f"the run was interrupted; the result holds {result.attrs['draws']} draws of each of "
-            f"{result.attrs['chains']} chains",
+            f"Sampling was interrupted. The result has {result.attrs['draws']} draws of each of "
+            f"{result.attrs['chains']} chains.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""The mixture as a part of any PyMC model: its log density, and its distribution."""
+"""The mixture as part of any PyMC model: its log density and its distribution."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ def mixture_logp(x: Any, weights: Any, means: Any, choleskys: Any) -> TensorVari
 
     .. math:: \log p(x_n) = \log \sum_k \phi_{nk} N(x_n; \mu_{nk}, L_k L_k^\top)
 
-    If no part varies from row to row, it is one operation that reads the rows once for value and
-    gradient. Otherwise it is written out, and N x K x D numbers are kept.
+    If no argument varies between rows, it is a single operation that computes value and gradient in
+    one pass over the rows. Otherwise it is a graph of elementary operations, which needs memory for
+    N x K x D numbers.
 
     Parameters
     ----------
     x : array_like or TensorVariable (N, D)
     weights : array_like or TensorVariable (K,) or (N, K)
-        Not negative; each row sums to one.
+        Nonnegative; the weights of one mixture sum to one.
     means : array_like or TensorVariable (K, D) or (N, K, D)
     choleskys : array_like or TensorVariable (K, D, D) or (N, K, D, D)
         Lower Cholesky factors of the covariances, with positive diagonals.
@@ -28,16 +29,17 @@ def mixture_logp(x: Any, weights: Any, means: Any, choleskys: Any) -> TensorVari
     Returns
     -------
     TensorVariable (N,)
-        It can be differentiated with respect to each of the four.
+        Differentiable with respect to all four arguments.
 
     Raises
     ------
     InputError
-        If the shapes do not go together.
+        If the shapes do not agree.
 
     Notes
     -----
-    For a `pymc.Potential`, or for a density of your own. An observed variable is `pymc_mixture`.
+    Use it in a `pymc.Potential` or in a density of your own. For an observed variable use
+    `pymc_mixture`.
 
     Examples
     --------
@@ -70,22 +72,22 @@ def pymc_mixture(
     dims: Any = None,
     **options: Any,
 ) -> TensorVariable:
-    r"""Add a Gaussian mixture, its labels summed out, to the PyMC model around this call.
+    r"""Add a Gaussian mixture, with its labels summed out, to the PyMC model of this context.
 
     .. math:: x_n \sim \sum_k \phi_{nk} N(\mu_{nk}, L_k L_k^\top)
 
     Parameters
     ----------
     name : str
-        Of the variable.
+        Name of the variable.
     weights, means, choleskys : array_like or TensorVariable
-        As for `mixture_logp`: the same for all rows, or with the rows in front.
+        As for `mixture_logp`: the same for all rows, or with a leading axis for the rows.
     observed : array, DataFrame or `pymc.Data` (N, D), optional
         The rows.
     dims : tuple of str, optional
         Names of the two dims, such as ``("obs_id", "feature")``.
     **options : object
-        Of `pymc.CustomDist`, such as `shape`.
+        Passed to `pymc.CustomDist`, such as `shape`.
 
     Returns
     -------
@@ -96,11 +98,11 @@ def pymc_mixture(
     Raises
     ------
     InputError
-        If the shapes do not go together.
+        If the shapes do not agree.
 
     Examples
     --------
-    Two groups of rows share their components, and each has weights of its own:
+    Two groups of rows with the same components and different weights:
 
     >>> import numpy as np
     >>> import pymc as pm

@@ -1,4 +1,4 @@
-"""Point estimates over a grid of structures and numbers of components, ranked."""
+"""Selection of a covariance structure and a number of components."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def select(
     X : array, DataFrame, DataArray (N, D)
     n_components : iterable of int
     covariance : "all", str or sequence of str
-        Structures; "all" are the 14, or E and V for one feature.
+        Covariance structures; "all" means all 14, or E and V for one feature.
     prior : None or "default"
-        As for `fit`; the default prior is made for each number of components.
+        As for `fit`; the default prior is built for each number of components.
     criterion : str
         "bic", "icl" or "aic".
     row_weights : array_like (N,), optional
         As for `fit`; N is their sum.
     missing : "refuse" or "mar"
-        As for `fit`; ICL counts what is unknown of the labels, not of the missing entries.
+        As for `fit`; the entropy in ICL is that of the labels, without that of missing entries.
     n_starts, max_iter, tol, seed
-        As for `fit`, which makes the same fit of each cell.
+        As for `fit`, which gives the same result for each structure and number of components.
     cores : int, optional
-        Fits worked on at a time; one per core by default. It changes no result.
+        Number of parallel fits; one per core by default. It does not change the results.
     progressbar : bool
 
     Returns
@@ -66,7 +66,7 @@ def select(
     InputError
         If the input cannot be used.
     CollapseError
-        If no fit of the grid could be made; where some could, `status` says why others could not.
+        If every fit failed. If only some failed, `status` in `.dataset` gives the reasons.
 
     References
     ----------
@@ -97,7 +97,7 @@ def select(
     for size in sizes:
         require_whole("n_components", size, 1)
     if not sizes:
-        raise InputError("n_components is empty; give at least one number, such as range(1, 10)")
+        raise InputError("n_components is empty: pass at least one number, such as range(1, 10)")
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
     observations = as_observations(X, prior, row_weights, missing)

@@ -1,4 +1,4 @@
-"""The generative story run forwards: data from a mixture."""
+"""Simulation of data from a mixture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def simulate(parameters: Parameters, n: int, *, seed: Seed = None) -> xr.Dataset:
-    r"""Draw data from a mixture by its generative story: the label first, then the row.
+    r"""Simulate data from a mixture: for each row first the label, then the observation.
 
     .. math:: z_n \sim \mathrm{Categorical}(\phi), \qquad x_n \mid z_n = k \sim N(\mu_k, \Sigma_k)
 
@@ -31,12 +31,12 @@ def simulate(parameters: Parameters, n: int, *, seed: Seed = None) -> xr.Dataset
     Returns
     -------
     xarray.Dataset
-        x (obs_id, feature), and the labels z (obs_id) that a real data set would not show.
+        The observations x (obs_id, feature) and the latent labels z (obs_id).
 
     Raises
     ------
     InputError
-        If n is not positive or parameters is something else.
+        If n is not positive, or if `parameters` has another type.
 
     Examples
     --------

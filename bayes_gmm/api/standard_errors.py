@@ -1,4 +1,4 @@
-"""What a point estimate is, and how uncertain it is."""
+"""The parameters of a point estimate, and their standard errors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def parameters(result: Any) -> Parameters:
-    """Read the point estimate of a result as `Parameters`.
+    """Return the point estimate of a result as `Parameters`.
 
     Parameters
     ----------
     result : DataTree or Parameters
-        From `fit`; from `sample` it is the point that the draws are labelled by.
+        From `fit`; from `sample` it is the point that determines the labels of the draws.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def standard_errors(
     cores: int | None = None,
     progressbar: bool = True,
 ) -> StandardErrors:
-    r"""Standard errors of a point estimate, without sampling.
+    r"""Compute standard errors of a point estimate, without sampling the posterior.
 
     .. math:: \mathrm{cov}(\hat\theta) \approx H^{-1}, \qquad H^{-1} J H^{-1}, \qquad
         H = -\nabla^2 \log p(x, \hat\theta), \quad J = \sum_n s_n s_n^\top
@@ -57,43 +57,44 @@ def standard_errors(
     result : DataTree
         A result of `fit`, or the best of `select`.
     X : table, optional
-        The data of the fit, where the result does not keep them.
+        The data of the fit, if the result does not keep them.
     method : str
-        "observed": the exact curvature of the log-likelihood, and of the prior with a MAP estimate.
-        "sandwich": the same, and valid too where the model is not quite right. "bootstrap": refits
-        of rows drawn with replacement. "weighted": refits of rows with Dirichlet weights.
+        "observed": from the observed information, which is the exact Hessian of the log-likelihood,
+        or of the log posterior for a MAP estimate. "sandwich": robust, valid also if the model is
+        misspecified. "bootstrap": refits to rows drawn with replacement. "weighted": refits to
+        rows with Dirichlet weights.
     n_bootstrap : int
-        Refits of the last two.
+        Number of refits for the last two methods.
     ci_prob : float
-        Probability of the intervals, equal-tailed: percentiles of the refits, or by the normal
-        distribution on a scale where the number has no bounds.
+        Probability of the equal-tailed intervals: percentiles of the refits, or normal intervals
+        on an unbounded scale (such as the logarithm of a variance).
     seed : int, SeedSequence or Generator, optional
         Fixes the refits.
     cores : int, optional
-        Refits worked on at a time; one per core by default. It changes no result.
+        Number of parallel refits; one per core by default. It does not change the results.
     progressbar : bool
 
     Returns
     -------
     StandardErrors
-        Prints as a table; `.table`, `.dataset` (parameter). All in the units of X.
+        Prints as a table; `.table`, `.dataset` (parameter). All are in the units of X.
 
     Raises
     ------
     InputError
         If the input cannot be used.
     CollapseError
-        If fewer than two refits kept their components.
+        If fewer than two refits ended without a collapsed component.
 
     Warns
     -----
     IdentificationWarning
-        If the objective is flat at the estimate, or a saddle; what depends on such a direction has
-        no standard error.
+        If the objective is flat in some direction at the estimate, or the estimate is a saddle
+        point. Parameters that depend on such a direction have no standard error.
     ConvergenceWarning
         If the estimate is not a maximum for these data.
     CollapseWarning
-        If some refits lost a component.
+        If a component collapsed in some refits.
 
     References
     ----------
@@ -118,14 +119,14 @@ def standard_errors(
         raise InputError(f"method is {method!r}; choose one of {', '.join(SOURCES)}")
     require_whole("n_bootstrap", n_bootstrap, 1)
     if n_bootstrap == 1:
-        raise InputError("n_bootstrap is 1, and one refit has no spread; ask for two at least")
+        raise InputError("n_bootstrap is 1, and one refit has no spread: use at least 2")
     tails(ci_prob)
     fitted = Fitted.of(result, X)
     if method not in SCHEMES:
         return errors_from_curvature(fitted, method=method, ci_prob=ci_prob)
     with progress(n_bootstrap, "refits", shown=progressbar) as done:
         found = bootstrap(
-            in_memory(fitted.observations, "the bootstrap"),
+            in_memory(fitted.observations, "the bootstrap needs all rows in memory"),
             fitted.parameters,
             fitted.prior,
             fitted.structure,

@@ -1,4 +1,4 @@
-"""The border: tables as people keep them, taken in once and checked."""
+"""Input data: tables of many kinds, converted and checked once."""
 
 from bayes_gmm.data.observations import Observations
 

@@ -1,7 +1,7 @@
-"""Columns of measurements chosen from a DataFrame, and its complete rows.
+"""Selection of columns, and of complete rows, from a DataFrame.
 
-Nothing is guessed and nothing is dropped silently: whoever wants some of the columns, or only the
-complete rows, says so, and an error tells how.
+Nothing is dropped silently: columns and complete rows are selected only on request, and an error
+says how to request it.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,13 @@ from bayes_gmm.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-UNNAMED = ("", "Unnamed: 0", "None")  # what a column of row labels is called in files and frames
+UNNAMED = ("", "Unnamed: 0", "None")  # names of a column of row labels in files and DataFrames
 
 
 def with_labels(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Name every column by text, and take a first column without a name for the row labels.
+    """Turn column names into text, and a first column without a name into row labels.
 
-    pandas, R and Arrow write row labels like that; read again without more ado, they would be a
-    feature.
+    pandas, R and Arrow write row labels as such a column, which would otherwise become a feature.
     """
     names = [str(name).strip() for name in frame.columns]
     frame = frame.set_axis(names, axis=1)
@@ -39,10 +38,10 @@ def select(
     what: str = "X",
     faults: Faults | None = None,
 ) -> "tuple[pd.DataFrame, int]":
-    """Choose columns of numbers, and rows without gaps.
+    """Choose columns of numbers and complete rows.
 
-    `frame`: The chosen columns of the complete rows; the others keep their row labels. `n_dropped`:
-    How many rows were left out.
+    Returns the chosen columns of the complete rows, with their row labels, and the number of rows
+    that were left out.
     """
     frame, faults = chosen(frame, columns, what), faults or Faults(what)
     frame = looked_at(frame, faults, missing=drop_missing)
@@ -64,7 +63,7 @@ def chosen(frame: "pd.DataFrame", columns: Sequence[Any] | None, what: str) -> "
         require_distinct(frame.columns, what)
         return frame
     if not columns:
-        raise InputError(f"{what}: no columns were chosen: name at least one")
+        raise InputError(f"{what}: no columns were chosen: give the name of at least one")
     require_distinct(columns, f"the choice of columns of {what}")
     require_known(columns, frame.columns, what)
     frame = frame[list(columns)]

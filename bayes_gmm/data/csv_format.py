@@ -1,6 +1,6 @@
-"""How a text file writes a table: its encoding, separator, decimal mark and header.
+"""The format of a text file: its encoding, separator, decimal mark and header.
 
-What the user does not say is detected from the first lines, if it is plain, and said afterwards.
+What the user does not specify is detected from the first lines if it is unambiguous, and reported.
 """
 
 import csv
@@ -58,14 +58,14 @@ class CsvFormat:
     empty_end: bool = False  # whether each line ends in a separator, behind which there is nothing
 
     def said(self, known: Collection[str] = ()) -> str:
-        """What is not plain about it, in words; nothing of a comma-separated file in UTF-8."""
+        """How it differs from a comma-separated file in UTF-8, in words."""
         parts = []
         if self.separator not in (",", NONE) and "sep" not in known:
             parts.append(f"separated by {NAMED.get(self.separator, repr(self.separator))}")
         if self.decimal == "," and "decimal" not in known:
             parts.append("decimal commas")
         if self.grouping:
-            parts.append(f"{self.grouping!r} between thousands")
+            parts.append(f"thousands separator {self.grouping!r}")
         if self.encoding.lower() not in ("utf-8", "utf-8-sig") and "encoding" not in known:
             parts.append(f"encoding {self.encoding}")
         if self.n_skipped:
@@ -74,7 +74,7 @@ class CsvFormat:
         if self.empty_end:
             parts.append("the empty column at the end left out")
         if self.names[0] == "" and "labels" not in known:
-            parts.append("the first column as labels of the rows")
+            parts.append("row labels in the first column")
         if not self.has_header and "header" not in known:
             parts.append(f"no header, columns named {listing(self.names)}")
         return ", ".join(parts)
@@ -123,11 +123,11 @@ def detect(
     header: bool = True,
     na: Sequence[str] = (),
 ) -> CsvFormat:
-    """Find out how a file is written; what is given is taken as it is."""
+    """Detect the format of a file; arguments that are given are not detected."""
     if sep == "":
-        raise InputError("sep is ''; give a sign")
+        raise InputError("sep is empty: give a separator, such as a semicolon")
     if decimal not in (None, ".", ","):
-        raise InputError(f"decimal is {decimal!r}; give . or ,")
+        raise InputError(f"decimal is {decimal!r}: give . or ,")
     encoding = encoding or _encoding(path, what)
     lines = _first_lines(path, encoding, what)
     notes = list(takewhile(_is_note, lines))
@@ -168,7 +168,7 @@ def detect(
 
 
 def _as_separator(sign: str) -> str:
-    """A separator as it is named on a command line."""
+    """A separator as it is written on a command line."""
     return {" ": SPACES, "\\t": "\t"}.get(sign, sign)
 
 
@@ -177,7 +177,7 @@ def _is_note(line: str) -> bool:
 
 
 def _require_table(lines: list[str], rows: list[list[str]], what: str) -> None:
-    """Raise if the first line is no header, but a title above one."""
+    """Raise if the first line is a title instead of a header."""
     if len(rows) < 3 or len(rows[0]) > 1:
         return
     below = _separator(lines[1:])
@@ -216,8 +216,8 @@ def _encoding(path: Path, what: str) -> str:
             if b"\0" in block:
                 n_lines += block[: block.index(b"\0")].count(b"\n")
                 raise InputError(
-                    f"{what} holds NUL bytes, the first in line {n_lines}, so it is no plain text: "
-                    "save it as CSV in UTF-8, or name its encoding (such as utf-16-le)"
+                    f"{what} has NUL bytes, first in line {n_lines}, so it is not plain text: "
+                    "save it as CSV in UTF-8, or give its encoding (such as utf-16-le)"
                 )
             n_lines += block.count(b"\n")
             try:
@@ -235,7 +235,7 @@ def _first_lines(path: Path, encoding: str, what: str) -> list[str]:
             whole = not file.read(1)
     except (UnicodeError, LookupError) as error:
         raise InputError(
-            f"{what} cannot be read with the encoding {encoding}: {error}; name its encoding"
+            f"{what} cannot be read with the encoding {encoding} ({error}): give its encoding"
         ) from None
     lines = text.splitlines()
     return lines[:SAMPLE_LINES] if whole else lines[:-1][:SAMPLE_LINES]
@@ -271,10 +271,10 @@ def _separator(lines: list[str]) -> str:
 
 
 def _marks(rows: list[list[str]], what: str, decimal: str | None) -> tuple[str, str]:
-    """The decimal mark that most columns use, and what stands between thousands, if anything."""
+    """The decimal mark that most columns use, and the thousands separator, if there is one."""
     votes: Counter[str] = Counter()  # columns, by decimal mark
-    certain: Counter[str] = Counter()  # entries with thousands, by what stands between them
-    doubtful: dict[str, str] = {}  # an entry that may be either, by its mark
+    certain: Counter[str] = Counter()  # entries, by thousands separator
+    doubtful: dict[str, str] = {}  # an ambiguous entry, by its mark
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
         own = Counter(_mark(cell.strip(), doubtful, certain) for cell in column)
         if own["."] or own[","]:
@@ -284,8 +284,8 @@ def _marks(rows: list[list[str]], what: str, decimal: str | None) -> tuple[str, 
         undecided = not (votes or certain[","] or gap or "." in doubtful)
         if "," in doubtful and undecided:
             raise InputError(
-                f"{what} has entries such as {doubtful[',']}, which may have a decimal comma or "
-                "thousands: say --decimal , or --decimal . on the command line, or "
+                f"{what} has entries such as {doubtful[',']}, whose comma may be a decimal mark or "
+                "a thousands separator: give --decimal , or --decimal . on the command line, or "
                 "bg.read(..., decimal=...) in Python"
             )
         decimal = "," if votes[","] > votes["."] else "."
@@ -330,7 +330,7 @@ def _require_header(names: list[str], rows: list[list[str]], what: str) -> None:
     if not labelled and any(map(_is_number, names)):  # pandas writes a header like ,0,1,2
         raise InputError(
             f"{what} has no header (its first line holds numbers: {listing(names)}): "
-            "add a first line with a name for each column, or say --no-header on the command "
+            "add a first line with a name for each column, or use --no-header on the command "
             "line, or bg.read(..., header=False) in Python"
         )
     if "" in names[labelled:]:
@@ -340,7 +340,7 @@ def _require_header(names: list[str], rows: list[list[str]], what: str) -> None:
     last = rows[-1][0].strip() if rows and rows[-1] else ""
     if TOTALS.fullmatch(last):
         raise InputError(
-            f"{what} ends in a line that sums up the others ({shorten(last)}): delete that line"
+            f"{what} ends with a summary of the other lines ({shorten(last)}): delete that line"
         )
 
 

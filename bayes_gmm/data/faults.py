@@ -1,4 +1,4 @@
-"""All that keeps the columns of a table from being measurements, said at once."""
+"""Everything that is wrong with the columns of a table, reported in one message."""
 
 import shlex
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from bayes_gmm.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-MAR = ', or keep them by missing="mar", if entries are missing at random'
-MOST_MARKS = 3  # different entries that are named as possible marks of a missing value
+MAR = ', or keep them with missing="mar" if entries are missing at random'
+MOST_MARKS = 3  # different entries that are listed as possible codes for a missing value
 NO_MEASUREMENTS = {
     "b": "True/False values",
     "c": "complex numbers",
@@ -145,7 +145,7 @@ class Faults:
         if len(other) > 1:
             columns = f"columns {listing(map(repr, other))} hold"
         if first.other_kind.startswith("numbers"):
-            return [f"{columns} {held}: convert them by astype(float)"]
+            return [f"{columns} {held}: convert them with astype(float)"]
         return [f"{columns} {held}: {self._choice()}"]
 
     def _choice(self) -> str:
@@ -157,13 +157,13 @@ class Faults:
         text = next(name for name, noted in self._columns.items() if noted.is_text)
         chosen = shlex.quote(",".join(f'"{name}"' if "," in name else name for name in numeric))
         return (
-            f"choose columns by --columns {chosen} on the command line, or "
-            f"bg.read(..., columns={numeric!r}) in Python; one of text may label the rows, by "
+            f"choose columns with --columns {chosen} on the command line, or "
+            f"bg.read(..., columns={numeric!r}) in Python; a text column can label the rows, with "
             f"--labels {shlex.quote(text)} or labels={text!r}"
         )
 
     def _of_entries(self) -> list[str]:
-        """Columns of numbers in which some entries are none, one sentence each."""
+        """Columns of numbers in which some entries are not numbers, one sentence each."""
         said = []
         whole = [name for name, noted in self._columns.items() if not noted.n_unreadable]
         for name, noted in self._columns.items():
@@ -178,8 +178,8 @@ class Faults:
             if self._of_file and len(noted.marks) <= MOST_MARKS:
                 marks = " ".join(f"--na {shlex.quote(mark)}" for mark in noted.marks)
                 advice = (
-                    f"correct the file, or if that marks a missing value, say {marks} on the "
-                    f"command line, or bg.read(..., na={noted.marks!r}) in Python"
+                    f"correct the file or, if this is a code for a missing value, use {marks} on "
+                    f"the command line, or bg.read(..., na={noted.marks!r}) in Python"
                 )
             else:
                 advice = "correct them"
@@ -208,7 +208,7 @@ class Faults:
             )
         return (
             f"missing values in {self.n_incomplete} of {self.n_rows} rows ({counts}), first in "
-            f"{self._place(first)}: leave these rows out by {advice}{MAR * self.offers_mar}"
+            f"{self._place(first)}: leave these rows out with {advice}{MAR * self.offers_mar}"
         )
 
     def require_a_complete_row(self) -> None:
@@ -217,8 +217,8 @@ class Faults:
             return
         name, noted = max(self._columns.items(), key=lambda item: item[1].n_missing)
         raise InputError(
-            f"{self.what} has no complete row (column {name!r} lacks {noted.n_missing} of "
-            f"{self.n_rows} values): choose other columns"
+            f"{self.what} has no complete row (column {name!r} has {noted.n_missing} missing "
+            f"values in {self.n_rows} rows): choose other columns"
         )
 
 

@@ -1,4 +1,4 @@
-"""Tables in files: CSV in all its forms, and Parquet, whole or block by block."""
+"""Tables in CSV and Parquet files, read whole or block by block."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,47 +34,47 @@ def read(
 ) -> "pd.DataFrame":
     r"""Read columns of measurements from a CSV or Parquet file.
 
-    How a CSV file is written (separator, decimal mark, thousands, encoding, comment lines before
-    the table) is detected where it is plain, and said. A first column without a name holds row
-    labels, as pandas and R write them. Everything that is wrong is said at once.
+    The format of a CSV file (separator, decimal mark, thousands separator, encoding, comment lines
+    before the table) is detected if it is unambiguous, and reported. A first column without a name
+    is taken as row labels, as pandas and R write them. One error reports all problems.
 
     Parameters
     ----------
     path : str or Path
-        A name that ends in .parquet is a Parquet file, any other a text file; one that ends in
-        .gz is unpacked.
+        A file whose name ends in .parquet is read as Parquet, any other as text. Files whose names
+        end in .gz are decompressed.
     columns : sequence of str, optional
-        The columns wanted, in this order; all of them by default.
+        The columns to read, in this order; all by default.
     drop_missing : bool
-        Leave out rows that lack a value in a chosen column; else such rows are an error.
+        Leave out rows with a missing value in a chosen column; otherwise they are an error.
     sep : str, optional
-        What separates the fields: one sign, or " " for any number of spaces.
+        Field separator: one character, or " " for any number of spaces.
     decimal : str, optional
-        "." or ",".
+        Decimal mark, "." or ",".
     encoding : str, optional
         Such as "utf-8", "latin-1" or "utf-16".
     header : bool
-        Whether the first line names the columns; without one they are x0, x1, ...
+        Whether the first line has the names of the columns; otherwise these are x0, x1, ...
     na : str or sequence of str
-        Further marks of a missing value, beside empty fields, NA, NaN and null.
+        Codes for a missing value, besides empty fields, NA, NaN and null.
     labels : str, optional
-        A column that holds labels of the rows, such as the names of samples.
+        A column of row labels, such as the names of samples.
 
     Returns
     -------
     pandas.DataFrame
-        The chosen columns of the complete rows. Its ``attrs`` say how the file was read
-        (``read_as``) and how many rows were left out (``n_dropped``).
+        The chosen columns. Its ``attrs`` say how the file was read (``read_as``) and how many rows
+        were left out (``n_dropped``).
 
     Raises
     ------
     InputError
-        If there is no such file, or if it is no table of numbers.
+        If there is no such file, or if it is not a table of numbers.
 
     Warns
     -----
     FileFormatWarning
-        If something else than a plain CSV file in UTF-8 was detected.
+        If the file is not a plain CSV file in UTF-8.
 
     Examples
     --------
@@ -102,11 +102,11 @@ class TableFile:
 
     path: Path
     format: CsvFormat | None  # None of a Parquet file
-    detected: str = ""  # what was detected and is not plain, in words
+    detected: str = ""  # what was detected and differs from plain CSV, in words
 
     @property
     def what(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return str(self.path)
 
     @property
@@ -117,18 +117,18 @@ class TableFile:
         return self.format.said() or "CSV"
 
     def warn(self) -> None:
-        """Say what was detected, if it is not plain."""
+        """Warn if a format other than plain CSV was detected."""
         if self.detected:
             message = f"{self.what} is read as {self.detected}"
             warnings.warn(message, FileFormatWarning, stacklevel=3)
 
     @property
     def is_large(self) -> bool:
-        """Whether its rows had better not all be kept."""
+        """Whether it is too large for all its rows to be kept in memory."""
         return self.path.stat().st_size > MOST_BYTES
 
     def faults(self) -> Faults:
-        """Give what looks for faults, and says where they are in the file."""
+        """A collector of faults that reports their line in the file."""
         if self.format is None:
             return Faults(self.what)
         return Faults(self.what, self.format.numbers, self.format.line_of)
@@ -202,32 +202,32 @@ class TableFile:
         except pd.errors.ParserError as error:
             reason = str(error).strip().rpartition("C error: ")[2]
             raise InputError(
-                f"{self.what} is not a well-formed CSV file: {reason}; look at the separators and "
+                f"{self.what} is not a well-formed CSV file ({reason}): check the separators and "
                 "quotes of that line"
             ) from None
 
 
 def _tidy(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Without what stands behind the last separator of each line."""
+    """Drop the empty column after the last separator of each line."""
     return with_labels(frame.drop(columns=NONE, errors="ignore"))
 
 
 def open_table(path: str | Path, what: str = "", **given: Any) -> TableFile:
-    """Find out what kind of file it is and how it is written."""
+    """Detect the type and format of a file."""
     if "://" in str(path):
-        raise InputError(f"{path} is an address: download the file, and give its path")
+        raise InputError(f"{path} is a URL: download the file, and give its path")
     path = Path(path)
     if not path.exists():
         if what:
             raise InputError(
-                f"{what} is the path {str(path)!r}, but there is no such file: give a table, or a "
-                "built-in one by bayes_gmm.datasets.load(name)"
+                f"{what} is the path {str(path)!r}, but there is no such file: pass a table, or "
+                "load a built-in one with bayes_gmm.datasets.load(name)"
             )
         raise InputError(f"{path}: no such file")
     if path.suffix == ".parquet":
         return TableFile(path, None)
     if path.suffix.lower() in BINARY:
-        raise InputError(f"{path} is no text file: save the table as CSV or Parquet")
+        raise InputError(f"{path} is not a text file: save the table as CSV or Parquet")
     na = given.pop("na", ())
     marks = (na,) if isinstance(na, str) else tuple(na)
     try:

@@ -1,6 +1,6 @@
-"""What a table may be: whatever names its columns becomes a DataFrame, the rest an array.
+"""Conversion of tables: objects with column names become a DataFrame, all others an array.
 
-A library that was never imported cannot have made X, so that none is imported to find out.
+A library that has not been imported cannot have created X, so none is imported to find out.
 """
 
 import sys
@@ -26,10 +26,10 @@ def made_by(X: Any, module: str, kind: str) -> bool:
 
 
 def as_frame(X: Any, what: str) -> "pd.DataFrame | None":
-    """Turn whatever names its columns into a DataFrame.
+    """Turn an object with column names into a DataFrame.
 
-    None of an array, or of anything that is none of these: a pandas DataFrame or Series, a dict of
-    columns, a list of dicts, an Arrow table, a dataframe that narwhals knows, a DataArray.
+    These are a pandas DataFrame or Series, a dict of columns, a list of dicts, an Arrow table, a
+    dataframe that narwhals supports, and a DataArray. Returns None for anything else.
     """
     if made_by(X, "pandas", "Series"):
         X = X.to_frame("x0" if X.name is None else X.name)
@@ -81,7 +81,10 @@ def _of_columns(X: Mapping[Any, Any], what: str) -> "pd.DataFrame":
             )
     if len(set(lengths.values())) > 1:
         counts = listing(f"{name}: {shape[0]}" for name, shape in lengths.items())
-        raise InputError(f"{what} is a dict of columns of different lengths ({counts})")
+        raise InputError(
+            f"{what} is a dict of columns of different lengths ({counts}): give one number for "
+            "each row in every column"
+        )
     return with_labels(pd.DataFrame({name: np.asarray(column) for name, column in X.items()}))
 
 

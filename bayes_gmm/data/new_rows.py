@@ -1,6 +1,6 @@
-"""New rows for a model that is there already: matched to its features by name, not by position.
+"""New rows for a fitted model, matched to its features by name instead of by position.
 
-Unlike data to fit a model to, rows to predict may be one alone, and a column may be constant.
+Unlike data for a fit, new rows may be a single one, and their columns may be constant.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame, made_by
-from bayes_gmm.data.observations import LARGEST_SCALE, Observations
+from bayes_gmm.data.observations import Observations
 from bayes_gmm.data.row_labels import row_labels
+from bayes_gmm.data.scan import LARGEST_SCALE
 from bayes_gmm.data.streams import blocks, source
 from bayes_gmm.data.wording import listing, require_distinct
 from bayes_gmm.errors import InputError
@@ -83,7 +84,7 @@ def row_blocks(
 def _checked(
     tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults, missing: bool
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
-    """Take the features out of each table, and number the rows on."""
+    """Select the features from each table, and number the rows of all tables consecutively."""
     import pandas as pd
 
     before = 0
@@ -108,8 +109,8 @@ def _checked(
             row, column = np.argwhere(bad)[0]
             raise InputError(
                 f"{what} has a value of {values[row, column]} in row {before + row}, column "
-                f"{features[column]!r}, the first of {int(bad.sum())} that are missing or too "
-                "large: leave such rows out"
+                f"{features[column]!r}, the first of {int(bad.sum())} that are missing, infinite "
+                "or too large: leave such rows out"
             )
         if index is None:
             index = pd.RangeIndex(before, before + len(values))
@@ -148,14 +149,14 @@ def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:
         raise InputError(f"{what} has rows of different lengths: give each row the same") from None
     if values.dtype.kind not in "iuf":
         raise InputError(
-            f"{what} holds values of type {values.dtype}, not numbers: convert it by astype(float)"
+            f"{what} has values of type {values.dtype}, not numbers: convert it with astype(float)"
         )
     if values.ndim == 1 and len(features) == 1:
         values = values.reshape(-1, 1)
     if values.ndim == 1:
         raise InputError(
-            f"{what} is a plain list of numbers and the model has {len(features)} features: give "
-            "rows x columns, [[...]] for a single row"
+            f"{what} is one-dimensional, but the model has {len(features)} features: give rows x "
+            "columns, [[...]] for a single row"
         )
     if values.ndim != TABLE:
         raise InputError(f"{what} must be a table of rows x columns; got shape {values.shape}")
@@ -166,6 +167,6 @@ def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:
 
 def _wrong_width(width: int, features: tuple[str, ...], what: str) -> str:
     return (
-        f"{what} has {width} column{'s' * (width != 1)} and the model has {len(features)} "
+        f"{what} has {width} column{'s' * (width != 1)}, but the model has {len(features)} "
         f"({listing(features)}): give these columns"
     )

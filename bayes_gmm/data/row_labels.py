@@ -1,4 +1,4 @@
-"""Labels of rows: as they are in memory, and in files in a form that leads back to them."""
+"""Row labels in memory, and the form in which files store them."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ KIND = "row_labels"  # attribute of obs_id that says what the labels were
 
 
 def row_labels(index: Any) -> "pd.Index | None":
-    """The labels of a table, or None where they only count the rows 0, 1, ..."""
+    """The row labels of a table, or None if they are 0, 1, ..."""
     import pandas as pd
 
     if index is None or (isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1)):

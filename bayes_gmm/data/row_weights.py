@@ -1,9 +1,9 @@
-"""Row weights: how often each observation was seen, checked, and the scale that they have.
+"""Row weights: how often each observation was seen, and the scale of these numbers.
 
-A maximum of sum_n w_n log p(x_n) stays where it is if every weight is multiplied by the same
-number. But a search says what an empty component is, what a start holds, and when EM has converged
-in rows and in nats, so that it needs weights of a known scale. Everywhere else the scale counts:
-the sum of the weights is the number of observations.
+A maximum of sum_n w_n log p(x_n) does not move if all weights are multiplied by the same number.
+But the search for it has thresholds in rows (when a component is empty) and in nats (when EM has
+converged), so that it needs weights of a known scale. Everywhere else the scale matters: the sum of
+the weights is the number of observations.
 """
 
 from typing import Any, overload
@@ -15,7 +15,7 @@ from bayes_gmm.errors import InputError
 
 MOST_UNITS = 12  # of which the smallest weight may consist
 LARGEST_COUNT = 1e6
-ROUNDING = 1e-6  # how far from a whole number a weight in these units may be
+NEARLY_WHOLE = 1e-6  # how far from a whole number a weight in these units may be
 
 
 def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray:
@@ -30,13 +30,13 @@ def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray
         weights = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(
-            f"{what} holds something that is not a number: give one number for each row, "
-            "how often it was seen"
+            f"{what} has entries that are not numbers: give one number for each row, how often it "
+            "was seen"
         ) from None
     if weights.shape != (n_rows,):
         shape = " x ".join(map(str, weights.shape)) or "a single number"
         raise InputError(
-            f"{what} has shape {shape}, and X has {n_rows} rows: give one number for each row, "
+            f"{what} has shape {shape}, but X has {n_rows} rows: give one number for each row, "
             "how often it was seen"
         )
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
@@ -44,15 +44,15 @@ def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray
         several = f"{bad.size} entries that are" if bad.size > 1 else "an entry that is"
         raise InputError(
             f"{what} has {several} negative or not finite, first {weights[bad[0]]:g} in row "
-            f"{bad[0]}: each must be a number >= 0; 0 leaves the row out"
+            f"{bad[0]}: give numbers >= 0, where 0 leaves the row out"
         )
     if not weights.any():
-        raise InputError(f"{what} is 0 for all rows: some rows must count")
+        raise InputError(f"{what} is 0 for every row: at least one row needs a positive weight")
     return weights
 
 
 def _require_same_labels(given: Any, index: Any, what: str) -> None:
-    """Refuse a Series whose labels are not those of the rows, which would be taken by position."""
+    """Raise if a Series has other labels than the rows, to which it is matched by position."""
     import pandas as pd
 
     if not isinstance(given, pd.Series):
@@ -64,13 +64,13 @@ def _require_same_labels(given: Any, index: Any, what: str) -> None:
         place = next(i for i, pair in enumerate(zip(own, rows, strict=True)) if pair[0] != pair[1])
         raise InputError(
             f"{what} is labelled {shorten(own[place])} in row {place}, where X has "
-            f"{shorten(rows[place])}: bring it into the order of X, or give it without labels, "
+            f"{shorten(rows[place])}: reorder it like X, or pass it without labels, as "
             f"{what}.to_numpy()"
         )
 
 
 def enough(weights: np.ndarray, what: str = "sample_weight") -> np.ndarray:
-    """Check that weights under a prior add up to two rows at least.
+    """Check that weights under a prior sum to at least 2.
 
     Shapes: weights (N,) -> (N,).
 
@@ -78,24 +78,24 @@ def enough(weights: np.ndarray, what: str = "sample_weight") -> np.ndarray:
     total = weights.sum()
     if total < 2:
         raise InputError(
-            f"{what} sums to {total:g}, which under a prior is the number of rows: multiply "
-            f"it so that it sums to {np.count_nonzero(weights)}, or to at least 2"
+            f"{what} sums to {total:g}, which under a prior is the number of rows: rescale it to "
+            f"sum to {np.count_nonzero(weights)}, or to at least 2"
         )
     return weights
 
 
 def are_whole(weights: np.ndarray | None) -> bool:
-    """Whether every row was seen a whole number of times; None is once."""
+    """Whether all weights are whole numbers; None means 1 for every row."""
     return weights is None or bool((weights == np.rint(weights)).all())
 
 
 def scale_free(weights: np.ndarray) -> np.ndarray:
-    """Give weights a scale that depends on their ratios alone.
+    """Rescale weights so that the result depends on their ratios only.
 
     Shapes: weights (N,) -> (N,).
 
-    Returned: the smallest whole numbers in these ratios, so that counts of repeated rows stay
-    counts; if there are none, weights whose mean is one over the rows that count.
+    Returned: the smallest whole numbers in these ratios, so that counts of repeated rows remain
+    counts; if there are none, weights with mean 1 over the rows with positive weight.
     """
     counted = weights > 0
     if not counted.any():
@@ -104,7 +104,7 @@ def scale_free(weights: np.ndarray) -> np.ndarray:
     if relative.max() <= LARGEST_COUNT / MOST_UNITS:
         for units in range(1, MOST_UNITS + 1):
             counts = np.rint(units * relative)
-            if np.abs(units * relative - counts).max() < ROUNDING:
+            if np.abs(units * relative - counts).max() < NEARLY_WHOLE:
                 return counts
     share = weights / weights.max()  # whose sum neither overflows nor underflows
     return share * (np.count_nonzero(counted) / share.sum())
@@ -119,11 +119,11 @@ def in_rows(weights: None) -> tuple[None, float]: ...
 
 
 def in_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, float]:
-    """Take weights to a scale at which one is about a row: counts as they are, others scale-free.
+    """Rescale weights that are not whole numbers so that 1 stands for about one row.
 
     Shapes: weights (N,) -> weights (N,).
 
-    `unit`: The given weights over these.
+    `unit`: the ratio of the given weights to these.
     """
     if weights is None or are_whole(weights):
         return weights, 1.0
@@ -133,10 +133,10 @@ def in_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, float]:
 
 
 def copies(weights: np.ndarray) -> np.ndarray:
-    """Say how often to repeat each row to have as many of it as its weight says.
+    """Whole numbers of copies that approximate the weights.
 
-    Whole numbers are taken as they are. Others are rounded up or down, so that the first n rows
-    are repeated as often, to within one half, as their weights add up to.
+    Whole numbers do not change. Others are rounded up or down so that the copies of the first n
+    rows differ from the sum of their weights by at most one half.
 
     Shapes: weights (N,) -> (N,).
     """

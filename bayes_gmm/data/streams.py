@@ -1,7 +1,7 @@
-"""Rows that need not be in memory: every pass reads them anew, block by block.
+"""Rows that need not be in memory: every pass reads them again, block by block.
 
-An array, a memory-mapped file and a stream all answer `blocks`, cut at the same rows, so that the
-sums over them are the same to the last bit however the rows are kept.
+`blocks` cuts an array, a memory-mapped file and a stream at the same rows, so that sums over them
+agree to the last bit however the rows are stored.
 """
 
 import mmap
@@ -15,7 +15,7 @@ from bayes_gmm.data.faults import Faults
 from bayes_gmm.errors import InputError
 
 MOST_HELD = 1 << 26  # bytes of a mapped file that are kept in memory
-CHUNK_ROWS = 1 << 16  # rows looked at together when some of them are taken
+CHUNK_ROWS = 1 << 16  # rows read together when some of them are selected
 
 
 class Stream:
@@ -40,7 +40,7 @@ class Stream:
             yield block
         if seen != len(self):
             raise InputError(
-                f"X gave {len(self)} rows when it was first read and {seen} rows now; "
+                f"X gave {len(self)} rows when it was first read but {seen} rows now: "
                 "it must give the same rows every time"
             )
 
@@ -96,7 +96,7 @@ def every(values: "np.ndarray | Stream", step: int) -> np.ndarray:
 
 
 def is_on_disk(values: "np.ndarray | Stream") -> bool:
-    """Whether a table is read anew for each pass: block by block, or from a mapped file."""
+    """Whether a table is read again for each pass: block by block, or from a mapped file."""
     return isinstance(values, Stream) or _mapped_file(values)[0] is not None
 
 
@@ -113,21 +113,21 @@ def _mapped_file(values: np.ndarray) -> tuple[mmap.mmap | None, str]:
 def _droppable(values: np.ndarray) -> mmap.mmap | None:
     """Find the mapped file under an array, if its pages can be dropped and read again."""
     found, mode = _mapped_file(values)
-    # What was written to a private copy would be lost with its pages.
+    # Changes to a private copy would be lost with its pages.
     return found if mode != "c" and hasattr(found, "madvise") else None
 
 
 class Source(NamedTuple):
-    """Rows that are read anew for each pass."""
+    """Rows that are read again for each pass."""
 
     blocks: Callable[[], Iterator[Any]]  # returns a new iterator of tables
     faults: Callable[[], Faults]  # returns what looks for faults in them
 
 
 def source(X: Any, what: str = "X") -> Source | None:
-    """Tell how to read X block by block, if it is a function or an iterable of blocks.
+    """Return how to read X block by block, or None if X is a table itself.
 
-    None if X is a table itself.
+    A function, or an iterable of tables, is read block by block.
     """
     if isinstance(X, Iterator) and not hasattr(type(X), "__arrow_c_stream__"):
         raise InputError(

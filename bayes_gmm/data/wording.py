@@ -1,4 +1,4 @@
-"""How messages about tables write names and values."""
+"""Names and values in messages about tables."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -13,21 +13,21 @@ LONGEST_VALUE = 30
 
 
 def listing(items: Iterable[Any]) -> str:
-    """Write a few items in a row; of many, the first ones and how many more there are."""
+    """Join items by commas; of many items, the first ones and the number of the others."""
     texts = [str(item).replace("\n", " ") for item in items]
     more = [f"and {len(texts) - LONGEST_LIST} more"] if len(texts) > LONGEST_LIST else []
     return ", ".join(texts[:LONGEST_LIST] + more)
 
 
 def shorten(value: Any) -> str:
-    """One value, as Python would write it, on one line and not long."""
+    """The repr of one value, on one line and shortened."""
     plain = value.item() if isinstance(value, np.generic) else value
     text = " ".join(repr(plain).split())
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "..."
 
 
 def require_distinct(names: Iterable[Any], what: str) -> None:
-    """Raise if two columns share a name."""
+    """Raise if two columns have the same name."""
     seen: set[str] = set()
     for name in map(str, names):
         if name in seen:
@@ -36,7 +36,7 @@ def require_distinct(names: Iterable[Any], what: str) -> None:
 
 
 def require_known(wanted: Iterable[str], names: Iterable[Any], what: str) -> None:
-    """Raise if a table lacks a column, and suggest the one that was probably meant."""
+    """Raise if a table lacks a column, and suggest a similar name."""
     known = list(map(str, names))
     for name in wanted:
         if name not in known:

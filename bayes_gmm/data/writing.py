@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and tables of any length, block by block."""
+"""Files that are written completely or not at all, and tables written block by block."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ TABLES = (".csv", ".csv.gz", ".parquet")
 
 
 def require_place(path: str | Path) -> Path:
-    """Check that a file can be made there."""
+    """Check that a file can be created there."""
     path = Path(path)
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+        raise InputError(f"{path}: there is no folder {str(path.parent)!r}: create it first")
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the name of a file")
     return path
@@ -37,7 +37,7 @@ def replace(path: str | Path, write: Callable[[Path], Any]) -> Path:
 
 
 def write_table(path: str | Path, blocks: "Iterator[pd.DataFrame]") -> Path:
-    """Write tables one below the other to one file."""
+    """Write tables to one file, one below the other."""
     if not str(path).endswith(TABLES):
         raise InputError(f"out is {str(path)!r}: give a name that ends in {', '.join(TABLES)}")
     write = _parquet if str(path).endswith(".parquet") else _csv

@@ -1,6 +1,6 @@
-"""Seven small, long-published data sets: each a CSV file, and beside it a TOML file about it.
+"""Seven small published data sets: for each a CSV file and a TOML file with its description.
 
-The TOML files are the list: what has one is a data set.
+The list of data sets is the list of TOML files.
 """
 
 import tomllib
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Description:
-    """What a data set is and where it comes from; prints as a paragraph.
+    """Description and source of a data set; prints as a paragraph.
 
     Attributes
     ----------
     name, title, description, source, note : str
-        In words; the note says what can trip a user up.
+        Texts; the note warns of peculiarities of the data.
     rows : int
-        How many rows there are.
+        Number of rows.
     missing : int
-        How many of them lack a measurement.
+        Number of rows with a missing measurement.
     measurements : mapping of str to str
-        The columns of numbers and their units.
+        The columns of measurements and their units.
     labels : mapping of str to str
-        The other columns and what they hold.
+        The other columns and their meanings.
     """
 
     name: str
@@ -61,7 +61,7 @@ def names() -> tuple[str, ...]:
 
 
 def describe(name: str) -> Description:
-    """Say what a data set is: columns, units, source.
+    """Describe a data set: its columns, units and source.
 
     Parameters
     ----------
@@ -77,25 +77,25 @@ def describe(name: str) -> Description:
     if name not in known:
         close = get_close_matches(str(name), known, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise InputError(f"no data set is named {name!r}: {hint}there are {', '.join(known)}")
+        raise InputError(f"no data set has the name {name!r}: {hint}choose {', '.join(known)}")
     text = files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
     return Description(name=name, **tomllib.loads(text))
 
 
 def load(name: str, *, labels: bool = False) -> "pd.DataFrame":
-    """Load a data set, ready for `fit`: its measurements, and nothing else unless asked.
+    """Load the measurements of a data set, ready for `fit`.
 
     Parameters
     ----------
     name : str
         One of `names()`.
     labels : bool
-        Include the columns that are no measurements, such as the species of a flower.
+        Include the columns that are not measurements, such as the species of a flower.
 
     Returns
     -------
     pandas.DataFrame
-        Rows and columns in the published order; a missing value is nan.
+        Rows and columns in the published order; missing values are nan.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws, Scalar
 
-ROUNDING = 1e-12
+CONSTANT = 1e-12  # relative spread of what does not vary
 POWERS = (0.99, 1.01)
 WEIGHTS, MEANS, COVARIANCES = "weights", "means", "covariances"
 
@@ -75,7 +75,7 @@ def effects(
     """
     mean, sd = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
     # The spread of what is constant, such as the weight of a single component, is rounding.
-    varies = np.isfinite(sd) & (sd > ROUNDING * np.abs(values).max(axis=(0, 1)))
+    varies = np.isfinite(sd) & (sd > CONSTANT * np.abs(values).max(axis=(0, 1)))
     # The distance has no unit, and standardized values keep it from underflow.
     standardized = (values[..., varies] - mean[varies]) / sd[varies]
     scaled = {"prior": log_prior, "likelihood": log_likelihood}

@@ -42,7 +42,7 @@ LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"
 RAW_KINDS = ("weight", "mean", "sd")
 MOST_ENTRIES = 50  # of one variable; of more, so many are judged, evenly spaced
-ROUNDING = 1e-13  # spread, relative to the size, of what is constant
+CONSTANT = 1e-13  # spread, relative to the size, of what is constant
 OURS = {"weight", "mean", "sd", "correlation", "covariance", "log_posterior"}  # names in tables
 
 
@@ -291,7 +291,7 @@ def _entries(array: xr.DataArray) -> tuple[list[tuple[str, ...]], np.ndarray]:
     values = array.to_numpy().reshape(*array.shape[:2], -1)[..., places]
     size, spread = np.abs(values).max(axis=(0, 1)), np.ptp(values, axis=(0, 1))
     return [entries[place] for place in places], np.where(
-        spread > ROUNDING * size, values, values[0, 0]
+        spread > CONSTANT * size, values, values[0, 0]
     )
 
 

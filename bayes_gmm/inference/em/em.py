@@ -1,15 +1,15 @@
 r"""EM: the maximum-likelihood or MAP estimate of a mixture.
 
-The log-likelihood is a log of a sum, so its maximum has no closed form. Given responsibilities the
-maximum has one, and given parameters the responsibilities have one. Taking turns never lowers the
-objective, log p(x | theta) + log p(theta):
+The log-likelihood is a log of a sum, so its maximum has no closed form. But given responsibilities
+the maximum has a closed form, and given parameters the responsibilities have one. Alternating the
+two steps never decreases the objective, log p(x | theta) + log p(theta):
 
     E-step   statistics = expect(log_quadratic)                  one pass over the data
     M-step   parameters = rule.maximize(statistics)              K small problems
 
-Under the flat prior this is maximum likelihood, under any other the joint posterior mode. A slow
-run is accelerated by Anderson's extrapolation of the statistics; an accelerated step that lowers
-the objective is dropped. `model.em` is the same algorithm on one page.
+Under the flat prior this is maximum likelihood, under any other prior the joint posterior mode. A
+slow run is accelerated by Anderson's extrapolation of the statistics; an accelerated step that
+decreases the objective is rejected. `model.em` is the same algorithm in its simplest form.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.kernels.runs import Run, State
 
-ROUNDING = 4 * np.finfo(float).eps
+UNCHANGED = 4 * np.finfo(float).eps  # relative gain that is rounding
 PLAIN_STEPS = 6  # how many plain steps show that a run is slow
 POLISHING_STEPS = 30
 PATIENCE = 3  # polishing steps in a row that bring nothing, after which it ends
@@ -107,11 +107,11 @@ def run(
         objectives.append(state.objective)
         if accelerating:
             # A plain step between accelerated ones may be small however much is left to gain.
-            accelerating = gain > (tol if accelerated else ROUNDING * abs(state.objective))
+            accelerating = gain > (tol if accelerated else UNCHANGED * abs(state.objective))
             plain = []
             continue
         plain.append(gain)
-        if remaining_gain(plain, ROUNDING * abs(state.objective)) <= tol:
+        if remaining_gain(plain, UNCHANGED * abs(state.objective)) <= tol:
             return Run(state, objectives, True, None)
         if accelerate and len(plain) >= PLAIN_STEPS:
             accelerating = True

@@ -1,8 +1,8 @@
-r"""The posterior under the conjugate prior by NUTS, on a density and a gradient written by hand.
+r"""The posterior under the conjugate prior by NUTS, with a hand-written density and gradient.
 
 The density is that of `pymc_model` in the same free coordinates, and the sampler is the same. But
-nothing has to be compiled: value and gradient come from one pass over the rows, by Fisher's
-identity, in a function that numba keeps in its cache.
+no model needs to be compiled: value and gradient come from one pass over the rows, by Fisher's
+identity, in a compiled function that numba caches.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def sample(
     weights, means, covariances = coordinates.parameters(free)
     scale = observations.scale
     # The sampler saw densities of (x - origin) / scale, so that units change no draw.
-    log_units = observations.total_weight * np.log(scale).sum()
+    log_units = observations.log_volume
     log_density = chains.statistics["logp"].values - log_units
     counts = coordinates.counts(free, gradient, observations.total_weight)
     return chains.tree(
