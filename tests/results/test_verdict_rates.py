@@ -14,6 +14,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.modes import unconstrained
 from bayes_gmm.results.diagnostics import diagnose
@@ -25,19 +26,13 @@ CHAINS = 4
 def constrained(free, n_components, n_features):
     """The inverse of `unconstrained`."""
     lead = free.shape[:2]
-    below = np.tril_indices(n_features, -1)
     sizes = [n_components - 1, n_components * n_features]
-    ratios, means, of_factors = np.split(free, np.cumsum(sizes), axis=2)
-    of_each = of_factors.reshape(*lead, n_components, -1)
-    diagonal, lower = of_each[..., :n_features], of_each[..., n_features:]
+    ratios, means, of_covariances = np.split(free, np.cumsum(sizes), axis=2)
     logits = np.concatenate([ratios, np.zeros((*lead, 1))], axis=2)
     weights = np.exp(logits - np.logaddexp.reduce(logits, axis=2, keepdims=True))
-    factors = np.zeros((*lead, n_components, n_features, n_features))
-    places = np.arange(n_features)
-    factors[..., places, places] = np.exp(diagonal)
-    factors[..., *below] = lower
     means = means.reshape(*lead, n_components, n_features)
-    return Draws(weights, means, factors @ factors.swapaxes(3, 4))
+    covariances = UNCONSTRAINED.covariances_at(of_covariances, n_components, n_features)
+    return Draws(weights, means, covariances)
 
 
 def chains_about(exact, n_draws, rho, rng, n_chains=CHAINS):
