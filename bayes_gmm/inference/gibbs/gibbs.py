@@ -159,15 +159,13 @@ def require_counts(observations: Observations) -> None:
         return
     bad = np.flatnonzero(~can_count(weights))
     if bad.size:
-        others = 'choose engine="nuts" or "pymc", which take any weights >= 0'
+        others = (
+            '"nuts" or "pymc", which take' if observations.is_complete else '"nuts", which takes'
+        )
         raise InputError(
             f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, and Gibbs gives each copy of a "
-            f"row a label, which takes whole numbers, at most {MOST:.0f}: "
-            + (
-                others
-                if observations.is_complete
-                else "round them, as other engines take complete rows"
-            )
+            f"row a label, which takes whole numbers, at most {MOST:.0f}: choose engine={others} "
+            "any weights >= 0"
         )
 
 
