@@ -67,7 +67,7 @@ def test_wide_select_marks_the_cells_that_cannot_be():
     assert (status.sel(covariance="VVI") == "ok").all()
     for code in ("EEE", "VVV"):
         for text in status.sel(covariance=code).to_numpy():
-            assert "30 rows, which cannot determine a covariance of 50 features" in text
+            assert "30 rows, too few to estimate a covariance of 50 features" in text
     assert found.best.attrs["covariance"] == "VVI"
     assert str(found).count("cannot determine") <= 2, "said once, not for each cell"
 

@@ -1,1 +1,1 @@
-"""Rules that turn sufficient statistics into the next state: EM, and the posterior by PyMC."""
+"""Algorithms: EM for point estimates, and Gibbs, NUTS and PyMC for the posterior."""

@@ -1,18 +1,17 @@
-r"""Where the chains of a sampler start: spread out, and in every mode that may matter.
+r"""Starting points of chains: overdispersed, and in every mode with appreciable posterior mass.
 
-Chains that all start at one point agree for as long as they stay near it, whether or not there is
-more to see. So each chain starts from one of the optima of the posterior that hold an appreciable
-share of it, the largest first, then the next, and round again; at a draw from the conjugate
-posterior of the rows as that optimum labels them, `OVERDISPERSED` times as wide; with its
-components in random order, where their order means nothing. Optima whose estimated share is below
-`NEGLIGIBLE` of the largest are left out: a chain that stays in one would say nothing about the
-posterior.
+Chains that start at the same point agree as long as they stay near it, even if there are other
+modes. So each chain starts around one of the optima with appreciable posterior mass, in order of
+their mass and cyclically: at a draw from the conjugate posterior given the labels at that optimum,
+`OVERDISPERSED` times as wide, and with its components in random order if they are exchangeable.
+Optima with an estimated mass below `NEGLIGIBLE` of the largest are not used: a chain that stays in
+one would not represent the posterior.
 
-So are optima that use fewer components than the best one does. A component that holds fewer rows
-than it has parameters costs little, so that with many features its mode may hold most of the
-posterior, though K components fit and predict better. With few features chains come to it from
-anywhere; with many none that starts in it ever leaves, and what it draws is the posterior of a
-smaller mixture than was asked for.
+Optima with fewer components in use than the best one are not used either. A component with fewer
+rows than parameters costs little, so that with many features such a mode may hold most of the
+posterior mass, although K components fit and predict better. With few features chains reach it from
+any start. With many features chains that start in it never leave, and sample the posterior of a
+mixture with fewer than K components.
 """
 
 import numpy as np

@@ -1,26 +1,25 @@
-r"""Which engine draws from a posterior: the choice that "auto" makes, and the call.
+r"""The engine that draws from a posterior: the rule for "auto", and the call.
 
-Near a mode a Gibbs sampler of labels and parameters forgets at the rate at which EM converges: the
-larger the share of the information that the labels would add, the slower. With s the smallest share
-that the rows hold by themselves, a draw is worth about s / (2 - s) independent ones, that is, one
-independent draw takes
+Near a mode the autocorrelation of a Gibbs sampler of labels and parameters decays at the rate at
+which EM converges: the larger the fraction of missing information, the slower. With s the smallest
+fraction of observed information in any direction, the autocorrelation time is about
 
     tau = (2 - s) / s
 
-sweeps. A sweep costs about what one gradient does, and NUTS takes 6 to 20 of them for a draw. In
+sweeps. A sweep costs about as much as one gradient, and NUTS takes 6 to 20 gradients per draw. In
 measurements over N = 272 to 100,000, D = 1 to 8 and K = 2 to 5 Gibbs gave more effective draws per
-second up to tau of about 100, and where several modes overlap it moved between them more freely;
-beyond, components are all but indistinguishable, and NUTS, which follows the ridge, was ahead.
-So "auto" is Gibbs, thinned so that its draws are about as independent as those of NUTS, unless
-tau is beyond `MOST_SWEEPS` and the rows are in memory, where NUTS needs them; and PyMC where the
-prior is not conjugate. Rows that were seen other than a whole number of times have no copies to
-give labels to, so that "auto" is NUTS for them. Where there are few rows sweeps cost next to
-nothing, and each draw has more of them: the posterior of few rows often has modes side by side, and
-the rate near one says nothing of the way to the next. What the sweeps of a draw may cost is bounded
-in either case. Where the draws are too few still, chains are made longer (`posterior.length`).
+second up to tau of about 100, and moved between overlapping modes more often. For larger tau
+components are almost indistinguishable, and NUTS was faster.
+So "auto" is Gibbs for a conjugate prior, thinned so that its draws are about as independent as
+those of NUTS. It is NUTS if tau exceeds `MOST_SWEEPS` and NUTS supports the input, or if row
+weights are not whole numbers, because Gibbs labels each copy of a row; and PyMC if the prior is not
+conjugate. With few rows sweeps are cheap, and each draw has more of them: the posterior of few rows
+often has several modes, and the rate near one does not measure how fast chains move to another. The
+cost of the sweeps per draw is bounded in any case. If the draws are still too few, chains are
+extended (`posterior.length`).
 
-One component leaves no label open, and its draws are independent. With very many parameters the
-rate would take longer to compute than many sweeps; it is left to the draws to tell.
+With one component there are no latent labels, and draws are independent. With very many parameters
+the rate would take longer to compute than many sweeps, and is not computed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,12 +56,12 @@ CHEAP = 2.3e6  # unless that takes more operations: 4000 draws take some seconds
 AFFORDABLE = 2.5e7  # operations that a draw of so many rows may take if the rate asks for it
 MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
-KNOWN = ("log_likelihood", "component_counts", "log_prior")  # by samplers, of each draw
-PER_DRAW = 4  # sweeps that are worth an independent draw, over the sweeps made for each draw
+KNOWN = ("log_likelihood", "component_counts", "log_prior")  # that samplers return for each draw
+PER_DRAW = 4  # autocorrelation time, in sweeps, divided by the sweeps per draw
 
 
 class Choice(NamedTuple):
-    """An engine, and how many steps it makes for each draw that is kept."""
+    """An engine, and its number of steps per stored draw."""
 
     engine: str
     thin: int = 1
@@ -79,19 +78,19 @@ def check(engine: Any, prior: Any) -> None:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
     if engine in ("nuts", "gibbs") and not isinstance(prior, Prior):
         raise InputError(
-            f"engine is {engine!r}, which needs the conjugate prior, a bayes_gmm.Prior; "
-            'for any other choose "pymc"'
+            f"engine is {engine!r}, which needs a conjugate prior (bayes_gmm.Prior); for any other "
+            'prior choose engine="pymc"'
         )
 
 
 def completes(engine: str, prior: Any, observations: Observations) -> None:
-    """Check that the engine can sample where entries are missing: all but PyMC can."""
+    """Check that the engine supports missing entries, which all but PyMC do."""
     if observations.is_complete:
         return
     if engine == "pymc" or not isinstance(prior, Prior):
         by = 'engine="pymc"' if isinstance(prior, Prior) else "a prior that is not conjugate"
         raise InputError(
-            f"X has missing entries, and {by} takes complete rows: choose another engine and the "
+            f"X has missing entries, but {by} needs complete rows: choose another engine with a "
             "conjugate prior, or leave incomplete rows out"
         )
 
@@ -108,7 +107,7 @@ def choose(
     prior: Prior | Any,
     structure: Structure = UNCONSTRAINED,
 ) -> Choice:
-    """Choose the engine that "auto" stands for, and how far Gibbs is thinned.
+    """Choose the engine for "auto", and the thinning of Gibbs.
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
@@ -140,7 +139,7 @@ def sweeps_per_draw(
     prior: Prior,
     structure: Structure = UNCONSTRAINED,
 ) -> float:
-    r"""Estimate how many sweeps of Gibbs are worth an independent draw.
+    r"""Estimate the autocorrelation time of Gibbs, in sweeps.
 
     .. math:: \tau = (2 - s) / s
 

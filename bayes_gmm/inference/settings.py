@@ -1,4 +1,4 @@
-"""What engines that run chains share: settings, seeds, starts, and what an interrupt leaves."""
+"""Common parts of the samplers: settings, seeds, starts, and chains cut short by an interrupt."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Arrays that users hand in: numbers, finite, symmetric, or one line that says what is wrong."""
+"""Checks of arrays from users: numeric, finite, symmetric."""
 
 from typing import Any
 
@@ -15,7 +15,8 @@ def as_numbers(name: str, value: Any) -> np.ndarray:
         return np.array(value, dtype=float)
     except (TypeError, ValueError):
         raise InputError(
-            f"{name} must be numbers in rows of one length; got {type(value).__name__} that are not"
+            f"{name} could not be read as a numeric array: it has entries that are not numbers, or "
+            "rows of unequal length"
         ) from None
 
 

@@ -1,7 +1,7 @@
-r"""The mean and the covariance of the data that a default prior is made from.
+r"""The mean and covariance of the data on which a default prior is based.
 
-A few wild entries must not widen the prior of every component. So entries more than `WIDTH` robust
-standard deviations from the median of their column count as if they lay just there:
+A few outliers must not widen the prior of every component. So entries more than `WIDTH` robust
+standard deviations from the median of their column are moved to that distance:
 
     y = median + clip(x - median, -WIDTH s, WIDTH s)
 
@@ -123,7 +123,7 @@ class DefaultMoments(NamedTuple):
             said.append(
                 f"{n_moved} {'entry' if n_moved == 1 else 'entries'} of {listing(moved)} more than "
                 f"{WIDTH:g} robust standard deviations from the median "
-                f"{'counts' if n_moved == 1 else 'count'} as that far."
+                f"{'was' if n_moved == 1 else 'were'} moved to that distance."
             )
         if self.shrunk:
             why = (
@@ -133,8 +133,10 @@ class DefaultMoments(NamedTuple):
                 why = "entries are missing"
             if self.dependent:
                 names = listing(observations.feature_names[j] for j in self.dependent)
-                why = f"columns determine each other exactly ({names})"
-            said.append(f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, as {why}.")
+                why = f"columns are linearly dependent ({names})"
+            said.append(
+                f"The scale is shrunk by {self.shrunk:.0%} towards its diagonal, because {why}."
+            )
         return " ".join(said)
 
 

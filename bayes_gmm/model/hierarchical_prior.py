@@ -1,9 +1,9 @@
-r"""A prior for components that are alike in size when nobody can say what size.
+r"""A prior for components of similar but unknown size.
 
     Sigma_k | Psi ~ InverseWishart(nu, Psi)        Psi ~ Wishart(q, V)
 
-Psi is integrated out, which couples the covariances, so that the prior is a density of (phi, mu,
-Sigma) like the others.
+Psi is integrated out, which makes the covariances dependent, so that the prior is a density of
+(phi, mu, Sigma) like the others.
 """
 
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ SCALE_DEGREES_IN_1D = 0.4
 
 @dataclass(frozen=True, eq=False)
 class HierarchicalPrior(PriorFamily):
-    r"""Inverse Wishart covariances with a scale that is itself unknown, means independent of them.
+    r"""Inverse-Wishart covariances with a common unknown scale, and independent normal means.
 
     .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad \mu_{kj} \sim N(m_j, s_j^2), \quad
         \Sigma_k \mid \Psi \sim \mathrm{IW}(\nu, \Psi), \quad \Psi \sim \mathrm{Wishart}(q, V)
 
-    Use it when components should be of similar size, of which you only know a rough order of
-    magnitude. In the notation of the sources nu = 2 alpha, Psi = 2 beta, q = 2 g, V = h^-1.
+    Use it if components should be of similar size and you know only the rough order of magnitude
+    of that size. In the notation of the references nu = 2 alpha, Psi = 2 beta, q = 2 g, V = h^-1.
 
-    Psi is integrated out, so that the prior is a density of the parameters alone. It may be small,
-    so the prior holds a component from shrinking onto rows that coincide less firmly than `Prior`
-    does: with more than `most_tied_rows` rows that share the value of a feature, as can happen in
-    rounded data, the posterior is improper.
+    Psi is integrated out, so that the prior is a density of the parameters alone. Because Psi may
+    be small, this prior prevents a component from collapsing onto coinciding rows less strongly
+    than `Prior` does: if more than `most_tied_rows` rows have the same value of a feature, as can
+    happen in rounded data, the posterior is improper.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ class HierarchicalPrior(PriorFamily):
     mean_sd : float or array_like (D,)
         s, in the units of the data.
     degrees_of_freedom : float
-        nu > D - 1; the larger, the more alike the components.
+        nu > D - 1; the larger, the more similar the components.
     scale_degrees_of_freedom : float
-        q > D - 1; the smaller, the less is said about the size of components.
+        q > D - 1; the smaller, the less informative the prior about the size of components.
     scale : array_like (D, D)
         V, in squared units of the data; E Psi = q V.
 
     Raises
     ------
     InputError
-        If a shape does not fit or a value is out of its range.
+        If a shape is wrong or a value is out of range.
 
     References
     ----------
@@ -90,13 +90,14 @@ class HierarchicalPrior(PriorFamily):
 
     @classmethod
     def default(cls, x: ArrayOrLike, n_components: int) -> "HierarchicalPrior":
-        r"""Return the prior of Richardson & Green, set by the range R of each feature.
+        r"""Return the prior of Richardson & Green (1997), based on the range R of each feature.
 
         .. math:: \alpha = 1, \quad m = \text{midrange}, \quad s = R, \quad \nu = 2 (D + 1), \quad
             V = \frac{\nu}{100\,q}\,\mathrm{diag}(R^2)
 
-        with q = 0.4 for one feature, which is the published prior, and q = D + 1 for more, where
-        0.4 would be improper. A typical component is a tenth of the range wide.
+        with q = 0.4 for one feature, which is the published prior, and q = D + 1 for more features,
+        where 0.4 would be improper. Standard deviations of components are typically a tenth of the
+        range.
 
         Parameters
         ----------

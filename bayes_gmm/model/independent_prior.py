@@ -1,12 +1,12 @@
-r"""A prior for what is known feature by feature: standard deviations, correlations, means.
+r"""A prior with separate statements about means, standard deviations and correlations.
 
     Sigma_k = diag(sigma_k) R_k diag(sigma_k)
     log sigma_kj ~ N(log tau_j, omega^2)        R_k ~ LKJ(eta)
 
-The conjugate prior ties the spread of the means to the size of the components, and the strength of
-its statement about variances to that about correlations. Here each is said on its own. LKJ is the
+In the conjugate prior the spread of the means depends on the size of the components, and one number
+sets the certainty about variances and correlations. Here each has its own distribution. LKJ is the
 density p(R) proportional to |R|^(eta - 1) of a correlation matrix: uniform with eta = 1, and the
-larger eta, the closer R is to the identity.
+larger eta, the more concentrated at the identity.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from bayes_gmm.model.prior_family import PriorFamily, rows_for
 
 LOG_2, LOG_PI = float(np.log(2)), float(np.log(np.pi))
 # The default: means within four standard deviations of the data, standard deviations within a
-# factor of four of their median, correlations only just held from -1 and 1.
+# factor of four of their median, correlations almost uniform.
 MEAN_SPREAD = 2.0
 SD_SPREAD = 0.7
 ETA = 2.0
@@ -28,18 +28,18 @@ ETA = 2.0
 
 @dataclass(frozen=True, eq=False)
 class IndependentPrior(PriorFamily):
-    r"""Means, standard deviations and correlations, each with a prior of its own.
+    r"""Independent priors of means, standard deviations and correlations.
 
     .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad \mu_{kj} \sim N(m_j, s_j^2), \quad
         \Sigma_k = \mathrm{diag}(\sigma_k) R_k \mathrm{diag}(\sigma_k), \quad
         \log\sigma_{kj} \sim N(\log \tau_j, \omega^2), \quad R_k \sim \mathrm{LKJ}(\eta)
 
-    Use it when you know how large a component may be along each feature, or to see whether the
-    conjugate prior's tie between means and covariances matters. The standard deviations are
-    log-normal and not half-normal because a density that is positive at zero makes the posterior
-    improper as soon as rows coincide. Nothing so strong keeps correlations from -1 and 1: with
-    2 eta + D or more rows on one slanted hyperplane, as can happen in rounded data, the posterior
-    is improper, and `Prior` is the safe choice.
+    Use it if you know how large a component may be in each feature, or to check whether the
+    dependence of means on covariances in the conjugate prior matters. The standard deviations are
+    log-normal instead of half-normal, because under a density that is positive at zero the
+    posterior is improper as soon as rows coincide. The prior bounds correlations less strongly:
+    with 2 eta + D or more rows on one hyperplane that is not parallel to an axis, as can happen in
+    rounded data, the posterior is improper. `Prior` has neither problem.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ class IndependentPrior(PriorFamily):
     sd_spread : float
         omega: 95% of standard deviations lie within a factor exp(2 omega) of the median.
     eta : float
-        1 is uniform over correlation matrices, more favors small correlations.
+        1 is uniform over correlation matrices; larger values favor small correlations.
 
     Raises
     ------
     InputError
-        If a shape does not fit or a value is out of its range.
+        If a shape is wrong or a value is out of range.
 
     References
     ----------

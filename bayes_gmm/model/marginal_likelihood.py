@@ -67,8 +67,8 @@ def log_volume(
         result = structure.log_volume(own.power, prior.scale, project or structure.covariances)
     except InputError as error:
         raise InputError(
-            "the prior's scale is so small beside the data that rounding left a component without "
-            "a covariance; give a larger scale"
+            "the prior's scale is so small compared with the data that the covariance of a "
+            "component became numerically singular: give a larger scale"
         ) from error
     result += 0.5 * prior.n_features * (LOG_2PI - np.log(prior.mean_precision)).sum()
     if not equal_weights:

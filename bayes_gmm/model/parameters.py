@@ -1,8 +1,8 @@
-r"""The parameters of a mixture, and the one function of them that a pass over the data needs.
+r"""The parameters of a mixture, and the function of them that a pass over the data evaluates.
 
-`Parameters` holds theta = (phi, mu, Sigma). `LogQuadratic` holds what every algorithm evaluates at
-a row, log rho_k(x) = offset_k - 1/2 |whitener_k (x - center_k)|^2; at point parameters that is the
-log joint density log p(x, z = k).
+`Parameters` is theta = (phi, mu, Sigma). `LogQuadratic` is the function that every algorithm
+evaluates at each row, log rho_k(x) = offset_k - 1/2 |whitener_k (x - center_k)|^2. For given
+parameters it is the log joint density log p(x, z = k).
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.categorical import check_weights
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 
-# What a field accepts is anything like an array; what it holds is an ndarray.
+# Fields accept anything array-like, and are stored as ndarray.
 ArrayOrLike = Any
 
 
@@ -51,8 +51,8 @@ class Parameters:
     Raises
     ------
     InputError
-        If a shape does not fit, a number is not finite, the weights are no distribution, or a
-        covariance is not symmetric positive definite.
+        If a shape is wrong, a number is not finite, the weights do not sum to one, or a covariance
+        is not symmetric positive definite.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class Parameters:
     def trusted(
         cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
     ) -> "Parameters":
-        """Build without the checks, for a loop that made the arrays itself and runs very often."""
+        """Build from computed arrays without checks, for use in inner loops."""
         parameters = object.__new__(cls)
         object.__setattr__(parameters, "weights", weights)
         object.__setattr__(parameters, "means", means)
@@ -127,7 +127,7 @@ class Parameters:
 
     @property
     def order_of_means(self) -> np.ndarray:
-        """Numbers of the components by their means, the first feature first, (K,)."""
+        """Component indices sorted by their means, by the first feature first, (K,)."""
         return np.lexsort(self.means.T[::-1])
 
     def reorder(self, order: np.ndarray) -> "Parameters":
@@ -146,7 +146,7 @@ class Parameters:
         return Parameters(self.weights[order], self.means[order], self.covariances[order])
 
     def rescale(self, shift: np.ndarray, scale: np.ndarray) -> "Parameters":
-        r"""Return the distribution of shift + scale * x, a change of origin and units per feature.
+        r"""Return the parameters of shift + scale * x, a change of origin and units per feature.
 
         .. math:: \mu_k \to a + s \odot \mu_k, \qquad \Sigma_k \to (s s^\top) \odot \Sigma_k
 

@@ -1,12 +1,12 @@
-r"""What priors share: a log density of three parts, and what those with independent means are.
+r"""Common parts of priors: a log density in three parts, and priors with independent means.
 
     log p(theta) = log p(phi) + sum_k log p(mu_k | Sigma_k) + log p(Sigma_1..K)
 
-Each part is a density of the parameters themselves. Of the priors that are not conjugate,
+Each part is a density of the parameters themselves. The priors that are not conjugate have
 
-    phi ~ Dirichlet(alpha)        mu_kj ~ N(m_j, s_j^2)        Sigma_1..K ~ the family's own
+    phi ~ Dirichlet(alpha)        mu_kj ~ N(m_j, s_j^2)        Sigma_1..K ~ given by the family
 
-A family adds the density and draws of the covariances, and how they follow a change of units.
+A family adds the density and draws of the covariances, and their behaviour under a change of units.
 """
 
 from dataclasses import dataclass, fields
@@ -45,9 +45,9 @@ def log_dirichlet(concentration: np.ndarray) -> float:
 
 
 def log_powers(weights: np.ndarray, concentration: np.ndarray) -> np.ndarray:
-    """Log of prod_k phi_k^(alpha_k - 1), the Dirichlet density but for its constant, (...).
+    """Log of prod_k phi_k^(alpha_k - 1), the Dirichlet density without its constant, (...).
 
-    alpha = 1 makes no statement about a weight, not even about one that is zero.
+    For alpha = 1 the factor is 1 even if the weight is zero.
     """
     excess = concentration - 1
     with np.errstate(divide="ignore"):
@@ -57,7 +57,7 @@ def log_powers(weights: np.ndarray, concentration: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class PriorFamily:
-    """What the families share: Dirichlet weights and normal means.
+    """Base of the priors that are not conjugate: Dirichlet weights and normal means.
 
     concentration (K,), mean (D,), mean_sd (D,).
     """
@@ -84,7 +84,7 @@ class PriorFamily:
                 value.setflags(write=False)
 
     def broadcast(self, name: str, shape: tuple[int, ...]) -> None:
-        """Give a field its full shape, from one number if it is one."""
+        """Broadcast a field that is a single number to its full shape."""
         value = getattr(self, name)
         if value.shape not in ((), shape):
             raise InputError(f"{name} must be one number or have shape {shape}; got {value.shape}")
@@ -114,21 +114,21 @@ class PriorFamily:
 
     @property
     def is_proper(self) -> bool:
-        """Whether the prior integrates to one; these always do."""
+        """Whether the prior integrates to one; always true for these priors."""
         return True
 
     @property
     def is_exchangeable(self) -> bool:
-        """Whether the prior says the same of every component, so that their order means nothing."""
+        """Whether the prior is the same for all components, so that their order has no meaning."""
         return bool((self.concentration == self.concentration[0]).all())
 
     @property
     def typical_covariance(self) -> np.ndarray:
-        """A covariance (D, D) of the size that the prior expects, to set the coordinates by."""
+        """A typical covariance (D, D) under the prior, used to scale the coordinates."""
         raise NotImplementedError
 
     def log_density_of_covariances(self, factors: np.ndarray) -> np.ndarray:
-        """Log density of covariances by their factors (..., K, D, D): of each, or of all."""
+        """Log density of covariances, for each or in total; factors (..., K, D, D)."""
         raise NotImplementedError
 
     def sample_covariances(self, rng: np.random.Generator) -> np.ndarray:
@@ -215,6 +215,6 @@ class PriorFamily:
 
 
 def rows_for(x: Any, n_components: int) -> np.ndarray:
-    """Check what a default prior is made from, and return the rows (N, D)."""
+    """Check the data for a default prior, and return the rows (N, D)."""
     require_whole("n_components", n_components, 1)
     return np.asarray(Observations.of(x, what="x").values, dtype=float)

@@ -3,10 +3,10 @@ r"""The conjugate prior of a Gaussian mixture: Dirichlet weights, normal-inverse
     phi ~ Dirichlet(alpha)
     Sigma_k ~ InverseWishart(nu_k, Psi_k)        mu_k | Sigma_k ~ N(m_k, Sigma_k / kappa_k)
 
-A prior counts as if rows had been seen before the data: `posterior` adds the sufficient statistics
-to it and returns a prior again. So one class is prior and posterior, EM's M-step is
-`posterior(statistics).mode()`, a Gibbs step is `posterior(statistics).sample(rng)`, and maximum
-likelihood is the M-step under the flat prior.
+A conjugate prior acts like additional rows: `posterior` adds the sufficient statistics of the data
+and returns a distribution of the same family. So one class serves as prior and posterior, the
+M-step of EM is `posterior(statistics).mode()`, a Gibbs step is `posterior(statistics).sample(rng)`,
+and maximum likelihood is the M-step under the flat prior.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import multigammaln
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.wording import shorten
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
 from bayes_gmm.model.default_moments import DefaultMoments
@@ -30,7 +31,7 @@ INDEFINITE = 1e-12  # an eigenvalue below minus this share of the largest is no 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    r"""Conjugate prior of a Gaussian mixture, Dirichlet x normal-inverse-Wishart.
+    r"""Conjugate prior of a Gaussian mixture: Dirichlet weights, normal-inverse-Wishart components.
 
     .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad
         \Sigma_k \sim \mathrm{IW}(\nu_0, \Psi_0), \quad
@@ -43,7 +44,7 @@ class Prior:
     mean : array_like (D,) or (K, D)
         m0, in the units of the data.
     mean_precision : float or array_like (K,)
-        kappa0, how many rows the prior mean is worth.
+        kappa0, the number of observations that the prior mean counts as.
     degrees_of_freedom : float or array_like (K,)
         nu0; above D - 1 for a proper prior.
     scale : array_like (D, D) or (K, D, D)
@@ -52,7 +53,7 @@ class Prior:
     Raises
     ------
     InputError
-        If a shape does not fit or a value is out of its range.
+        If a shape is wrong or a value is out of range.
 
     References
     ----------
@@ -70,14 +71,17 @@ class Prior:
     mean_precision: ArrayOrLike
     degrees_of_freedom: ArrayOrLike
     scale: ArrayOrLike
-    # Not a field: how a default prior differs from the plain moments of the data, in words.
+    # Not a field: how a default prior differs from the sample moments of the data, in words.
     note = ""
 
     def __post_init__(self) -> None:
         concentration = as_numbers("concentration", self.concentration)
         positive = np.isfinite(concentration) & (concentration > 0)
         if concentration.ndim != 1 or not concentration.size or not positive.all():
-            raise InputError("concentration must be K positive numbers, one per component")
+            raise InputError(
+                "concentration must be K positive numbers, one per component; "
+                f"got {shorten(self.concentration)}"
+            )
         n_components = concentration.size
         mean = as_numbers("mean", self.mean)
         if mean.ndim not in (1, 2):
@@ -96,8 +100,9 @@ class Prior:
             fits = value.shape == shape or value.shape == shape[1:]
             if not fits:
                 raise InputError(
-                    f"{name} must fit the shape {shape} of {n_components} components and "
-                    f"{n_features} features, or {shape[1:]} for all; got {value.shape}"
+                    f"{name} must have the shape {shape} for {n_components} components and "
+                    f"{n_features} features, or {shape[1:]} if it is the same for all components; "
+                    f"got {value.shape}"
                 )
             fields[name] = np.broadcast_to(value, shape).copy()
         if (fields["mean_precision"] < 0).any():
@@ -105,14 +110,14 @@ class Prior:
         fields["scale"] = symmetrized("scale", fields["scale"])
         lowest = np.linalg.eigvalsh(fields["scale"])[:, [0, -1]]
         if (lowest[:, 0] < -INDEFINITE * np.abs(lowest[:, 1])).any():
-            raise InputError("scale has a negative variance in some direction; it must have none")
+            raise InputError("scale has a negative eigenvalue; it must be positive semidefinite")
         for name, array in fields.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
     @classmethod
     def trusted(cls, **fields: np.ndarray) -> "Prior":
-        """Build without the checks, from arrays of full shape that a formula made."""
+        """Build from computed arrays of full shape, without checks."""
         prior = object.__new__(cls)
         for name, array in fields.items():
             object.__setattr__(prior, name, array)
@@ -125,14 +130,14 @@ class Prior:
         .. math:: \alpha = 1, \quad m_0 = \bar x, \quad \kappa_0 = 0.01, \quad \nu_0 = D + 2,
             \quad \Psi_0 = S^* / K^{2/D}
 
-        It says that the components share the data's region between them, with the strength of a
-        hundredth of a row on each mean and D + 2 rows on each covariance.
+        The components divide the region of the data between them. The prior counts as a hundredth
+        of an observation for each mean and as D + 2 observations for each covariance.
 
-        The mean and the covariance S* are those of the data, with two exceptions: entries more than
-        12 robust standard deviations from the median of their column count as if they were that far
-        away, so that a few wild entries do not widen every component; and with N <= 2 D rows, or
-        where columns determine each other exactly, the correlations are shrunk so that the prior is
-        proper. `note` says in words if either was the case.
+        The mean and the covariance S* are those of the data, with two exceptions. Entries more than
+        12 robust standard deviations from the median of their column are moved to that distance, so
+        that a few outliers do not widen every component. With N <= 2 D rows, or if columns are
+        linearly dependent, the correlations are shrunk so that the prior is proper. The attribute
+        `note` says which exceptions were applied.
 
         Parameters
         ----------
@@ -155,7 +160,7 @@ class Prior:
 
     @classmethod
     def from_moments(cls, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> "Prior":
-        """Return the default prior of data with this mean and covariance.
+        """Return the default prior for data with this mean and covariance.
 
         mean (D,), covariance (D, D).
         """
@@ -203,7 +208,7 @@ class Prior:
 
     @property
     def is_exchangeable(self) -> bool:
-        """Whether the prior says the same of every component, so that their order means nothing."""
+        """Whether the prior is the same for all components, so that their order has no meaning."""
         fields = (
             self.concentration,
             self.mean,
@@ -215,7 +220,7 @@ class Prior:
 
     @property
     def is_proper(self) -> bool:
-        """Whether the prior integrates to one, so that it can be sampled."""
+        """Whether the prior integrates to one, which sampling from it requires."""
         if not (self.mean_precision > 0).all():
             return False
         if not (self.degrees_of_freedom > self.n_features - 1).all():
@@ -228,7 +233,7 @@ class Prior:
 
     @property
     def counts_no_rows(self) -> bool:
-        """Whether it counts no rows for means and covariances, as `flat`, whatever its scale."""
+        """Whether it counts as no rows for means and covariances, like `flat`, with any scale."""
         return bool(
             not self.mean_precision.any()
             and (self.degrees_of_freedom == -(self.n_features + 2)).all()
@@ -243,10 +248,10 @@ class Prior:
         return np.sqrt(variances.mean(axis=0))
 
     def require_proper(self) -> None:
-        """Check that the prior is proper, which sampling and a sampled posterior need."""
+        """Check that the prior is proper, as required to sample from it or from the posterior."""
         if not self.is_proper:
             raise InputError(
-                "prior is improper, and so might the posterior be: give mean_precision > 0, "
+                "prior is improper, so the posterior may be improper too: give mean_precision > 0, "
                 "degrees_of_freedom > D - 1 and a positive-definite scale"
             )
 
@@ -279,8 +284,8 @@ class Prior:
         """
         count = statistics.count
         precision = self.mean_precision + count
-        # An empty component under kappa0 = 0 has no mean; its prior mean stands in, and the
-        # caller sees the empty count.
+        # An empty component under kappa0 = 0 has no mean; it keeps its prior mean, and the caller
+        # sees the empty count.
         share = np.divide(count, precision, out=np.zeros_like(count), where=precision > 0)
         distance = statistics.mean - self.mean
         pull = (self.mean_precision * share)[:, None, None]
@@ -311,7 +316,7 @@ class Prior:
 
         See Also
         --------
-        bayes_gmm.model.structures.prior.StructuredPrior.mode : Of covariances that share parts.
+        bayes_gmm.model.structures.prior.StructuredPrior.mode : For other covariance structures.
         """
         spread = self.degrees_of_freedom + self.n_features + 2
         weights = weights_at_the_mode(self.concentration, spread)
@@ -332,8 +337,8 @@ class Prior:
         Returns
         -------
         float
-            Normalized when the prior is proper; with c = 0 when it is not, so that the flat prior
-            has log density zero everywhere.
+            Normalized if the prior is proper, and with c = 0 otherwise, so that the flat prior has
+            log density zero everywhere.
         """
         theta = parameters
         return float(self.log_densities(theta.weights, theta.means, theta.choleskys))
@@ -365,7 +370,7 @@ class Prior:
         return LogPrior(*(a + b for a, b in zip(parts, constant, strict=True)))
 
     def log_kernels(self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray) -> LogPrior:
-        """What of `log_density_by_part` depends on the parameters."""
+        """The terms of `log_density_by_part` that depend on the parameters."""
         n_features = self.n_features
         flat = factors.reshape(-1, n_features, n_features)
         whitener = inverse_factors(flat).reshape(factors.shape)
@@ -382,12 +387,12 @@ class Prior:
 
     @property
     def log_normalizer(self) -> float:
-        """Log of the constant that makes the density integrate to one; 0 if nothing does."""
+        """Log of the normalizing constant; 0 if the prior is improper."""
         return float(self.log_normalizers.total)
 
     @cached_property
     def log_normalizers(self) -> LogPrior:
-        """Logs of the constants of each part; 0 if the prior is improper."""
+        """Logs of the normalizing constants of each part; 0 if the prior is improper."""
         if not self.is_proper:
             return LogPrior(0.0, np.zeros(self.n_components), np.zeros(self.n_components))
         n_features, nu = self.n_features, self.degrees_of_freedom
@@ -416,7 +421,7 @@ class Prior:
         Raises
         ------
         InputError
-            If the prior is not proper.
+            If the prior is improper.
 
         References
         ----------
@@ -457,16 +462,16 @@ class Prior:
 
 
 def weights_at_the_mode(concentration: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Return the weights (K,) at a joint mode, of which the covariances have divisors `spread`."""
+    """Return the weights (K,) at a joint mode; `spread` (K,) divides the covariances."""
     excess = concentration - 1
     if not (excess >= 0).all() or excess.sum() <= 0 or not (spread > 0).all():
         raise InputError(
-            "this prior has no joint mode: it needs concentration >= 1, not all 1, and "
+            "the prior has no joint mode: it needs concentration >= 1, not all equal to 1, and "
             "degrees_of_freedom > -(D + 2)"
         )
     return excess / excess.sum()
 
 
 def log_normals(mean_precision: np.ndarray, n_features: int) -> np.ndarray:
-    """Logs of the constants of the densities of means, (K,), the covariances left out."""
+    """Logs of the normalizing constants of the means, without the covariances, (K,)."""
     return 0.5 * n_features * (np.log(mean_precision) - LOG_2PI)

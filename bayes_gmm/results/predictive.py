@@ -23,8 +23,8 @@ import xarray as xr
 from scipy.special import entr
 
 from bayes_gmm.data.new_rows import row_blocks, rows_like
-from bayes_gmm.data.observations import MAR
 from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.scan import MAR
 from bayes_gmm.data.wording import free_name
 from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError

@@ -1,7 +1,7 @@
-"""The mixture as a scikit-learn estimator: its names and conventions outside, our engine inside.
+"""The mixture as a scikit-learn estimator: `from bayes_gmm.sklearn import GaussianMixture`.
 
-Imported by the user, `from bayes_gmm.sklearn import GaussianMixture`; the rest of the package knows
-nothing of it.
+Names and conventions are those of scikit-learn; the algorithms are those of this package. No other
+module imports this one.
 """
 
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning

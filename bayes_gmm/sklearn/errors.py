@@ -1,4 +1,4 @@
-"""What goes wrong has two names here, ours and scikit-learn's, and can be caught under either."""
+"""Exceptions that can be caught as this package's or as scikit-learn's."""
 
 from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
 
@@ -7,8 +7,8 @@ from bayes_gmm.errors import ConvergenceWarning as OurConvergenceWarning
 
 
 class CollapseError(OurCollapseError, ValueError):
-    """Every start of EM lost a component; scikit-learn raises a ValueError for it."""
+    """A component collapsed in every EM run; scikit-learn raises a ValueError for it."""
 
 
 class ConvergenceWarning(OurConvergenceWarning, TheirConvergenceWarning):
-    """EM stopped before it had converged."""
+    """EM stopped before it converged."""

@@ -1,4 +1,4 @@
-"""`GaussianMixture` under scikit-learn's contract: its functions check, our search fits."""
+"""`GaussianMixture` with scikit-learn's interface; scikit-learn checks the input, we fit."""
 
 import warnings
 from numbers import Integral, Real
@@ -29,7 +29,7 @@ class GaussianMixture(FittedMixture):
     """Gaussian mixture, by maximum likelihood or under a prior.
 
     Parameters, attributes and methods are those of `sklearn.mixture.GaussianMixture`. The fit is
-    `bayes_gmm.fit`: many starts, a search for the best optimum, and EM to its end.
+    that of `bayes_gmm.fit`: many starts, a search for the best optimum, and EM to convergence.
 
     Parameters
     ----------
@@ -39,65 +39,67 @@ class GaussianMixture(FittedMixture):
         "full", "tied", "diag" or "spherical"; or one of the 14 codes EII VII EEI VEI EVI VVI EEE
         VEE EVE VVE EEV VEV EVV VVV, or E and V for one feature.
     tol : float
-        Nats. EM stops when the log-likelihood of all rows together is estimated to be within
-        `tol` of its limit. scikit-learn stops when a step gains less than `tol` per row, 0.001 by
+        Tolerance in nats. EM stops when the total log-likelihood is estimated to be within `tol`
+        of its limit. scikit-learn stops when a step gains less than `tol` per row, 0.001 by
         default, which may be far from the limit.
     reg_covar : float
-        0 by default, where scikit-learn adds 1e-6 to every variance whatever its unit. Above 0 each
-        row stands for a normal cloud of this variance about it. The M-step adds `reg_covar` to
-        every variance, as scikit-learn's does; but here it belongs to an objective that never
-        falls, a lower bound of the expected log-likelihood of the clouds.
+        Variance of an isotropic normal measurement error of each row, 0 by default. As in
+        scikit-learn, the M-step adds `reg_covar` to every variance; here this is EM for a proper
+        objective that never decreases, a lower bound of the expected log-likelihood under the
+        measurement error. scikit-learn's default is 1e-6, whatever the units of the data.
     max_iter : int
-        Iterations allowed to a start. 0 leaves the start as it is.
+        Largest number of iterations of an EM run. 0 returns the start itself.
     n_init : int
-        How many times the effort is made: with "search" it looks at 30 starts for each, otherwise
-        it is the number of starts, each climbed to the end.
+        Amount of work. With init_params="search", 30 starts for each unit; otherwise the number of
+        starts, from each of which EM runs to convergence.
     init_params : str
-        "search" is the search of `bayes_gmm.fit`. The others climb from what their name says and
-        do no more: "kmeans", "k-means++" and "random_from_data" label each row by the nearest of K
-        points, and "random" shares each row out at random. Distances are in standard deviations of
-        the features, if `covariance_type` allows features to have units of their own.
+        "search" is the search of `bayes_gmm.fit`. The others are starts for plain EM: "kmeans",
+        "k-means++" and "random_from_data" label each row by the nearest of K points, and "random"
+        draws random responsibilities. Distances are in standard deviations of the features, unless
+        `covariance_type` requires all features to have the same unit.
     weights_init : array_like (K,), optional
     means_init : array_like (K, D), optional
     precisions_init : array_like, optional
-        In the shape of `precisions_`. With any of the three there is no search. If all are given,
-        EM starts there; if means are, rows are shared out around them to find what is missing; if
-        not, `init_params` finds it ("k-means++" for "search").
+        In the shape of `precisions_`. If any of the three is given, there is no search. If all are
+        given, EM starts there. Otherwise the missing ones are computed from responsibilities around
+        the given means or, without means, from `init_params` ("k-means++" for "search").
     random_state : int, RandomState or None
-        Fixes the starts, and what `sample` draws.
+        Fixes the starts, and the draws of `sample`.
     warm_start : bool
-        Go on from the last fit.
+        Continue from the previous fit.
     verbose : int
-        1 prints how the fit ended, 2 also its path, when it is done.
+        When the fit is done, 1 prints how it ended, and 2 also prints the lower bounds of its
+        iterations.
     verbose_interval : int
-        Print every so many iterations of the path.
+        Number of iterations between printed lower bounds.
     prior : None, "default" or Prior
-        None is maximum likelihood. Otherwise the posterior mode, as in `bayes_gmm.fit`.
+        None is maximum likelihood. Otherwise the estimate is the posterior mode, as in
+        `bayes_gmm.fit`.
 
     Attributes
     ----------
     weights_ : ndarray (K,)
     means_ : ndarray (K, D)
     covariances_, precisions_, precisions_cholesky_ : ndarray
-        (K, D, D) for "full" and for codes, (D, D) for "tied", (K, D) for "diag", (K,) for
+        (K, D, D) for "full" and for the codes, (D, D) for "tied", (K, D) for "diag", (K,) for
         "spherical". A precision is P P' with P its upper triangular factor.
     converged_ : bool
-        Whether the limit was reached to within `tol`.
+        Whether EM converged to within `tol`.
     n_iter_ : int
-        Iterations of the start that won.
+        Number of iterations of the best EM run.
     lower_bound_ : float
-        Objective per row: the mean log-likelihood, plus log prior / N if there is one.
+        Objective per row: the mean log-likelihood, plus log prior / N if there is a prior.
     lower_bounds_ : list of float
-        The same after each iteration; it never falls.
+        The same after each iteration; it never decreases.
     n_features_in_ : int
     feature_names_in_ : ndarray
         Only if the columns of X have names.
 
     Notes
     -----
-    A search orders components by the mean of the first feature; after given parameters and one of
-    the other starts they have the order of the start. Everything is float64. A column that is
-    constant, or for covariances with correlations a column that others determine, is an error.
+    With init_params="search" components are ordered by the mean of the first feature; otherwise
+    they keep the order of the start. All computations are in float64. A constant column is an
+    error, and so is a column that is linearly dependent on others if covariances have correlations.
 
     Examples
     --------
@@ -166,7 +168,7 @@ class GaussianMixture(FittedMixture):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Find the parameters that explain the rows best.
+        """Estimate the parameters by EM.
 
         Parameters
         ----------
@@ -174,8 +176,8 @@ class GaussianMixture(FittedMixture):
         y : None
             Not used.
         sample_weight : array_like (N,), optional
-            How often each row counts; a weight of 2 is the row written twice. The scale of the
-            weights changes nothing without a prior; with one, their sum is the number of rows.
+            Row weights: 2 has the same effect as repeating the row. Without a prior, only the
+            ratios of the weights matter; with a prior, their sum is the number of rows.
 
         Returns
         -------
@@ -229,15 +231,15 @@ class GaussianMixture(FittedMixture):
     def _starts(
         self, observations: Observations, structure: Structure, goes_on: bool
     ) -> point.Starts | None:
-        """Choose where EM sets out; None leaves it to the search."""
+        """Return the starts of EM, or None for the search."""
         kind, sizes = self.init_params, (self.n_components, observations.n_features)
         if goes_on:
             if self.means_.shape != sizes or self.covariances_.shape != expected_shape(
                 self.covariance_type, *sizes
             ):
                 raise InputError(
-                    f"warm_start cannot go on from a fit of {len(self.means_)} components and "
-                    f"{self.means_.shape[1]} features with others, or another covariance_type; "
+                    f"warm_start needs the same sizes and covariance_type as the previous fit, "
+                    f"which has {len(self.means_)} components and {self.means_.shape[1]} features: "
                     "set warm_start=False"
                 )
             parameters = self._parameters()
@@ -269,12 +271,12 @@ class GaussianMixture(FittedMixture):
         self.precisions_ = compact(factors @ factors.swapaxes(1, 2), kind)
 
     def _tell(self, optimizer: dict[str, Any], n_rows: float, before: float) -> None:
-        """Set the public attributes that describe the fit, print what was asked for, and warn."""
+        """Set the public attributes that describe the fit, print according to `verbose`, warn."""
         objective = optimizer["objective"]
         converged = bool(optimizer["converged"])
         gains = np.diff(objective)
         if len(gains) == 1 and np.isclose(objective[0] / n_rows, before, rtol=1e-9):
-            # Fits of one iteration that each go on from the last are one climb.
+            # Consecutive warm starts of one iteration each are one EM run.
             rounding = em.UNCHANGED * abs(objective[-1])
             converged |= em.remaining_gain([self._last_gain, gains[0]], rounding) <= self.tol
         self._last_gain = float(gains[-1]) if len(gains) else np.inf

@@ -1,7 +1,6 @@
-"""What a fitted mixture answers: labels, probabilities, densities, criteria and draws.
+"""Methods of a fitted mixture: labels, probabilities, densities, criteria and draws.
 
-Every answer starts from the public attributes, so that a mixture written into them by hand works
-too.
+They read the public attributes only, so that they also work if these were set by hand.
 """
 
 from typing import Any
@@ -21,7 +20,7 @@ FLOATS = (np.float64, np.float32)
 
 
 class FittedMixture(DensityMixin, BaseEstimator):
-    """The methods of a mixture that need no more than its parameters."""
+    """The methods of a mixture that need only its parameters."""
 
     covariance_type: str
     random_state: Any
@@ -43,7 +42,7 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return mixture.joint_log_density(*self._rows_and_parameters(X)).argmax(axis=1)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probability of each component given the row.
+        """Responsibilities: the probability of each component given the row.
 
         Parameters
         ----------
@@ -88,14 +87,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return float(np.average(log_densities, weights=sample_weight))
 
     def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Schwarz' criterion, -2 log-likelihood + log(N) times the number of free parameters.
+        """Bayesian information criterion, -2 log-likelihood + log(N) x number of free parameters.
 
         Parameters
         ----------
         X : array_like (N, D)
         sample_weight : array_like (N,), optional
-            How often each row counts; N is then the sum of the weights. Unlike the fit, the
-            criterion depends on their scale.
+            Row weights; N is then their sum. Unlike the fit, the criterion depends on their scale.
 
         Returns
         -------
@@ -106,13 +104,13 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return float(-2 * log_likelihood + self._n_parameters() * np.log(n_rows))
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Akaike's criterion, -2 log-likelihood + twice the number of free parameters.
+        """Akaike information criterion, -2 log-likelihood + 2 x number of free parameters.
 
         Parameters
         ----------
         X : array_like (N, D)
         sample_weight : array_like (N,), optional
-            How often each row counts.
+            Row weights.
 
         Returns
         -------
@@ -132,17 +130,17 @@ class FittedMixture(DensityMixin, BaseEstimator):
         -------
         X : ndarray (n_samples, D)
         y : ndarray of int (n_samples,)
-            The component that each row is from.
+            The component from which each row was drawn.
         """
         check_is_fitted(self)
         if n_samples < 1:
-            raise InputError(f"n_samples is {n_samples}; draw at least one")
+            raise InputError(f"n_samples is {n_samples}: give at least 1")
         x, z = mixture.sample(self._parameters(), n_samples, np.random.default_rng(self._seed()))
         order = np.argsort(z, kind="stable")
         return x[order], z[order]
 
     def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        """Log-likelihood of rows that count as often as their weights say, and how many that is."""
+        """Log-likelihood of weighted rows, and the sum of their weights."""
         log_densities = self.score_samples(X)
         if sample_weight is None:
             return float(log_densities.sum()), float(len(log_densities))
@@ -167,5 +165,5 @@ class FittedMixture(DensityMixin, BaseEstimator):
         return n_components * (n_features + 1) - 1 + covariances
 
     def _seed(self) -> int:
-        """Draw from `random_state` what our own generators begin with."""
+        """Draw a seed from `random_state`."""
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))

@@ -1,14 +1,14 @@
-"""How covariances, precisions and their factors are laid out, which depends on the type.
+"""Shapes of covariances, precisions and their factors, for each covariance type.
 
-scikit-learn keeps one number per component for "spherical", D for "diag", one matrix for "tied" and
-K matrices for "full". Inside there are always K matrices, and so there are for our own codes.
+scikit-learn stores one number per component for "spherical", D for "diag", one matrix for "tied"
+and K matrices for "full". This package uses K matrices always, also for its own codes.
 """
 
 import numpy as np
 
 
 def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return the shape that this type of covariance has outside.
+    """Return the shape of the public attribute `covariances_` for this type.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, 
 
 
 def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) -> np.ndarray:
-    """Turn what stands for the covariances outside into K matrices.
+    """Convert a public attribute to K matrices.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) ->
 
 
 def compact(matrices: np.ndarray, kind: str) -> np.ndarray:
-    """Turn K matrices into what stands for them outside.
+    """Convert K matrices to the shape of the public attributes.
 
     Parameters
     ----------

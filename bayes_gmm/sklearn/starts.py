@@ -1,8 +1,8 @@
-"""Starts by scikit-learn's names, and starts that the user gives in part or as a whole.
+"""The starts of scikit-learn, and starts that the user gives in part or completely.
 
-A start is the M-step of rows that were shared out among the components in one of four ways; what
-the user gave takes the place of what the M-step found. Rows are those of the sketch, distinct and
-with multiplicities, so that a weight says the same as a repetition.
+A start is the M-step for responsibilities computed in one of four ways; parameters given by the
+user replace those of the M-step. Rows are those of the sketch, distinct and with counts, so that a
+weight has the same effect as a repetition.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ NORMALIZED = 1e-6  # float32 weights sum to one no better than this
 
 
 class Given(NamedTuple):
-    """Those of the parameters of a start that are known, in one system of coordinates."""
+    """The parameters of a start that the user gave; None for the others."""
 
     weights: np.ndarray | None = None
     means: np.ndarray | None = None
@@ -42,7 +42,7 @@ class Given(NamedTuple):
         return sum(part is not None for part in self)
 
     def standardized(self, view: Observations) -> "Given":
-        """Return the same in the coordinates in which EM runs."""
+        """Return the same in standardized coordinates, in which EM runs."""
         means, covariances = self.means, self.covariances
         return Given(
             self.weights,
@@ -51,7 +51,7 @@ class Given(NamedTuple):
         )
 
     def completed(self, found: Parameters, structure: Structure) -> Parameters:
-        """Fill in what was not given, and bring what was given into the structure."""
+        """Fill in the missing parameters, and project the given ones onto the structure."""
         weights, means, covariances = self
         if covariances is not None:
             equal = np.ones(len(covariances))
@@ -66,7 +66,7 @@ class Given(NamedTuple):
 def check_given(
     weights: Any, means: Any, precisions: Any, *, kind: str, n_components: int, n_features: int
 ) -> Given:
-    """Check what the user gave for the start.
+    """Check the parameters that the user gave for the start.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def check_given(
     Raises
     ------
     InputError
-        If a shape does not fit, weights are no distribution or precisions not positive definite.
+        If a shape is wrong, weights do not sum to one or precisions are not positive definite.
     """
     covariances = None
     if weights is not None:
@@ -116,13 +116,13 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 def starts_of(
     given: Given, kind: str, n_components: int, n_starts: int, structure: Structure
 ) -> Starts:
-    """Tell EM where to set out.
+    """Return a function that yields the starts of EM.
 
     Parameters
     ----------
     given : Given
-        In the coordinates of EM. If the means are known there is one start, in which rows are
-        shared out by an E-step with equal spheres around them.
+        In standardized coordinates. If the means are known there is one start, whose
+        responsibilities come from an E-step with equal spherical components around them.
     kind : str
         One of `KINDS`.
     n_components, n_starts : int
@@ -150,7 +150,7 @@ def starts_of(
 
 
 def _around(means: np.ndarray, data: Sketch) -> SufficientStatistics:
-    """Share the rows out by an E-step; D + 1 rows' worth of all go to each, however far it is."""
+    """E-step around given means, which adds D + 1 pseudo-rows to each component."""
     n_components, n_features = means.shape
     spheres = np.repeat(np.eye(n_features)[None], n_components, axis=0)
     own = from_log_quadratic(
@@ -165,7 +165,7 @@ def _around(means: np.ndarray, data: Sketch) -> SufficientStatistics:
 def shared_out(
     kind: str, data: Sketch, n_components: int, rng: np.random.Generator
 ) -> SufficientStatistics:
-    """Share the rows out among the components.
+    """Compute the statistics of the components under random or nearest-point responsibilities.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""EM: the loop, the search for the best optimum, and what follows from one."""
+"""EM: the iteration, the search for the best optimum, and refits from an optimum."""

@@ -1,8 +1,9 @@
-r"""Anderson acceleration: guess from its last steps where a slow fixed-point iteration is going.
+r"""Anderson acceleration: extrapolate a slow fixed-point iteration from its last steps.
 
-EM maps statistics to statistics, y = E(M(x)), and creeps where components overlap. With residuals
-f_i = y_i - x_i of the last inputs, choose the combination of them whose residual is smallest and
-go to the same combination of the outputs: a secant method that needs no derivative.
+EM maps statistics to statistics, y = E(M(x)), and converges slowly where components overlap. With
+residuals f_i = y_i - x_i of the last inputs, find the affine combination of the inputs with the
+smallest residual, and take the same combination of the outputs: a secant method without
+derivatives.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ RIDGE = 1e-10  # relative; keeps the small normal equations solvable when steps 
 
 
 class Anderson:
-    """The last few inputs and outputs of a fixed-point map.
+    """The last inputs and outputs of a fixed-point map.
 
     References
     ----------
@@ -24,12 +25,12 @@ class Anderson:
         self._outputs: list[np.ndarray] = []
 
     def forget(self) -> None:
-        """Drop the past, after a guess that failed."""
+        """Drop the history, after an accelerated step that failed."""
         self._inputs.clear()
         self._outputs.clear()
 
     def push(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Remember that the map takes x to y.
+        """Add an input x and its output y.
 
         Shapes: x, y (P,).
         """
@@ -39,11 +40,9 @@ class Anderson:
             del self._inputs[0], self._outputs[0]
 
     def extrapolate(self) -> np.ndarray | None:
-        """Guess the fixed point.
+        """Extrapolate to the fixed point; None if there are too few steps.
 
         Shapes: -> (P,).
-
-        None as long as there are too few steps to guess from.
         """
         if len(self._inputs) < 3:
             return None
@@ -53,8 +52,8 @@ class Anderson:
         normal = differences @ differences.T
         normal.flat[:: len(normal) + 1] *= 1 + RIDGE
         try:
-            shares = np.linalg.solve(normal, differences @ residuals[-1])
+            coefficients = np.linalg.solve(normal, differences @ residuals[-1])
         except np.linalg.LinAlgError:
             return None
-        guess = outputs[-1] - shares @ np.diff(outputs, axis=0)
-        return guess if np.isfinite(guess).all() else None
+        extrapolated = outputs[-1] - coefficients @ np.diff(outputs, axis=0)
+        return extrapolated if np.isfinite(extrapolated).all() else None

@@ -1,13 +1,13 @@
-r"""The bootstrap: how an estimate varies when the rows are weighted anew, again and again.
+r"""The bootstrap: refits of an estimate with random row weights.
 
     nonparametric    counts ~ Multinomial(N, w / N)       rows drawn with replacement
     weighted         weights ~ N Dirichlet(w)             weighted-likelihood bootstrap
 
-with w how often each row was seen, once as a rule, and N their sum.
+with w the row weights, 1 by default, and N their sum.
 
-Each replicate is the same fit with row weights, climbed from the estimate, so that it follows the
-optimum in question and does not wander to another. Replicate b draws from a generator seeded by
-(seed, b): how many are made at a time, and by which thread, changes nothing.
+Each replicate is the same fit with other row weights, by EM started at the estimate, so that it
+stays at the same optimum. Replicate b draws from a generator seeded by (seed, b), so that the
+number of threads does not change the result.
 """
 
 import os
@@ -132,7 +132,7 @@ def _refit(
     moments: tuple[np.ndarray, np.ndarray],
     equal_weights: bool,
 ) -> Refit | None:
-    """Run EM from the estimate with these row weights; None if a component is lost."""
+    """Run EM from the estimate with these row weights; None if a component collapses."""
     problem = Problem.of(
         observations,
         parameters.n_components,

@@ -1,15 +1,15 @@
 r"""EM: the maximum-likelihood or MAP estimate of a mixture.
 
-The log-likelihood is a log of a sum, so its maximum has no closed form. Given responsibilities the
-maximum has one, and given parameters the responsibilities have one. Taking turns never lowers the
-objective, log p(x | theta) + log p(theta):
+The log-likelihood is a log of a sum, so its maximum has no closed form. But given responsibilities
+the maximum has a closed form, and given parameters the responsibilities have one. Alternating the
+two steps never decreases the objective, log p(x | theta) + log p(theta):
 
     E-step   statistics = expect(log_quadratic)                  one pass over the data
     M-step   parameters = rule.maximize(statistics)              K small problems
 
-Under the flat prior this is maximum likelihood, under any other the joint posterior mode. A slow
-run is accelerated by Anderson's extrapolation of the statistics; an accelerated step that lowers
-the objective is dropped. `model.em` is the same algorithm on one page.
+Under the flat prior this is maximum likelihood, under any other prior the joint posterior mode. A
+slow run is accelerated by Anderson's extrapolation of the statistics; an accelerated step that
+decreases the objective is rejected. `model.em` is the same algorithm in its simplest form.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-"""Whether there is an estimate at all: what is refused before any start is made.
+"""Existence of the estimate, checked before EM starts.
 
-A likelihood has no maximum where a component can have a row, or a direction without spread, to
-itself. That is certain with fewer distinct rows than components, and, unless covariances are
-diagonal, where the data have no spread in some direction, as fewer than D + 1 rows never have.
-A proper prior is spread enough: under it there is an estimate for any number of rows.
+The likelihood is unbounded if every solution has a component with a singular covariance. This is so
+with fewer distinct rows than components and, unless covariances are diagonal, if the data lie on a
+hyperplane, as fewer than D + 1 rows always do. Under a proper prior the estimate exists for any
+number of rows.
 """
 
 import numpy as np
@@ -15,16 +15,16 @@ from bayes_gmm.model.normal import cholesky
 
 
 def require_components(n_components: int, n_rows: int, n_distinct: int) -> None:
-    """Check that maximum likelihood can have so many components."""
+    """Check that there are enough rows for maximum likelihood with so many components."""
     if n_components > n_rows:
         raise InputError(
             f"n_components is {n_components}, but X has only {n_rows} rows; "
-            "ask for at most one component per row, or give a prior"
+            "use at most one component per row, or a prior"
         )
     if n_components > n_distinct:
         raise InputError(
             f"n_components is {n_components}, but X has only {n_distinct} distinct rows; "
-            "ask for fewer components, or give a prior"
+            "use fewer components, or a prior"
         )
 
 
@@ -42,18 +42,17 @@ def require_spread(
     if n_distinct <= n_features:
         distinct = "" if n_distinct == n_rows else f", {n_distinct} of them distinct"
         raise InputError(
-            f"X has {n_rows} rows{distinct}, which cannot determine a covariance of {n_features} "
-            "features; fit a diagonal structure (EII to VVI), give a prior, or use fewer features"
+            f"X has {n_rows} rows{distinct}, too few to estimate a covariance of {n_features} "
+            "features; use a diagonal structure (EII to VVI), a prior, or fewer features"
         )
     raise InputError(
-        "X has columns that determine each other exactly "
-        f"({listing(names[j] for j in involved)}), so no covariance can be estimated; "
-        "drop one of them"
+        f"X has linearly dependent columns ({listing(names[j] for j in involved)}), so their "
+        "covariance is singular; drop one of them"
     )
 
 
 def conditional_variances(covariance: np.ndarray) -> np.ndarray:
-    """Variance of each feature given those before it, to judge a collapse by; zero if none is left.
+    """Variance of each feature given those before it; a reference for detecting a collapse.
 
     Shapes: covariance (D, D) -> (D,).
     """

@@ -1,7 +1,7 @@
 """Many fits of the same data: a grid of structures and numbers of components, in parallel.
 
-Each cell has the seed of the grid, so that it is the fit that the same arguments make alone, and
-neither the number of threads nor the other cells change it.
+Each cell uses the seed of the grid, so that it equals a single fit with the same arguments, and
+depends neither on the number of threads nor on the other cells.
 """
 
 import os

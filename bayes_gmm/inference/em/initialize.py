@@ -1,10 +1,10 @@
-"""Starts for EM: where the search for the best optimum begins.
+"""Starts for EM.
 
-Starts look at a sketch of the data, its distinct rows with their multiplicities in a fixed order,
-so that neither the order of the rows nor the way repeats are written down can change a fit. A start
-labels each row: the first ones by k-means, the others by the nearest of K rows that lie apart.
-Every other start does so in coordinates without correlation, where long parallel clusters are
-round.
+Starts are computed from a sketch of the data, its distinct rows with their counts in a fixed order,
+so that neither the order of the rows nor the representation of repeats (row weights or copies)
+changes a fit. A start labels each row: the first ones by k-means, the others by the nearest of K
+rows drawn by k-means++. Every other start uses decorrelated coordinates, in which long parallel
+clusters become round.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
-r"""k-means with swaps: starts for EM where a step of EM is dear.
+r"""k-means with swaps: starts for EM if EM steps are expensive.
 
     inertia = sum_n w_n min_k || x_n - m_k ||^2
 
-Lloyd's iteration ends in a local minimum, most often with two means in one group and one mean
-between two others. So the means that are missed least move to where the error is largest, several
-at a time at first, and the move stays if Lloyd's iteration then ends lower. Error in all and per
-row take turns.
+Lloyd's iteration ends in a local minimum, most often with two means in one cluster and one mean
+between two others. So the means whose removal costs least are moved to where the error is largest,
+several at a time at first, and the move is kept if Lloyd's iteration then reaches a lower inertia.
+Total error and error per row are used in turn.
 """
 
 from typing import NamedTuple

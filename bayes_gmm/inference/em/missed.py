@@ -1,8 +1,9 @@
-"""Whether a search for the maximum of the likelihood missed a better one, by EM from a given point.
+"""Whether the search missed a better maximum of the likelihood, by EM from a given point.
 
-A point with a higher likelihood than an optimum proves that there is a higher peak. It does not
-prove that the search missed anything: the peak may be known and set aside, because it is expected
-to predict new rows worse, or the likelihood may be unbounded there. EM from that point tells.
+A point with a higher likelihood than an optimum proves that there is a higher maximum. It does not
+prove that the search missed it: the maximum may have been found and rejected, because it is
+expected to predict new rows worse, or the likelihood may be unbounded there. EM from that point
+decides which.
 """
 
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""The point estimate: the search in standardized coordinates, its outcome in the user's units."""
+"""Point estimates: a search in standardized coordinates, with its result in the user's units."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ Starts = Callable[[Rule, initialize.Sketch, np.random.Generator], Iterable[Candi
 
 
 class StartCollapse(NamedTuple):
-    """A component that a start lost, as last seen, in the user's units: (D,), (D, D), rows."""
+    """A component that collapsed, before it did so, in the user's units: (D,), (D, D), rows."""
 
     start: int
     mean: np.ndarray
@@ -39,7 +39,7 @@ class StartCollapse(NamedTuple):
 
 
 class PointEstimate(NamedTuple):
-    """The best start's parameters in the user's units, and what the search reports."""
+    """The best optimum in the user's units, and the report of the search."""
 
     parameters: Parameters
     optimizer: dict[str, Any]
@@ -65,7 +65,7 @@ def mode(
     *,
     seed: int | None,
 ) -> PointEstimate:
-    """Find the modes of a posterior, from which chains start and by which draws are labelled."""
+    """Find the modes of a posterior, at which chains start and to which draws are matched."""
     least = replace(prior, concentration=np.maximum(prior.concentration, 1))
     return estimate(observations, n_components, least, structure, seed=seed)
 

@@ -1,4 +1,4 @@
-"""What EM is run on: rows, prior and structure, in the coordinates of a pass."""
+"""The input of EM: rows, prior and structure, in standardized coordinates."""
 
 from dataclasses import dataclass
 

@@ -1,36 +1,37 @@
-r"""Which optimum is best: states are ranked by what they predict, modes in the end by their mass.
+r"""Ranking of optima: states by expected prediction, modes finally by their posterior mass.
 
-The height of an optimum says how well it fits the rows that it was fitted to. New rows fit less
-well, in expectation by one nat for each parameter that the rows were free to choose; a prior that
-counts as kappa rows for a mean and as c = nu + D + 2 for a covariance leaves them less freedom,
+The objective of an optimum measures its fit to the data at hand. The expected log-likelihood of new
+rows is lower, by one nat for each free parameter; a prior that counts as kappa rows for a mean and
+as c = nu + D + 2 rows for a covariance reduces this optimism,
 
     score = log p(x | theta)
         - sum_k { D n_k / (n_k + kappa_k) + P n_k / (n_k + c_k) } { 1 + (D_k + 2) / 4 (n_k + c_k) },
 
-with P the covariance parameters that are component k's own, and D_k + 1 = 2 P / D. The last factor
-is for components with few rows: a normal distribution fitted to n of them predicts worse by
-n / (n - D - 2), which is about 1 + (D + 2) / n. Few unlucky samples make it so bad, and a quarter
-of the excess is taken, so that it outweighs a higher likelihood only where rows are very few.
+with P the number of covariance parameters of component k alone, and D_k + 1 = 2 P / D. The last
+factor is for components with few rows: the expected loss of a normal distribution fitted to n rows
+is larger by n / (n - D - 2), which is about 1 + (D + 2) / n. A few unlucky samples dominate this
+mean, so only a quarter of the excess is used, which outweighs a higher likelihood only if rows are
+very few.
 
-The height misleads in two places. Under a prior for many features a component that holds no rows
-sits at the prior's own peak, which is tens of nats high, because the density of (phi, mu, Sigma) is
-not invariant: in other coordinates the peak has another height. And near the poles of the
-likelihood lie local maxima in which a component hugs a handful of rows that lie close together.
-Against these there is a penalty that vanishes as N grows,
+The objective misleads in two cases. Under a prior for many features an empty component is at the
+mode of its prior, whose log density is tens of nats and depends on the parametrization. And near
+singularities of the likelihood there are local maxima in which a component fits a few rows that
+happen to be close together. Against these the score has a penalty that vanishes as N grows,
 
     p(theta) = -1/N sum_k [ tr(S Sigma_k^-1) + log|Sigma_k| ],
 
-with S the covariance of the data. If the covariances adapt to it, a component of n rows loses about
+with S the covariance of the data. With covariances that maximize the penalized objective, a
+component of n rows loses about
 
     n/2 log| I + 2 / (N n) S Sigma^-1 |,
 
-next to nothing at an ordinary size, and more than a chance pair of close rows can gain. Scores
-choose between optima and never move one: what is reported is a maximum of the objective itself.
+which is negligible for a component of ordinary size, and larger than the gain from a chance pair of
+close rows. Scores choose between optima but do not move them: every reported optimum is a maximum
+of the objective itself.
 
-Under a proper prior the modes that the search found are in the end ordered by the posterior mass
-that each holds, but only among those that use as many components as the best by its score: with
-many features a mode that leaves a component empty may hold nearly all of the posterior of K
-components, and describe fewer.
+Under a proper prior the modes are finally ordered by their posterior mass, but only among those
+that use as many components as the mode with the best score: with many features a mode with an empty
+component may hold nearly all of the posterior mass, but it describes fewer than K components.
 """
 
 from collections.abc import Callable

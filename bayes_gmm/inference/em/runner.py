@@ -1,8 +1,8 @@
-"""EM runs of one search: compiled steps, acceleration of slow runs, swaps, new seeds on collapse.
+"""EM runs of one search: compiled steps, acceleration of slow runs, swaps, reseeding on collapse.
 
-A run makes its first steps in `kernels.short_runs`, many runs at once; one that is far from its
-optimum after `LONG` of them goes on in the loop of `em`, which extrapolates. Where a component
-collapses, it is seeded anew on another row and the run goes on, at most `RESEEDS` times a stage.
+The first steps of many runs are made together in `kernels.short_runs`; a run that is far from its
+optimum after `LONG` steps continues with the accelerated iteration of `em`. A component that
+collapses is reseeded on another row and the run continues, at most `RESEEDS` times per stage.
 """
 
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
-"""The search for the best optimum: many short runs of EM, ever fewer ever longer, then swaps.
+"""The search for the best optimum: short EM runs from many starts, long ones from few, swaps.
 
-The likelihood of a mixture has many local maxima, and EM ends in the one it starts under. A few
-steps tell promising starts from poor ones, so that only the best go on, and few to the end. From
-the best optimum so far the search goes on by swaps: a component is taken from where it may be idle
-and put where it may be missing. Where a step is expensive, fewer starts and swaps are tried, and
-the first starts, which are k-means, matter most.
+The likelihood of a mixture has many local maxima, and EM converges to the one whose basin it starts
+in. A few steps distinguish promising starts from poor ones, so that only the best are continued,
+and few to convergence. From the best optimum the search continues by swaps: a component is removed
+where it may be redundant and added where one may be missing. If EM steps are expensive, fewer
+starts and swaps are tried, and the first starts, which come from k-means, matter most.
 """
 
 from collections.abc import Iterable, Iterator
@@ -210,7 +210,7 @@ def run_each(
 
 
 def collapse(runs: list[Run]) -> CollapseError:
-    """Say that every run lost a component, and what to do."""
+    """The error if a component collapsed in every run."""
     whole = "the only start" if len(runs) == 1 else f"all {len(runs)} starts"
     return CollapseError(
         f"{whole} collapsed: a component shrank onto too few distinct rows, where the likelihood "

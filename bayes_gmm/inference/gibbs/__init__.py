@@ -1,1 +1,1 @@
-"""Gibbs: labels and parameters drawn in turn."""
+"""Blocked Gibbs sampling: labels and parameters drawn in turn."""

@@ -1,8 +1,8 @@
-"""Chains of the Gibbs sampler: what each remembers, and how several advance together.
+"""Chains of the Gibbs sampler: the state of each, and the loop over several chains.
 
-A chain is its parameters, a random generator and a key; `advance` runs some more sweeps from there.
-Rows that fit into one block are given to one compiled loop over sweeps. More are read again, block
-by block, for every sweep, and the draws are the same to the last bit.
+A chain is its parameters, a random generator and a key; `advance` runs further sweeps from there.
+Rows that fit into one block are passed to one compiled loop over sweeps. More rows are read again,
+block by block, in every sweep; the draws are the same to the last bit.
 """
 
 import threading
@@ -185,6 +185,6 @@ def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], No
 def _require_covariance(lost: int) -> None:
     if lost >= 0:
         raise InputError(
-            f"the prior's scale is so small beside the data that rounding left component {lost} "
-            "without a covariance; give a larger scale"
+            "the prior's scale is so small compared with the data that the covariance of component "
+            f"{lost} became numerically singular: give a larger scale"
         )

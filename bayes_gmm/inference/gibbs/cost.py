@@ -1,6 +1,6 @@
-"""What a sweep of Gibbs costs, counted in operations, so that the machine changes no decision.
+"""The cost of a Gibbs sweep in operations, so that decisions do not depend on the machine.
 
-A sweep looks at every row with every component, and draws every component. The coefficients are
+A sweep evaluates every component at every row, and draws every component. The coefficients are
 times that were measured for N = 2 to 2000, D = 1 to 50 and K = 1 to 5, at half a nanosecond for an
 operation; most of them lie within a factor of two of the formula.
 """

@@ -1,11 +1,11 @@
-r"""The posterior under the conjugate prior by blocked Gibbs: one pass over the rows per draw.
+r"""The posterior under the conjugate prior by blocked Gibbs: one pass over the rows per sweep.
 
-    z | theta, x      rows take labels by their responsibilities         one pass
+    z | theta, x      labels drawn with the responsibilities             one pass
     theta | z, x      a draw of prior.posterior(statistics)              K small problems
 
-Both conditionals are drawn exactly and as a whole, so there is nothing to tune; the sweeps before
-the first draw only let the start be forgotten. A chain works in the coordinates
-(x - origin) / scale, and its draws depend on the seed and its place among the chains alone.
+Both blocks are drawn exactly, so there is nothing to tune; the sweeps before the first draw are
+burn-in only. A chain works in the coordinates (x - origin) / scale, and its draws depend only on
+the seed and the number of the chain.
 """
 
 from collections.abc import Iterator, Sequence
@@ -142,29 +142,32 @@ def _check(
     prior.require_proper()
     if prior.n_features != observations.n_features:
         raise InputError(
-            f"prior is for {prior.n_features} features, and X has {observations.n_features}"
+            f"prior is for {prior.n_features} features, but X has {observations.n_features}: build "
+            "it for the same number"
         )
     for place, start in enumerate(starts):
         if start.means.shape != prior.mean.shape:
             raise InputError(
-                f"starts[{place}] has means of shape {start.means.shape}, and the prior is for "
-                f"{prior.mean.shape}; both must have the same components and features"
+                f"starts[{place}] has means of shape {start.means.shape}, but the prior has "
+                f"{prior.mean.shape}; both need the same numbers of components and features"
             )
 
 
 def require_counts(observations: Observations) -> None:
-    """Check that every row was seen a whole number of times, so that each copy can have a label."""
+    """Check that row weights are whole numbers, so that each copy of a row can have a label."""
     weights = observations.weights
     if weights is None:
         return
     bad = np.flatnonzero(~can_count(weights))
     if bad.size:
         others = (
-            '"nuts" or "pymc", which take' if observations.is_complete else '"nuts", which takes'
+            '"nuts" or "pymc", which support'
+            if observations.is_complete
+            else '"nuts", which supports'
         )
         raise InputError(
-            f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, and Gibbs gives each copy of a "
-            f"row a label, which takes whole numbers, at most {MOST:.0f}: choose engine={others} "
+            f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, but Gibbs labels each copy of a "
+            f"row and needs whole numbers up to {MOST:.0f}: choose engine={others} "
             "any weights >= 0"
         )
 

@@ -1,10 +1,10 @@
-r"""The Gibbs sweep as a step method of PyMC, for a mixture inside a larger model.
+r"""The Gibbs sweep as a step method of PyMC, for a mixture in a larger model.
 
     z | theta, x, rest     theta | z, rest     theta = (weights, means, covariances)
 
-`pm.sample(step=[GibbsStep()])` draws the mixture's parameters by the sweep of the Gibbs engine and
-leaves every other variable of the model to the step methods that PyMC chooses, such as NUTS. The
-parameters of the prior may depend on those variables: they are read anew for every sweep.
+`pm.sample(step=[GibbsStep()])` draws the parameters of the mixture by Gibbs sweeps and every other
+variable of the model by the step methods that PyMC chooses, such as NUTS. The parameters of the
+prior may depend on those variables: they are evaluated in every sweep.
 """
 
 from collections.abc import Sequence
@@ -42,21 +42,21 @@ class GibbsStep(BlockedStep):
     ----------
     vars : sequence of three variables, optional
         The weights (K,), means (K, D) and covariances (K, D, D) of the mixture, in any order; by
-        default the free variables of these names, which `pymc_model` makes.
+        default the free variables with these names, as in `pymc_model`.
     model : pymc.Model, optional
-        A model made by `pymc_model` with a conjugate `Prior`, or with a function that returns
-        fields of one, or a larger model around it. By default the one whose context this is called
-        in. The rows are those that it holds now.
+        A model from `pymc_model` with a conjugate `Prior`, or with a function that returns fields
+        of one; or a model that extends it. By default the model of the current context. The rows
+        are the current values of its data container.
     rng : numpy.random.Generator or int, optional
         `pymc.sample` replaces it for every chain.
     **options : object
-        `blocked`, which PyMC passes, changes nothing.
+        `blocked`, which PyMC passes, is ignored.
 
     Raises
     ------
     InputError
-        If the variables are not those of a mixture with a conjugate prior and the fused
-        likelihood, or anything else in the model depends on them.
+        If the variables are not the parameters of a mixture with a conjugate prior and the fused
+        likelihood, or if anything else in the model depends on them.
 
     Examples
     --------
@@ -139,7 +139,7 @@ class GibbsStep(BlockedStep):
             0.0,
         )
         if draw(self.rng, self._prior_of(point), state, sums) >= 0:
-            raise InputError("the prior's scale is lost to rounding; give a larger one")
+            raise InputError("the prior's scale is numerically singular: give a larger scale")
         values = self._to_values(
             np.maximum(state.weights, SMALLEST_WEIGHT),
             origin + scale * state.means,
@@ -176,9 +176,9 @@ def _variables(model: pm.Model, chosen: Sequence[TensorVariable] | None) -> Mixt
         names = MixtureVariables._fields
         if not set(names) <= {variable.name for variable in model.free_RVs}:
             raise InputError(
-                "the model has no free variables weights, means and covariances; build it by "
-                "pymc_model with a conjugate Prior, or with a function that returns fields of one, "
-                "or pass the three variables"
+                "the model has no free variables weights, means and covariances: build it with "
+                "pymc_model and a conjugate Prior or a function that returns fields of one, or "
+                "pass the three variables as vars"
             )
         chosen = [model[name] for name in names]
     by_ndim = {variable.ndim: variable for variable in chosen if variable in model.free_RVs}
@@ -204,8 +204,8 @@ def _rows(model: pm.Model, theta: MixtureVariables) -> tuple[np.ndarray, np.ndar
     names = ", ".join(str(variable.name) for variable in dependent)
     if len(dependent) != 1 or dependent[0] not in model.observed_RVs:
         raise InputError(
-            "one observed variable, the mixture, must depend on weights, means and covariances; "
-            f"here these do: {names or 'none'}"
+            "exactly one observed variable, the mixture, must depend on weights, means and "
+            f"covariances; in this model: {names or 'none'}"
         )
     (mixture,) = dependent
     kind = type(mixture.owner.op).__name__
@@ -227,8 +227,8 @@ def _prior_parameters(theta: MixtureVariables) -> list[TensorVariable]:
     found = [concentration, mean, precision, degrees, scale]
     if not set(theta).isdisjoint(ancestors(found)):
         raise InputError(
-            "the parameters of the prior depend on weights, means or covariances, so that it is "
-            "not conjugate; let them depend on other variables only"
+            "the parameters of the prior depend on weights, means or covariances, so it is not "
+            "conjugate: let them depend on other variables only"
         )
     return found
 

@@ -1,1 +1,1 @@
-"""NUTS on a gradient written by hand."""
+"""NUTS with a hand-written gradient."""

@@ -1,7 +1,7 @@
-"""Run NUTS chains by nutpie, each with its own start and seed, and stop them when told to.
+"""NUTS chains by nutpie, each with its own start and seed, and their interruption.
 
-A chain is a run of nutpie of its own. How many of them run at a time, and whether there are others,
-is nothing to it.
+Each chain is a separate run of nutpie, so that its draws do not depend on the other chains or on
+how many run in parallel.
 """
 
 import os

@@ -1,8 +1,8 @@
-r"""The posterior under the conjugate prior by NUTS, on a density and a gradient written by hand.
+r"""The posterior under the conjugate prior by NUTS, with a hand-written density and gradient.
 
 The density is that of `pymc_model` in the same free coordinates, and the sampler is the same. But
-nothing has to be compiled: value and gradient come from one pass over the rows, by Fisher's
-identity, in a function that numba keeps in its cache.
+no model needs to be compiled: value and gradient come from one pass over the rows, by Fisher's
+identity, in a compiled function that numba caches.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-r"""The coordinates in which values of the model are sampled: free, and without units.
+r"""Unconstrained, dimensionless coordinates in which the parameters of the model are sampled.
 
-Those of a covariance Sigma are the entries of Bartlett's triangle S: W = S A is the whitener of
-Sigma, W'W = Sigma^-1, and A that of a scale matrix of the prior. Those of a mean count standard
-deviations of the data.
+The coordinates of a covariance Sigma are the entries of Bartlett's triangle S: W = S A is the
+whitener of Sigma, W'W = Sigma^-1, and A is that of a scale matrix of the prior. The coordinates of
+a mean are in standard deviations of the data.
 """
 
 from typing import Any

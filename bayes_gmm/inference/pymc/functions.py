@@ -1,7 +1,7 @@
-r"""A function of the user's as prior: called inside the model, checked before anything compiles.
+r"""A user's function as prior: called inside the model, and checked before compilation.
 
-It returns weights, means and Cholesky factors, which become the variables of these names; or
-fields of a `Prior` by their names, of which any may be a variable.
+It returns weights, means and Cholesky factors, which become variables with these names; or a dict
+of fields of a `Prior`, any of which may be random variables.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,16 +68,19 @@ def _require_names_and_sizes() -> None:
     model = pm.modelcontext(None)
     for name, variable in model.named_vars.items():
         if name in TAKEN:
-            raise InputError(f"prior() has a variable {name!r}; call it something else")
+            raise InputError(f"prior() has a variable {name!r}, a reserved name: rename it")
         dims = model.named_vars_to_dims.get(name, ())
         if not TAKEN.isdisjoint(dims):
-            raise InputError(f"prior() has a variable {name!r} along the dim chain or draw")
+            raise InputError(
+                f"prior() has a variable {name!r} with the dim chain or draw, which are reserved: "
+                "rename the dim"
+            )
         for dim, size in zip(dims, variable.type.shape, strict=False):
             labels = model.coords.get(dim)
             if size is not None and labels is not None and size != len(labels):
                 raise InputError(
                     f"prior() has a variable {name!r} with {size} entries along the dim {dim!r}, "
-                    f"which has {len(labels)}"
+                    f"but the dim has {len(labels)}: give the variable as many"
                 )
 
 
@@ -88,12 +91,12 @@ def _of_fields(
     names = [field.name for field in fields(Prior)]
     if not given or not set(given) <= set(names):
         raise InputError(
-            f"prior() returned a dict of {', '.join(map(str, given)) or 'nothing'}; it may have "
+            f"prior() returned a dict with the keys {', '.join(map(str, given)) or '(none)'}; use "
             f"the fields of Prior: {', '.join(names)}"
         )
     for name in MixtureVariables._fields:
         if name in pm.modelcontext(None).named_vars:
-            raise InputError(f"prior() has a variable {name!r}; call it something else")
+            raise InputError(f"prior() has a variable {name!r}, a reserved name: rename it")
     symbolic = {name: part for name, part in given.items() if isinstance(part, TensorVariable)}
     fixed = Prior.default(observations, n_components)
     for name in set(given) - set(symbolic):
@@ -128,8 +131,7 @@ def _named(name: str, variable: TensorVariable) -> TensorVariable:
         return pm.Deterministic(name, variable, dims=DIMS[name])
     if model.named_vars[name] is not variable:
         raise InputError(
-            f"prior() has a variable {name!r} that is not the {name} that it returned; "
-            "call it something else"
+            f"prior() has a variable {name!r} that is not the {name} that it returned: rename it"
         )
     model.named_vars_to_dims.setdefault(name, DIMS[name])
     return variable

@@ -1,4 +1,4 @@
-r"""The log density of a mixture as one operation of PyTensor, value and gradient in one data pass.
+r"""The log density of a mixture as one PyTensor operation, with its gradient in the same pass.
 
     log p(x_n) = log sum_k exp(offset_k - 1/2 |whitener_k (x_n - center_k)|^2)
 
@@ -7,8 +7,8 @@ for the gradient. Here it is one node that calls one compiled loop. Where a grap
 density and its gradient, as that of every gradient-based sampler does, a rewrite merges the two
 nodes into one, so that the rows are read once.
 
-A backend that cannot call the loop (JAX) gets the formula instead of the node, by a rewrite that
-only this backend runs, and compiles and differentiates it itself.
+For a backend that cannot call the loop (JAX), a rewrite that only this backend runs replaces the
+node by the formula.
 """
 
 from collections.abc import Sequence

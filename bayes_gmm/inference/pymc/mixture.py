@@ -124,8 +124,8 @@ def as_parts(weights: Any, means: Any, choleskys: Any) -> list[TensorVariable]:
     for ndim, (name, part) in enumerate(parts.items(), start=1):
         if part.type.ndim not in (ndim, ndim + 1):
             raise InputError(
-                f"{name} have {part.type.ndim} dims; they must be {wanted[name]}, or one such "
-                "array for each row, with the rows in front"
+                f"{name} have {part.type.ndim} dims; they must have shape {wanted[name]}, or in "
+                "addition a leading axis for the rows"
             )
     axes = {
         "components": [("weights", -1), ("means", -2), ("choleskys", -3)],
@@ -135,7 +135,10 @@ def as_parts(weights: Any, means: Any, choleskys: Any) -> list[TensorVariable]:
         sizes = {name: parts[name].type.shape[axis] for name, axis in places}
         if len({size for size in sizes.values() if size is not None}) > 1:
             counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise InputError(f"the parts of the mixture differ in the number of {what}: {counts}")
+            raise InputError(
+                f"weights, means and choleskys differ in the number of {what} ({counts}): they "
+                "must agree"
+            )
     return list(parts.values())
 
 
@@ -155,7 +158,11 @@ def require_rows(rows: TensorVariable, means: TensorVariable, name: str) -> None
     expected, found = means.type.shape[-1], rows.type.shape[-1:]
     if rows.type.ndim != 2:
         raise InputError(
-            f"{name} has {rows.type.ndim} dims, and must be (N, D); one feature is {name}[:, None]"
+            f"{name} has {rows.type.ndim} dims, but must be (N, D); for one feature pass "
+            f"{name}[:, None]"
         )
     if None not in (expected, *found) and found != (expected,):
-        raise InputError(f"{name} has {found[0]} columns, and the means {expected} features")
+        raise InputError(
+            f"{name} has {found[0]} columns, but the means have {expected} features: they must "
+            "agree"
+        )

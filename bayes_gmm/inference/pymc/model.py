@@ -1,4 +1,4 @@
-r"""The generative story as a PyMC model, to read, to sample and to extend.
+r"""The mixture as a PyMC model, to read, to sample and to extend.
 
     weights, means, covariances ~ prior                              (pymc_priors.py)
     x_n ~ sum_k weights_k N(means_k, covariances_k)                  the label z_n summed out
@@ -47,11 +47,11 @@ def pymc_model(
     """
     if likelihood not in LIKELIHOODS:
         available = ", ".join(map(repr, LIKELIHOODS))
-        raise InputError(f"likelihood is {likelihood!r}; what is available is {available}")
+        raise InputError(f"likelihood is {likelihood!r}; choose one of {available}")
     if n_components is None:
         n_components = getattr(prior, "n_components", None)
     if n_components is None:
-        raise InputError("n_components is missing: a function as prior does not say what K is")
+        raise InputError("n_components is missing, and a function as prior does not determine K")
     with pm.Model(coords=_coordinates(observations, n_components)) as model:
         theta = variables(prior, observations, n_components)
         rows = pm.Data("data", np.asarray(observations.values, float), dims=("obs_id", "feature"))

@@ -1,6 +1,6 @@
-"""A function as prior, asked for what a prior with formulas can say: draws and log densities.
+"""Draws and log densities of a prior that is given as a function.
 
-PyMC knows both from the model that the function makes.
+PyMC computes both from the model that the function builds.
 """
 
 import logging

@@ -1,10 +1,9 @@
 r"""The prior of the model as PyMC variables, one function for each kind of prior.
 
-Each adds `weights`, `means` and `covariances` to the model around it. Of the families in
-`bayes_gmm.model` all three are free variables, sampled in the coordinates of
-`pymc_coordinates.py`. A function of the user's may build them of whatever variables it likes;
-there they are what it returned, and the free variables are its own. Or it returns fields of a
-`Prior` that are variables, so that the prior is conjugate given these.
+Each adds `weights`, `means` and `covariances` to the model of the context. For the families in
+`bayes_gmm.model` all three are free variables, sampled in the coordinates of `coordinates.py`. A
+user's function may compute them from any other variables, which are then the free ones; or it
+returns fields of a `Prior` that are random variables, given which the prior is conjugate.
 """
 
 import warnings
@@ -52,7 +51,7 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
     if not callable(prior):
         raise InputError(
             "prior must be a Prior, an IndependentPrior, a HierarchicalPrior, or a function that "
-            "returns weights, means and Cholesky factors, or fields of a Prior by their names; "
+            "returns weights, means and Cholesky factors, or a dict of fields of a Prior; "
             f"got {prior!r}"
         )
     return of_function(prior, observations, n_components)
@@ -141,9 +140,9 @@ def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:
         value, count = _commonest(column, observations.weights)
         if count > prior.most_tied_rows:
             warnings.warn(
-                f"{count:g} rows have {name} = {value:g}, and under this HierarchicalPrior the "
-                f"posterior of components is proper with up to {prior.most_tied_rows} such rows: "
-                "use Prior, or a larger scale_degrees_of_freedom",
+                f"{count:g} rows have {name} = {value:g}. Under this HierarchicalPrior the "
+                f"posterior is proper only with up to {prior.most_tied_rows} such rows. Use Prior, "
+                "or a larger scale_degrees_of_freedom.",
                 stacklevel=2,
             )
 

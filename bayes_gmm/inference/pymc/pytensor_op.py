@@ -1,10 +1,10 @@
-r"""Covariances and their whiteners in a PyTensor graph, where each undoes the other.
+r"""Covariances and their whiteners in a PyTensor graph, as inverse operations.
 
 The whitener of a covariance Sigma = L L' is W = L^-1: whitened residuals W (x - mu) are standard
-normal, and Sigma^-1 = W'W. The model's story is told in covariances, its free coordinates are the
-entries of W, and its densities need W again. Both ways are operations of their own here, so that
-the graph can be simplified by the one fact that matters, whitener(covariance(W)) = W: the gradient
-then meets neither a Cholesky factorization nor an inverse.
+normal, and Sigma^-1 = W'W. The variables of the model are covariances, its free coordinates are the
+entries of W, and its densities need W again. Both conversions are separate operations, so that a
+rewrite can apply whitener(covariance(W)) = W: the gradient then needs neither a Cholesky
+factorization nor an inverse.
 """
 
 import pytensor.tensor as pt

@@ -1,8 +1,8 @@
 """The posterior of a PyMC model by NUTS: the draws of `pymc.sample`, each chain from its own start.
 
-The model is compiled once; nutpie then runs every chain from the point that it is given. The
-posterior of a mixture has many modes, most of them poor, and a chain that begins anywhere spends
-the run in whichever is nearest.
+The model is compiled once; nutpie then runs every chain from its own start. The posterior of a
+mixture has many modes, most of them with little mass, and a chain from an arbitrary start may stay
+in the nearest one.
 """
 
 from collections.abc import Callable, Sequence

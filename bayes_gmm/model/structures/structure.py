@@ -174,7 +174,7 @@ class Structure:
         if np.isnan(
             self.draw_one(rng, degrees, scale.copy(), self.constants, root, whitener, covariance)
         ):
-            raise InputError("the prior's scale is lost to rounding; give a larger one")
+            raise InputError("the prior's scale is numerically singular: give a larger scale")
         return root
 
     def describe_prior(self, degrees: float, scale: np.ndarray) -> tuple[str, np.ndarray]:

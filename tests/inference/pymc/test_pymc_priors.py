@@ -189,7 +189,7 @@ def test_a_function_that_returns_something_else_is_refused():
         build(lambda: (*two_sizes()[:2], pt.eye(2)))
     with refuses("means", "(3, 2)"):
         build(lambda: (pt.ones(2) / 2, pm.Normal("m", shape=(3, 2)), pt.stack([pt.eye(2)] * 2)))
-    with refuses("variable 'covariances'", "call it something else"):
+    with refuses("variable 'covariances'", "rename it"):
 
         def taken():
             pm.HalfNormal("covariances")
@@ -320,9 +320,9 @@ def test_fields_that_do_not_fit_are_refused():
 
         return pymc_model(observations, prior, n_components=3)
 
-    with refuses("dict of psi", "concentration", "scale"):
+    with refuses("dict with the keys psi", "concentration", "scale"):
         build(lambda made: {"psi": 1.0})
-    with refuses("dict of nothing"):
+    with refuses("dict with the keys (none)"):
         build(lambda made: {})
     with refuses("scale of shape (2,)", "(3, 2, 2)", "(2, 2)"):
         build(lambda made: {"scale": made["size"]}, size=2)
@@ -332,7 +332,7 @@ def test_fields_that_do_not_fit_are_refused():
         build(lambda made: {"concentration": -1.0, "scale": made["size"]}, size=(2, 2))
     with refuses("mean_precision"):
         build(lambda made: {"mean_precision": 0.0, "scale": made["size"]}, size=(2, 2))
-    with refuses("variable 'weights'", "call it something else"):
+    with refuses("variable 'weights'", "rename it"):
         build(lambda made: {"mean_precision": made["weights"]}, weights=3)
 
 
@@ -342,7 +342,7 @@ def test_names_that_the_model_or_its_draws_need_are_refused_before_anything_is_c
         pm.Normal(name)
         return two_sizes()
 
-    with refuses(f"variable {name!r}", "call it something else"):
+    with refuses(f"variable {name!r}", "rename it"):
         pymc_model(Observations.of(data(2)), prior, n_components=2)
 
 
