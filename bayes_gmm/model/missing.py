@@ -48,16 +48,6 @@ def log_rho(functions: LogQuadratic, x: np.ndarray) -> np.ndarray:
     return found
 
 
-def label_entropy(
-    functions: LogQuadratic, x: np.ndarray, weights: np.ndarray | None = None
-) -> float:
-    """Entropy of the responsibilities of rows (N, D), nan where missing, all together, in nats."""
-    log_joint = log_rho(functions, x)
-    log_share = log_joint - np.logaddexp.reduce(log_joint, axis=1, keepdims=True)
-    entropies = -(np.exp(log_share) * np.where(np.isfinite(log_share), log_share, 0.0)).sum(axis=1)
-    return float(entropies.sum() if weights is None else weights @ entropies)
-
-
 def completed(
     statistics: SufficientStatistics, functions: LogQuadratic, observed: np.ndarray
 ) -> SufficientStatistics:

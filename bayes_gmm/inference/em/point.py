@@ -14,9 +14,9 @@ from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.em.runner import Runner
 from bayes_gmm.inference.em.search import Effort, Search, run_each, search
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
+from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.kernels.runs import Run, State
-from bayes_gmm.model.missing import label_entropy
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import entropy
@@ -187,10 +187,11 @@ def _search_report(found: Search, to_units: float, log_prior: float, unit: float
 
 def _entropy(state: State, view: Observations) -> float:
     """Entropy of the labels of all rows, in nats."""
-    functions = state.candidate.log_quadratic
     if view.is_complete:
-        return entropy(functions, state.statistics)
-    return label_entropy(functions, (view.values - view.origin) / view.scale, view.weights)
+        return entropy(state.candidate.log_quadratic, state.statistics)
+    rows = (np.asarray(view.values) - view.origin) / view.scale
+    _, entropies = Ensemble.of([state.candidate.parameters]).membership(rows)
+    return float(entropies.sum() if view.weights is None else view.weights @ entropies)
 
 
 def _collapses(runs: Sequence[Run], view: Observations, unit: float) -> list[StartCollapse]:

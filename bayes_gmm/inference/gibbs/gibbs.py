@@ -160,10 +160,15 @@ def require_counts(observations: Observations) -> None:
         return
     bad = np.flatnonzero(~can_count(weights))
     if bad.size:
+        others = (
+            '"nuts" or "pymc", which support'
+            if observations.is_complete
+            else '"nuts", which supports'
+        )
         raise InputError(
             f"row_weights is {weights[bad[0]]:g} in row {bad[0]}, but Gibbs labels each copy of a "
-            f"row and needs whole numbers up to {MOST:.0f}: choose "
-            'engine="nuts" or "pymc", which support any weights >= 0'
+            f"row and needs whole numbers up to {MOST:.0f}: choose engine={others} "
+            "any weights >= 0"
         )
 
 
