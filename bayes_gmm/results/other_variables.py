@@ -1,6 +1,6 @@
 """What else a model drew, as scalars that convergence is judged by.
 
-A variable along the dim cluster belongs to components; its entries in order of size are label-free.
+A variable along the dim cluster belongs to components; its sorted entries are label-invariant.
 A dim without a name, as long as there are components, may be theirs too, so its entries are taken
 in order of size as well. Otherwise dims are taken at their word, and names of variables mean
 nothing.
