@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "row_weights"
 MISSING = ("refuse", "mar")
+NOT_TAKEN = ""
 
 
 def require_tolerance(tol: Any) -> None:
@@ -30,7 +31,7 @@ def require_tolerance(tol: Any) -> None:
 
 
 def as_observations(
-    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = None
+    X: Any, prior: Any = None, row_weights: Any = None, missing: Any = NOT_TAKEN
 ) -> Observations:
     """Check X; under a proper conjugate prior, one row or a constant column is allowed.
 
@@ -42,9 +43,10 @@ def as_observations(
     from bayes_gmm.model.priors import Prior
 
     spread = prior.spread if isinstance(prior, Prior) else None
-    if missing not in (None, *MISSING):
+    if missing not in (NOT_TAKEN, *MISSING):
         raise InputError(f"missing is {missing!r}; choose one of {', '.join(map(repr, MISSING))}")
-    observations = Observations.of(X, spread=spread, missing=missing)
+    offered = None if missing == NOT_TAKEN else missing
+    observations = Observations.of(X, spread=spread, missing=offered)
     if row_weights is None:
         return observations
     weighted = observations.weighted(row_weights, what=WEIGHTS, spread=spread)

@@ -18,9 +18,8 @@ from bayes_gmm.inference.em import point
 from bayes_gmm.inference.gibbs import cost, gibbs
 from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.convergence import convergence
-from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.draws import Draws, catalogue, flatten
 from bayes_gmm.posterior.pivot import match
-from bayes_gmm.posterior.scalars import catalogue, flatten
 from bayes_gmm.results.reading import draws_of, feature_names, invariants
 from tests.helpers import refuses
 from tests.inference.conjugate import standard_error_of_mean

@@ -1,5 +1,6 @@
 """Missing entries, by `missing="mar"`: fits, choices and posteriors against SciPy's marginals."""
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ import bayes_gmm as bg
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
+from bayes_gmm.plots.subject import Subject
 
 nan = np.nan
 NAMES = ["a", "b", "c"]
@@ -368,6 +370,14 @@ def test_a_seed_fixes_the_draws_and_cores_do_not_change_them(posterior):
     assert (other["posterior"]["weights"] != posterior["posterior"]["weights"]).all()
 
 
+def test_pictures_show_the_rows_that_have_a_place(fit, posterior):
+    bg.plots.mixture(fit, X)
+    bg.plots.mixture(fit, X.assign(a=nan).dropna(how="all"))  # no row has a place
+    bg.plots.predictive(posterior)
+    shown = Subject.of(fit).rows
+    np.testing.assert_array_equal(shown, VALUES[~np.isnan(VALUES).any(axis=1)])
+
+
 # What is refused
 
 
@@ -379,15 +389,16 @@ def test_nan_is_refused_unless_it_is_said_to_be_missing_at_random(verb, tmp_path
         for options in ({}, {"missing": "refuse"}):
             with refuses("leave", way_out, 'missing="mar"'):
                 verb(table, 2, **options)
-    with refuses("missing", "'other'", "'refuse'", "'mar'"):
-        verb(X, 2, missing="other")
+    for other in ("other", None):
+        with refuses("missing", repr(other), "'refuse'", "'mar'"):
+            verb(X, 2, missing=other)
 
 
 @pytest.mark.parametrize("verb", [bg.fit, bg.sample])
 def test_what_cannot_be_used_is_refused_though_entries_may_be_missing(verb, tmp_path):
     empty_row, empty_column, infinite = VALUES.copy(), X.copy(), VALUES.copy()
     empty_row[[4, 9]], empty_column["b"], infinite[3, 1] = nan, nan, np.inf
-    with refuses("2 rows", "row 4", "leave"):
+    with refuses("2 rows", "row 4", "leave", "all(axis=1)"):
         verb(empty_row, 2, missing="mar")
     with refuses("column 'b'", "leave it out"):
         verb(empty_column, 2, missing="mar")
@@ -408,10 +419,10 @@ def test_a_file_is_read_with_its_gaps(fit, tmp_path):
     assert_same_mixture(bg.parameters(found), bg.parameters(fit), rtol=1e-6)
 
 
-def test_only_gibbs_samples_with_missing_entries(posterior):
+def test_pymc_needs_complete_rows(posterior):
     hierarchical = bg.HierarchicalPrior.default(WHOLE, 2)
-    for options in ({"engine": "nuts"}, {"engine": "pymc"}, {"prior": hierarchical}):
-        with refuses("missing entries", "complete rows", 'engine="gibbs"'):
+    for options in ({"engine": "pymc"}, {"prior": hierarchical}):
+        with refuses("missing entries", "complete rows"):
             bg.sample(X, 2, missing="mar", **QUIET, **options)
     with refuses("groups", "missing entries"):
         bg.sample(X, 2, missing="mar", groups="log_likelihood", **QUIET)
@@ -420,6 +431,37 @@ def test_only_gibbs_samples_with_missing_entries(posterior):
     trace = posterior["posterior"].to_dataset()
     with refuses("leave"):
         bg.from_trace({"/posterior": trace}, X, prior=Prior.default(WHOLE, 2))
+
+
+def test_nuts_and_gibbs_draw_from_the_same_posterior():
+    """Entries integrated out, and entries drawn: labels apart, as components are far apart."""
+    run = {"draws": 700, "tune": 300, "chains": 2, "seed": 4, **QUIET}
+    runs = [bg.sample(X, 2, missing="mar", engine=engine, **run) for engine in ("nuts", "gibbs")]
+    assert [one.attrs["engine"] for one in runs] == ["nuts", "gibbs"]
+    for group, name in (
+        ("posterior", "means"),
+        ("posterior", "covariances"),
+        ("invariants", "log_likelihood"),
+    ):
+        means, errors = [], []
+        for one in runs:
+            drawn = one[group].dataset[[name]]
+            means.append(drawn[name].mean(("chain", "draw")).to_numpy())
+            errors.append(az.mcse(drawn)[name].to_numpy())
+        z = (means[0] - means[1]) / np.hypot(*errors)
+        assert (np.abs(z) < 5).all(), name
+
+
+def test_nuts_takes_any_row_weights_with_missing_entries():
+    run = {"draws": 30, "tune": 100, "chains": 2, "seed": 4, "missing": "mar", **QUIET}
+    weights = np.full(len(X), 0.5)
+    found = bg.sample(X, 2, row_weights=weights, **run)
+    assert found.attrs["engine"] == "nuts"
+    theta = Parameters(*(found["posterior"][name][0, 0].to_numpy() for name in NUMBERS))
+    expected = 0.5 * logsumexp(joint_by_scipy(VALUES, theta), axis=1).sum()
+    assert float(found["invariants"]["log_likelihood"][0, 0]) == pytest.approx(expected)
+    with refuses("row_weights is 0.5 in row 0", "whole numbers"):
+        bg.sample(X, 2, row_weights=weights, engine="gibbs", **run)
 
 
 def test_what_needs_complete_rows_says_so(fit, posterior):

@@ -120,9 +120,8 @@ def add_groups(
     from bayes_gmm.data.row_labels import stored
     from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_PRIOR, OF_ROWS, require_groups, require_room
-    from bayes_gmm.results.labels import labelled
+    from bayes_gmm.results.labels import labelled, read_prior
     from bayes_gmm.results.predictive import fitted_rows
-    from bayes_gmm.results.prior_parameters import read_prior
     from bayes_gmm.results.reading import (
         feature_names,
         keeps_rows,

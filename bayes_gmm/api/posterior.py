@@ -151,9 +151,9 @@ def sample(
         Gibbs takes whole numbers only, NUTS and PyMC any; "auto" chooses accordingly. X must be in
         memory.
     missing : "refuse" or "mar"
-        As in `fit`: nan marks an entry that is missing at random. In every sweep Gibbs draws the
-        contribution of the missing entries to the sufficient statistics exactly; their values are
-        not stored. The other engines need complete rows.
+        As in `fit`: nan marks an entry that is missing at random. Gibbs draws missing entries
+        together with the labels and does not store them; NUTS integrates them out; PyMC needs
+        complete rows.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def sample(
     engines.check(engine, chosen)
     engines.completes(engine, chosen, observations)
     structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
-    if engine == "gibbs" or not observations.is_complete:
+    if engine == "gibbs":
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, 'only engine="gibbs" with a conjugate prior supports that')

@@ -13,8 +13,9 @@ from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame, made_by
-from bayes_gmm.data.observations import LARGEST_SCALE, Observations
+from bayes_gmm.data.observations import Observations
 from bayes_gmm.data.row_labels import row_labels
+from bayes_gmm.data.scan import LARGEST_SCALE
 from bayes_gmm.data.streams import blocks, source
 from bayes_gmm.data.wording import listing, require_distinct
 from bayes_gmm.errors import InputError

@@ -5,30 +5,27 @@ two rows and no constant column. A single row, or a constant column, is accepted
 passes the expected standard deviations, as a proper prior does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Never, Self
+from typing import Any, Self
 
 import numpy as np
 
+from bayes_gmm.data.arrays import as_array, table_of
 from bayes_gmm.data.columns import chosen, looked_at
-from bayes_gmm.data.faults import MAR as MAR_OFFER
-from bayes_gmm.data.faults import NO_MEASUREMENTS, Faults
+from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
 from bayes_gmm.data.kinds import as_frame
-from bayes_gmm.data.moments import Moments
 from bayes_gmm.data.row_labels import row_labels
 from bayes_gmm.data.row_weights import as_row_weights, in_rows
+from bayes_gmm.data.scan import CONSTANT_UNITS, MAR, origin_and_scale, scan
 from bayes_gmm.data.streams import Source, Stream, blocks, is_on_disk, recut, source
-from bayes_gmm.data.wording import listing, require_distinct, shorten
+from bayes_gmm.data.wording import listing, require_distinct
 from bayes_gmm.errors import InputError
 
-MAR = "mar"
 BLOCK = 1 << 16  # numbers scanned together: few enough for the cache, enough for NumPy to be fast
-LARGEST_SCALE = 1e100  # squares of deviations, and sums of many of them, must stay finite
-ROUNDING = 8  # a column whose values differ by so many units in the last place is a constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +70,7 @@ class Observations:
         frame = as_frame(X, what)
         if frame is not None:
             return cls._of_frame(frame, Faults(what), what, spread, missing)
-        return cls._of_array(_as_array(X, what), [], None, what, spread, missing)
+        return cls._of_array(as_array(X, what), [], None, what, spread, missing)
 
     @classmethod
     def _of_frame(
@@ -104,12 +101,12 @@ class Observations:
         missing: str | None,
     ) -> Self:
         """Convert an array, with or without column names."""
-        values, names = _table(array, names, what)
+        values, names = table_of(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
-        scanned = _scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what, missing)
+        scanned = scan(blocks(values, max(1, BLOCK // values.shape[1])), names, what, missing)
         assert scanned is not None  # there are rows
-        origin, scale = _origin_and_scale(scanned, values.dtype, names, what, spread)
+        origin, scale = origin_and_scale(scanned, values.dtype, names, what, spread)
         if not scanned.is_complete and is_on_disk(values):
             raise InputError(
                 f'{what} is a memory-mapped file, but missing="mar" needs the rows in memory: pass '
@@ -136,14 +133,14 @@ class Observations:
             for place, block in enumerate(table.blocks()):
                 frame = as_frame(block, what)
                 if frame is None:
-                    values, own = _table(_as_array(block, what), [], what)
+                    values, own = table_of(as_array(block, what), [], what)
                 else:
                     require_distinct(frame.columns, what)
                     numbers = faults.look(frame)
                     own = [str(name) for name in numbers.columns]
                     values = np.empty((0, len(own)))
                     if not faults.found:
-                        values, own = _table(numbers.to_numpy(dtype=np.float64), own, what)
+                        values, own = table_of(numbers.to_numpy(dtype=np.float64), own, what)
                 if not names:
                     names.extend(own)
                 if own != names:
@@ -155,10 +152,10 @@ class Observations:
             faults.require_none()
 
         width = max((block.shape[1] for block in islice(opened(), 1)), default=1)
-        scanned = _scan(recut(opened(), max(1, BLOCK // width)), names, what, None)
+        scanned = scan(recut(opened(), max(1, BLOCK // width)), names, what, None)
         if scanned is None or (scanned.n_rows < 2 and spread is None):
             raise InputError(f"{what} gave fewer than two rows: give at least two")
-        origin, scale = _origin_and_scale(scanned, Stream.dtype, names, what, spread)
+        origin, scale = origin_and_scale(scanned, Stream.dtype, names, what, spread)
         stream = Stream(opened, scanned.n_rows, len(names))
         return cls(stream, tuple(names), None, origin, scale)
 
@@ -220,7 +217,7 @@ class Observations:
         self, scale: np.ndarray, value: np.ndarray, what: str, spread: np.ndarray | None
     ) -> np.ndarray:
         """Standard deviations (D,); those of constant columns are replaced by the expected ones."""
-        constant = scale <= ROUNDING * np.finfo(self.values.dtype).eps * np.abs(value)
+        constant = scale <= CONSTANT_UNITS * np.finfo(self.values.dtype).eps * np.abs(value)
         if constant.any() and spread is None:
             name = self.feature_names[int(np.argmax(constant))]
             raise InputError(
@@ -280,179 +277,3 @@ class Observations:
     def n_features(self) -> int:
         """D."""
         return self.values.shape[1]
-
-
-def _as_array(X: Any, what: str) -> np.ndarray:
-    """Convert an object without column names to an array."""
-    if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iuf":
-        return np.ma.filled(X.astype(np.float64), np.nan)
-    try:
-        return np.asanyarray(X)
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{what} cannot be read as a table, because its rows differ in length: "
-            "give every row the same number of values"
-        ) from error
-
-
-def _table(array: np.ndarray, names: list[str], what: str) -> tuple[np.ndarray, list[str]]:
-    """Check the shape, the names and the types of a table or of a block of one."""
-    array = _two_dimensional(array, what)
-    names = names or [f"x{j}" for j in range(array.shape[1])]
-    require_distinct(names, what)
-    return _floats(array, names, what), names
-
-
-def _two_dimensional(array: np.ndarray, what: str) -> np.ndarray:
-    """Shape (N, D), with N and D at least 1."""
-    if array.ndim == 0 and hasattr(array.item(), "toarray"):
-        raise InputError(f"{what} is a sparse matrix: give {what}.toarray()")
-    if array.ndim == 0:
-        kind = type(array.item()).__name__
-        raise InputError(
-            f"{what} is a single object of type {kind}, not a table: "
-            "give an array or a DataFrame with one row per observation"
-        )
-    if array.ndim == 1:
-        array = array.reshape(-1, 1)
-    if array.ndim != 2:
-        shape = " x ".join(map(str, array.shape))
-        raise InputError(
-            f"{what} has {array.ndim} dimensions ({shape}), not rows x columns: "
-            "flatten each observation, for example by X.reshape(len(X), -1)"
-        )
-    n_rows, n_features = array.shape
-    if n_features == 0:
-        raise InputError(f"{what} has no columns: give at least one column of numbers")
-    if n_rows == 0:
-        raise InputError(f"{what} has no rows: give at least two, since one has no spread")
-    return array
-
-
-def _floats(array: np.ndarray, names: list[str], what: str) -> np.ndarray:
-    """Give the numbers as float64 in C order, copied only if they must be."""
-    if array.dtype.kind in "UTSO":
-        _refuse_text(array, names, what)
-    if array.dtype.kind in NO_MEASUREMENTS:
-        raise InputError(
-            f"{what} holds {NO_MEASUREMENTS[array.dtype.kind]}, not measurements: "
-            "give numbers, for example X.astype(float) if the values are quantities"
-        )
-    on_disk = isinstance(array, np.memmap) and array.flags.c_contiguous
-    dtype = np.float32 if on_disk and array.dtype == np.float32 else np.float64
-    with np.errstate(over="ignore"):  # a long double too large for a double is reported as inf
-        return np.ascontiguousarray(array, dtype=dtype)
-
-
-def _refuse_text(array: np.ndarray, names: list[str], what: str) -> Never:
-    """Name the first entry that is not a number, or refuse numbers kept as text or objects."""
-    for (row, column), entry in np.ndenumerate(array):
-        try:
-            float(entry)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{what} holds {shorten(entry)} in row {row}, column {names[column]!r}, which is "
-                "not a number: choose columns of numbers, for example X[:, [0, 1]].astype(float)"
-            ) from None
-    raise InputError(
-        f"{what} keeps its numbers as text or Python objects (dtype {array.dtype}): "
-        "convert it with X.astype(float)"
-    )
-
-
-class Scan(NamedTuple):
-    """First value of each column, moments of differences from it, number of rows, completeness."""
-
-    first: np.ndarray
-    moments: Moments
-    n_rows: int
-    is_complete: bool
-
-
-def _scan(
-    rows: Iterable[np.ndarray], names: list[str], what: str, missing: str | None
-) -> Scan | None:
-    """Compute moments of the columns, and report missing or infinite numbers; None if no rows.
-
-    Moments are those of differences from the first row, so that mean/sd = 1e8 loses no digits.
-    """
-    first: np.ndarray | None = None
-    moments: Moments | None = None
-    n_rows = n_bad = n_missing = n_empty = 0
-    message = empty = ""
-    for block in rows:
-        bad = ~np.isfinite(block)
-        has_gaps = missing == MAR and bool(bad.any())
-        if has_gaps:
-            lacking = np.isnan(block)
-            n_missing += int(lacking.sum())
-            without = lacking.all(axis=1)
-            if without.any() and not n_empty:
-                empty = f"first row {n_rows + int(np.argmax(without))}"
-            n_empty += int(without.sum())
-            bad &= ~lacking
-        count = int(np.count_nonzero(bad))
-        if count and not n_bad:
-            row, column = np.argwhere(bad)[0]
-            message = f"first {block[row, column]} in row {n_rows + row}, column {names[column]!r}"
-        n_bad += count
-        n_rows += len(block)
-        if n_bad:
-            continue
-        if first is None:
-            first = block[0].astype(np.float64)
-        if np.isnan(first).any():  # the first value that there is
-            present = ~np.isnan(block)
-            found = block[present.argmax(axis=0), np.arange(block.shape[1])]
-            first = np.where(np.isnan(first), found, first)
-        with np.errstate(over="ignore", invalid="ignore"):
-            own = Moments.of(block - first, complete=not has_gaps)
-            moments = own if moments is None else moments + own
-    if n_bad:
-        number = f"{n_bad} values that are" if n_bad > 1 else "1 value that is"
-        raise InputError(
-            f"{what} has {number} not finite, {message}: leave such rows out, "
-            f"for example by X[np.isfinite(X).all(axis=1)]{MAR_OFFER * (missing is not None)}"
-        )
-    if first is None or moments is None:
-        return None
-    if not moments.count.all():
-        name = names[int(np.argmin(moments.count))]
-        raise InputError(f"{what} has only missing entries in column {name!r}: leave it out")
-    if n_empty:
-        rows_are = f"{n_empty} rows" if n_empty > 1 else "1 row"
-        raise InputError(
-            f"{what} has {rows_are} with only missing entries, {empty}: leave such rows out"
-        )
-    return Scan(first, moments, n_rows, n_missing == 0)
-
-
-def _origin_and_scale(
-    scanned: Scan, dtype: np.dtype, names: list[str], what: str, expected: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, checked to be positive and within range.
-
-    A constant column gets its expected standard deviation, if one is given.
-    """
-    first, moments = scanned.first, scanned.moments
-    scale = moments.standard_deviation
-    with np.errstate(over="ignore"):
-        spread = moments.high - moments.low
-        magnitude = np.maximum(np.abs(first + moments.low), np.abs(first + moments.high))
-    unit = np.finfo(dtype).eps * magnitude
-    constant = np.isfinite(spread) & (spread <= ROUNDING * unit)
-    if expected is not None and expected.shape == scale.shape:
-        scale = np.where(constant, expected, scale)
-    elif constant.any():
-        column = int(np.argmax(constant))
-        raise InputError(
-            f"{what} has a constant column {names[column]!r} (always {first[column]:g}), to which "
-            "no mixture can be fitted: leave it out"
-        )
-    usable = (scale > 1 / LARGEST_SCALE) & (scale < LARGEST_SCALE)
-    if not usable.all():
-        raise InputError(
-            f"{what} has a column {names[np.argmin(usable)]!r} whose variance is out of the range "
-            "of a double: change its unit"
-        )
-    return first + moments.mean, scale

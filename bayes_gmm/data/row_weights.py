@@ -15,7 +15,7 @@ from bayes_gmm.errors import InputError
 
 MOST_UNITS = 12  # of which the smallest weight may consist
 LARGEST_COUNT = 1e6
-ROUNDING = 1e-6  # how far from a whole number a weight in these units may be
+NEARLY_WHOLE = 1e-6  # how far from a whole number a weight in these units may be
 
 
 def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray:
@@ -104,7 +104,7 @@ def scale_free(weights: np.ndarray) -> np.ndarray:
     if relative.max() <= LARGEST_COUNT / MOST_UNITS:
         for units in range(1, MOST_UNITS + 1):
             counts = np.rint(units * relative)
-            if np.abs(units * relative - counts).max() < ROUNDING:
+            if np.abs(units * relative - counts).max() < NEARLY_WHOLE:
                 return counts
     share = weights / weights.max()  # whose sum neither overflows nor underflows
     return share * (np.count_nonzero(counted) / share.sum())

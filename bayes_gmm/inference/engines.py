@@ -84,13 +84,13 @@ def check(engine: Any, prior: Any) -> None:
 
 
 def completes(engine: str, prior: Any, observations: Observations) -> None:
-    """Check that the engine supports missing entries, which only Gibbs does."""
+    """Check that the engine supports missing entries, which all but PyMC do."""
     if observations.is_complete:
         return
-    if engine not in ("auto", "gibbs") or not isinstance(prior, Prior):
-        by = f"engine={engine!r}" if isinstance(prior, Prior) else "a prior that is not conjugate"
+    if engine == "pymc" or not isinstance(prior, Prior):
+        by = 'engine="pymc"' if isinstance(prior, Prior) else "a prior that is not conjugate"
         raise InputError(
-            f'X has missing entries, but {by} needs complete rows: choose engine="gibbs" with a '
+            f"X has missing entries, but {by} needs complete rows: choose another engine with a "
             "conjugate prior, or leave incomplete rows out"
         )
 
@@ -122,11 +122,8 @@ def choose(
     sweeps = 1.0
     if n_parameters <= MOST_PARAMETERS:
         sweeps = sweeps_per_draw(observations, at, prior, structure)
-    nuts_can = (
-        structure.is_unconstrained(n_features)
-        and observations.is_complete
-        and not isinstance(observations.values, Stream)
-    )
+    unconstrained = structure.is_unconstrained(n_features)
+    nuts_can = unconstrained and not isinstance(observations.values, Stream)
     if engine == "auto" and sweeps > MOST_SWEEPS and nuts_can:
         return Choice("nuts")
     work = cost.of_a_sweep(n_rows, n_components, n_features)

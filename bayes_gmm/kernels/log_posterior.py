@@ -2,48 +2,65 @@
 
 A sampler asks for them thousands of times a second, from threads of its own. So everything from
 free coordinates to gradient, the pass over the rows included, is one compiled function without the
-GIL that a sampler outside Python calls by its address. Data and prior reach it as one block of
-numbers.
+GIL that a sampler outside Python calls by its address. Data, prior and the address of the pass
+reach it as one block of numbers.
 """
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray, cfunc, types
 
 from bayes_gmm.data import Observations
-from bayes_gmm.kernels.cpu import few_features, many_features
-from bayes_gmm.kernels.kernel import inlined, load_called
-from bayes_gmm.kernels.log_rho import FEW_FEATURES
+from bayes_gmm.kernels.cpu import loop
+from bayes_gmm.kernels.kernel import inlined
+from bayes_gmm.kernels.rows import pass_at, sorted_blocks
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.normal import LOG_2PI
 
-HEADER = 5  # N, D, K, number of row weights, constant
+HEADER = 6  # N, D, K, number of row weights, constant, address of the pass
 NOT_FINITE = 1  # the status where the density has no value: to a sampler, a divergence
+
+
+class FreePrior(NamedTuple):
+    """The prior as `FreeCoordinates` writes it: (K,), (K,), (K, D), (K, D), (K, D, D)."""
+
+    concentration: Any
+    precision: Any
+    mean: Any
+    degrees: Any
+    scale_whitener: Any
+
+
+class FreePoint(NamedTuple):
+    """Free coordinates taken apart: (K,), (K, D), (K, D, D)."""
+
+    log_weights: Any
+    log_diagonal: Any
+    triangle: Any
 
 
 class LogPosterior:
     """Log posterior density of free coordinates, data and prior closed over."""
 
     def __init__(self, observations: Observations, coordinates: FreeCoordinates):
-        prior = coordinates.prior
-        rows = (np.asarray(observations.values) - observations.origin) / observations.scale
-        weights = np.empty(0) if observations.weights is None else observations.weights
+        prior, complete = coordinates.prior, observations.is_complete
+        (rows,) = sorted_blocks(observations, max(observations.n_rows, 1))()
+        pass_address = loop(prior.n_features, complete=complete).address
+        n_weights = rows.weights.size
         parts = (
-            [*rows.shape, prior.n_components, weights.size, coordinates.log_constant],
+            [*rows.x.shape, prior.n_components, n_weights, coordinates.log_constant, pass_address],
             prior.concentration,
             prior.mean_precision,
             prior.mean.ravel(),
             coordinates.degrees.ravel(),
             coordinates.scale_whitener.ravel(),
-            weights,
-            rows.ravel(),
+            rows.weights,
+            ((rows.x - observations.origin) / observations.scale).ravel(),
         )
         self.block = np.concatenate(parts)
-        few = prior.n_features <= FEW_FEATURES
-        self.function = _compiled(_with_few_features if few else _with_many_features)
+        self.function = _compiled()
 
     def __call__(self, free: np.ndarray) -> tuple[float, np.ndarray]:
         """Evaluate at one point, as a sampler does.
@@ -61,12 +78,11 @@ class LogPosterior:
 
 
 @cache
-def _compiled(function: Callable) -> Any:
+def _compiled() -> Any:
     """Compile a C function (P, u, gradient, value, block) -> status, when first asked for."""
     numbers = types.CPointer(types.double)
     signature = types.int64(types.uint64, numbers, numbers, numbers, types.voidptr)
-    load_called(function)
-    return cfunc(signature, cache=True, error_model="numpy")(function)
+    return cfunc(signature, cache=True, error_model="numpy")(_evaluate)
 
 
 @cache
@@ -81,37 +97,23 @@ def _nothing(size, expanded_size, free, expanded, block):  # pragma: no cover - 
     return 0
 
 
-def _with_few_features(size, free, gradient, value, block):  # pragma: no cover - compiled
-    """Evaluate with the pass for few features."""
-    rows, weights, prior, constant = _unpack(block)
-    point, log_quadratic = _enter(carray(free, size), prior)
-    (offset, center, whitener), (count, first, second) = log_quadratic, _zeros(prior)
+def _evaluate(size, free, gradient, value, block):  # pragma: no cover - compiled
+    """Write log posterior density and gradient at a point."""
+    rows, weights, prior, constant, address = _unpack(block)
+    point, offset, center, whitener = _enter(carray(free, size), prior)
+    count, first = np.zeros(offset.size), np.zeros(center.shape)
+    second = np.zeros(whitener.shape)
     origin, unit = np.zeros(center.shape[1]), np.ones(center.shape[1])
-    log_likelihood = few_features(
+    log_likelihood = pass_at(address)(
         rows, weights, origin, unit, offset, center, whitener, count, first, second
     )
-    sums = count, first, second
-    log_prior = _leave(point, log_quadratic, sums, prior, carray(gradient, size))
-    return _report(log_likelihood + log_prior + constant, value, gradient, size)
-
-
-def _with_many_features(size, free, gradient, value, block):  # pragma: no cover - compiled
-    """Evaluate with the pass for many features."""
-    rows, weights, prior, constant = _unpack(block)
-    point, log_quadratic = _enter(carray(free, size), prior)
-    (offset, center, whitener), (count, first, second) = log_quadratic, _zeros(prior)
-    origin, unit = np.zeros(center.shape[1]), np.ones(center.shape[1])
-    log_likelihood = many_features(
-        rows, weights, origin, unit, offset, center, whitener, count, first, second
-    )
-    sums = count, first, second
-    log_prior = _leave(point, log_quadratic, sums, prior, carray(gradient, size))
+    log_prior = _leave(point, center, whitener, count, first, second, prior, carray(gradient, size))
     return _report(log_likelihood + log_prior + constant, value, gradient, size)
 
 
 @inlined
 def _unpack(block):  # pragma: no cover - compiled
-    """Find data and prior in the block."""
+    """Find rows, weights and prior in the block, the constant, and the address of the pass."""
     header = carray(block, HEADER, np.float64)
     n, d, k, n_weights = int(header[0]), int(header[1]), int(header[2]), int(header[3])
     end = HEADER + k * (2 + 2 * d + d * d) + n_weights + n * d
@@ -124,14 +126,8 @@ def _unpack(block):  # pragma: no cover - compiled
     a = numbers[: k * d * d].reshape((k, d, d))
     weights = numbers[k * d * d : k * d * d + n_weights]
     rows = numbers[k * d * d + n_weights :].reshape((n, d))
-    return rows, weights, (concentration, precision, mean, degrees, a), header[4]
-
-
-@inlined
-def _zeros(prior):  # pragma: no cover - compiled
-    """Sums of a pass before it."""
-    _, _, mean, _, a = prior
-    return np.zeros(a.shape[0]), np.zeros(mean.shape), np.zeros(a.shape)
+    prior = FreePrior(concentration, precision, mean, degrees, a)
+    return rows, weights, prior, header[4], int(header[5])
 
 
 @inlined
@@ -147,7 +143,7 @@ def _report(result, value, gradient, size):  # pragma: no cover - compiled
 @inlined
 def _enter(free, prior):  # pragma: no cover - compiled
     """Take free coordinates apart, up to the log-quadratic functions of the pass."""
-    _, _, _, _, a = prior
+    a = prior.scale_whitener
     n_components, n_features, _ = a.shape
     log_weights = np.empty(n_components)
     log_diagonal = np.empty((n_components, n_features))
@@ -185,16 +181,16 @@ def _enter(free, prior):  # pragma: no cover - compiled
         for i in range(n_features):
             center[k, i] = free[place]
             place += 1
-    return (log_weights, log_diagonal, triangle), (offset, center, whitener)
+    return FreePoint(log_weights, log_diagonal, triangle), offset, center, whitener
 
 
 @inlined
-def _leave(point, log_quadratic, sums, prior, gradient):  # pragma: no cover - compiled
+def _leave(
+    point, center, whitener, count, first, second, prior, gradient
+):  # pragma: no cover - compiled
     """Fill in the gradient from the statistics; return the log prior but for its constant."""
-    log_weights, log_diagonal, triangle = point
-    _, center, whitener = log_quadratic
-    count, first, second = sums
-    concentration, precision, prior_mean, degrees, a = prior
+    log_weights, triangle, a = point.log_weights, point.triangle, prior.scale_whitener
+    concentration, precision, prior_mean = prior.concentration, prior.precision, prior.mean
     n_components, n_features = center.shape
     value = 0.0
     total = 0.0
@@ -235,8 +231,8 @@ def _leave(point, log_quadratic, sums, prior, gradient):  # pragma: no cover - c
                     gradient[below] = -entry
                     below += 1
                 else:
-                    free_power = degrees[k, i] + 1.0
-                    value += free_power * log_diagonal[k, i]
+                    free_power = prior.degrees[k, i] + 1.0
+                    value += free_power * point.log_diagonal[k, i]
                     gradient[place + i] = count[k] + free_power - s * entry
         place = below
         for j in range(n_features):

@@ -26,7 +26,7 @@ from bayes_gmm.model.prior_family import LogPrior, log_dirichlet, log_powers
 from bayes_gmm.model.statistics import SufficientStatistics
 
 DEFAULT_MEAN_PRECISION = 0.01
-ROUNDING = 1e-12
+INDEFINITE = 1e-12  # an eigenvalue below minus this share of the largest is no rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Prior:
             raise InputError("mean_precision must be >= 0")
         fields["scale"] = symmetrized("scale", fields["scale"])
         lowest = np.linalg.eigvalsh(fields["scale"])[:, [0, -1]]
-        if (lowest[:, 0] < -ROUNDING * np.abs(lowest[:, 1])).any():
+        if (lowest[:, 0] < -INDEFINITE * np.abs(lowest[:, 1])).any():
             raise InputError("scale has a negative eigenvalue; it must be positive semidefinite")
         for name, array in fields.items():
             array.setflags(write=False)

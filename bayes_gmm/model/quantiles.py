@@ -11,7 +11,7 @@ import numpy as np
 
 MOST_SORTED = 1 << 17  # entries of a column that are sorted at once
 BINS = 1 << 10  # parts that a bracket is cut into
-ROUNDING = 1e-12  # of a sum of weights
+SLACK = 1e-12  # of a sum of weights
 
 Read = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 
@@ -22,7 +22,7 @@ def quantile(read: Read, share: np.ndarray) -> np.ndarray:
     share (D,) -> (D,).
     """
     low, high, total, n_rows = _range(read)
-    target = share * total * (1 - ROUNDING)
+    target = share * total * (1 - SLACK)
     below = np.zeros_like(low)
     held = np.full(len(low), n_rows)
     while (held > MOST_SORTED).any():

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bayes_gmm.plots import style
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.reading import draws_of, feature_names
 

@@ -16,7 +16,7 @@ from scipy.stats import kstwobign, rankdata
 
 from bayes_gmm.plots import style
 from bayes_gmm.posterior.convergence import convergence
-from bayes_gmm.posterior.scalars import catalogue, flatten
+from bayes_gmm.posterior.draws import catalogue, flatten
 from bayes_gmm.results.reading import draws_of, feature_names, invariants
 
 MOST_ROWS = 6

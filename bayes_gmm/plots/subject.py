@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.results.predictive import predict, result_weights
+from bayes_gmm.results.predictive import models_missing, predict, result_weights
 from bayes_gmm.results.reading import (
     draws_of,
     is_posterior,
@@ -60,12 +60,14 @@ class Subject:
             else:
                 name = str(result.attrs["estimator"])
         if X is not None:
-            rows, _ = rows_like(X, features)
+            rows, _ = rows_like(X, features, missing=models_missing(result))
         dots = shares = times = None
         if rows is not None:
             times = result_weights(result, X, len(rows))
             drawn = ~np.isnan(rows).any(axis=1)  # a row that lacks an entry has no place
-            rows, times = rows[drawn], None if times is None else times[drawn]
+            rows = rows[drawn] if drawn.any() else None
+            times = None if times is None else times[drawn]
+        if rows is not None:
             n_dots = min(len(rows), MOST_ROWS)
             dots = rows[np.linspace(0, len(rows) - 1, n_dots).round().astype(int)]
             fitted = result if draws else point

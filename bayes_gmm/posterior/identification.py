@@ -13,9 +13,8 @@ from scipy.stats import chi2
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.convergence import too_large
-from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.draws import Draws, Scalar, flatten
 from bayes_gmm.posterior.pivot import match
-from bayes_gmm.posterior.scalars import Scalar, flatten
 
 LABELLED_RHAT = 1.05  # of a relabelled parameter, from which its component lacks an identity
 EMPTY = 0.05  # share of the draws in which a component holds fewer rows than describe it

@@ -18,7 +18,7 @@ from bayes_gmm.posterior.blocks import GIB, THREADS, by_blocks, require_memory
 from bayes_gmm.posterior.draws import Draws
 
 COPIES = 8  # arrays of the size of a block's log-likelihood that are alive at a time
-ROUNDING = 1e-13
+CONSTANT = 1e-13  # relative spread of what does not vary
 FEWEST_PER_CHAIN = 4  # of which an effective sample size can be estimated
 
 
@@ -98,7 +98,7 @@ def _relative_efficiency(draws: Draws, n_samples: int) -> float:
     # ArviZ takes a small spread for none, which it may be by its unit; but that of a weight which
     # is always 1 is rounding.
     spread, size = values.std(axis=(0, 1)), np.abs(values).max(axis=(0, 1))
-    unit = np.where(spread > ROUNDING * size, spread, np.where(size > 0, size, 1.0))
+    unit = np.where(spread > CONSTANT * size, spread, np.where(size > 0, size, 1.0))
     values = (values - values.mean(axis=(0, 1))) / unit
     effective = array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean")
     return float(effective.mean()) / n_samples

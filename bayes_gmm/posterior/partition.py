@@ -11,15 +11,22 @@ search starts from good partitions and moves rows, the most doubtful first, as l
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 
+from bayes_gmm.kernels.membership import Ensemble
+from bayes_gmm.posterior.predictive import co_clustering_matrix, draw_labels
+
 FINALISTS = 8  # candidates that are refined
 LINKAGES = ("average", "complete")
 GAIN = 1e-10  # a smaller improvement per row is rounding
 MOST_SWEEPS = 200
+CANDIDATE_DRAWS = 100  # whose partitions the search starts from
+PARTITION_BYTES = 24  # the matrix, distances, and the tree's copy of half of them
+SPARE_CLUSTERS = 8  # in cuts of trees, beyond twice the number of components
 
 
 class Binder:
@@ -68,6 +75,40 @@ class VariationOfInformation:
 
 Loss = type[Binder] | type[VariationOfInformation]
 LOSSES: dict[str, Loss] = {"binder": Binder, "vi": VariationOfInformation}
+
+
+def least_loss(
+    ensemble: Ensemble,
+    repeated: Ensemble,
+    rows: np.ndarray,
+    loss: str,
+    ci_prob: float,
+    seed: int | None,
+    memory: float,
+) -> dict[str, Any]:
+    """Find the partition of rows (N, D) with the least expected loss, and the ball around it.
+
+    Labels are drawn from the mixtures of `repeated`, which are those of `ensemble`, or of a single
+    one many copies. What is returned has the names that `bg.partition` documents.
+    """
+    matrix = co_clustering_matrix(ensemble, rows, memory, PARTITION_BYTES)
+    step = -(-ensemble.n_mixtures // CANDIDATE_DRAWS)
+    some = Ensemble(*(part[..., ::step].copy() for part in ensemble))
+    candidates = some.membership(rows)[0].argmax(axis=1).T
+    most_clusters = 2 * ensemble.n_components + SPARE_CLUSTERS
+    labels = best_partition(matrix, LOSSES[loss], candidates, most_clusters)
+    drawn = draw_labels(repeated, rows, seed, memory)
+    distance = distances(labels, drawn, loss)
+    expected = LOSSES[loss].value(matrix, labels) if loss == "binder" else distance.mean()
+    radius = np.quantile(distance, ci_prob, method="inverted_cdf")
+    return {
+        "label": labels,
+        "confidence": confidence(matrix, labels, drawn),
+        **edges(drawn, distance, radius),
+        "n_clusters": labels.max() + 1,
+        "expected_loss": float(expected),
+        "ball_radius": float(radius),
+    }
 
 
 def best_partition(

@@ -20,8 +20,8 @@ from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
+from bayes_gmm.posterior.draws import Scalar, flatten
 from bayes_gmm.posterior.pivot import match
-from bayes_gmm.posterior.scalars import Scalar, flatten
 
 QUICK = 1e9  # rows times squared parameters, a second's work or less
 MOST_PARAMETERS = 1000  # of more, their covariance matrix is not kept

@@ -8,7 +8,7 @@ from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, j
 from bayes_gmm.reports.words import prior_sentences
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.checks import LEVEL
-from bayes_gmm.results.prior_parameters import read_conjugate_prior
+from bayes_gmm.results.labels import read_conjugate_prior
 from bayes_gmm.results.reading import structure_of
 from bayes_gmm.results.sensitivity import Sensitivity
 from bayes_gmm.results.tables import counted

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayes_gmm.posterior.prior_parts import Conflict
+    from bayes_gmm.posterior.power_scaling import Conflict
+    from bayes_gmm.results.analysis import Analysis
     from bayes_gmm.results.checks import Check
     from bayes_gmm.results.comparison import Comparison
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.standard_errors import StandardErrors
 
 __all__ = [
+    "Analysis",
     "Check",
     "Comparison",
     "Conflict",
@@ -25,9 +27,10 @@ __all__ = [
 ]
 
 _HOMES = {  # loaded when they are first asked for, as the verbs are
+    "Analysis": "bayes_gmm.results.analysis",
     "Check": "bayes_gmm.results.checks",
     "Comparison": "bayes_gmm.results.comparison",
-    "Conflict": "bayes_gmm.posterior.prior_parts",
+    "Conflict": "bayes_gmm.posterior.power_scaling",
     **dict.fromkeys(("Diagnosis", "Finding", "LabelReport"), "bayes_gmm.results.diagnosis"),
     "Selection": "bayes_gmm.results.selection",
     "Sensitivity": "bayes_gmm.results.sensitivity",

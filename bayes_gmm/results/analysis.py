@@ -35,11 +35,24 @@ POINTS = ("map", "mle")
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Results for the same data, each or None."""
+    """Results for the same data, each or None.
 
-    mle: xr.DataTree | None = None  # mle, map: From `fit`
+    Attributes
+    ----------
+    mle, map : DataTree
+        From `fit`.
+    posterior : DataTree
+        From `sample`.
+    comparison : Comparison
+    diagnosis : Diagnosis
+    checks : Check
+    sensitivity : Sensitivity
+    loo : ELPDDataLOO
+    """
+
+    mle: xr.DataTree | None = None
     map: xr.DataTree | None = None
-    posterior: xr.DataTree | None = None  # From `sample`
+    posterior: xr.DataTree | None = None
     comparison: Comparison | None = None
     diagnosis: Diagnosis | None = None
     checks: Check | None = None

@@ -19,20 +19,13 @@ from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.partition import (
     LOSSES,
-    best_partition,
-    confidence,
-    distances,
-    edges,
+    least_loss,
 )
 from bayes_gmm.posterior.predictive import co_clustering_matrix, draw_labels, tails
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, result_rows
 from bayes_gmm.results.reading import draws_of, is_posterior, point_parameters
 from bayes_gmm.seeds import Seed, as_seed
-
-CANDIDATE_DRAWS = 100  # whose partitions the search starts from
-PARTITION_BYTES = 24  # the matrix, distances, and the tree's copy of half of them
-SPARE_CLUSTERS = 8  # in cuts of trees, beyond twice the number of components
 
 
 def partition(
@@ -111,26 +104,8 @@ def partition(
         raise InputError("partition needs at least two rows: give more")
     averaged = mixtures(result)
     ensemble = Ensemble.of(averaged)
-    matrix = co_clustering_matrix(ensemble, values, memory, PARTITION_BYTES)
-    step = -(-ensemble.n_mixtures // CANDIDATE_DRAWS)
-    some = Ensemble(*(part[..., ::step].copy() for part in ensemble))
-    candidates = some.membership(values)[0].argmax(axis=1).T
-    most_clusters = 2 * ensemble.n_components + SPARE_CLUSTERS
-    labels = best_partition(matrix, LOSSES[loss], candidates, most_clusters)
-
     repeated = ensemble if is_posterior(result) else Ensemble.of(averaged * MOST_DRAWS)
-    drawn = draw_labels(repeated, values, as_seed(seed), memory)
-    distance = distances(labels, drawn, loss)
-    expected = LOSSES[loss].value(matrix, labels) if loss == "binder" else distance.mean()
-    radius = np.quantile(distance, ci_prob, method="inverted_cdf")
-    variables = {
-        "label": labels,
-        "confidence": confidence(matrix, labels, drawn),
-        **edges(drawn, distance, radius),
-        "n_clusters": labels.max() + 1,
-        "expected_loss": float(expected),
-        "ball_radius": float(radius),
-    }
+    variables = least_loss(ensemble, repeated, values, loss, ci_prob, as_seed(seed), memory)
     dims = {name: ("obs_id",) for name, value in variables.items() if np.ndim(value)}
     return labelled(variables, index=index, dims=dims).assign_attrs(
         loss=loss, ci_prob=ci_prob, n_draws=ensemble.n_mixtures

@@ -16,10 +16,10 @@ import xarray as xr
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.convergence import Convergence, convergence
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.posterior.identification import identify
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.predictive import log_likelihood, tails
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.comparison import NOT_RUN, Comparison, constraint
 from bayes_gmm.results.reading import (
     draws_of,

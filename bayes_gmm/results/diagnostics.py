@@ -7,11 +7,11 @@ those agree is it asked whether the components have an identity. Whether the dat
 is asked in any case, since that takes no draws: BIC with two of them merged tells. Rows that decide
 a component alone are named before anything else.
 
-A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance
-explains, and every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat
-is noisy: four sound chains with 800 effective draws have some R-hat above 1.01 nearly as often as
-not, and the bare threshold would reject them. `rhat_error` says how large it is by chance. Of 60
-simulated samples, 15 sound quantities in four chains of 1000 draws, so many are rejected:
+A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance explains, and
+every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
+sound chains with 800 effective draws have some R-hat above 1.01 nearly as often as not, and the
+bare threshold would accuse them. `rhat_error` says how large it is by chance. Of 60 simulated
+samples, 15 sound quantities in four chains of 1000 draws, so many are accused:
 
     effective sample size    420    500    600    800   1600   4000
     R-hat above 1.01        100%    98%    87%    38%     0%     0%
@@ -21,7 +21,7 @@ Below 600 it is the smallest of the 30 effective sample sizes that falls under 4
 the sample more than of the chains: draw more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -30,7 +30,7 @@ from bayes_gmm.results import rules
 from bayes_gmm.results.diagnosis import Diagnosis, Finding
 from bayes_gmm.results.evidence import Evidence, by_chain, gather, label_report, table
 
-Rule = Callable[[Evidence], list[Finding]]
+Rule = Callable[[Evidence], Iterable[Finding]]
 FATAL: tuple[Rule, ...] = (
     rules.not_finite,
     rules.stuck,
@@ -84,9 +84,9 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         reasons += rules.too_short(evidence)
     # BIC uses the point estimate only, so it is reported even if sampling failed. Only converged
     # draws can overrule it.
-    too_many = rules.dispensable_component(evidence)
+    too_many = list(rules.dispensable_component(evidence))
     if not reasons:
-        identity = rules.labels_disagree(evidence) + _apply(IDENTITY, evidence)
+        identity = _apply((rules.labels_disagree, *IDENTITY), evidence)
         identity += [] if evidence.all_borne_out else too_many
         reasons += identity or rules.slow_components(evidence)
     elif all(finding.name == "short_chains" for finding in reasons):
@@ -94,7 +94,7 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         reasons += _apply(IDENTITY, evidence) + too_many
     else:
         reasons += too_many
-    reasons = rules.rows_decide(evidence) + reasons + _apply(NOTES, evidence)
+    reasons = [*rules.rows_decide(evidence), *reasons, *_apply(NOTES, evidence)]
     return Diagnosis(
         _verdict(evidence, reasons),
         tuple(reasons),

@@ -1,15 +1,21 @@
-"""Names of dims and coordinates: plain arrays in, labelled Datasets out.
+"""Names of dims and coordinates: plain arrays in, labelled Datasets out; priors among them.
 
 Everything below this floor is unlabelled. Which axis is what is said once, here.
 """
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.independent_prior import IndependentPrior
+from bayes_gmm.model.prior_family import PriorFamily
+from bayes_gmm.model.priors import Prior
 
 DIMS: dict[str, tuple[str, ...]] = {
     "weights": ("cluster",),
@@ -22,6 +28,21 @@ DIMS: dict[str, tuple[str, ...]] = {
     "z": ("obs_id",),
     "responsibilities": ("obs_id", "cluster"),
 }
+GROUP = "prior_parameters"
+OF_COMPONENTS = {
+    "mean": ("cluster", "feature"),
+    "mean_precision": ("cluster",),
+    "degrees_of_freedom": ("cluster",),
+    "scale": ("cluster", "feature", "feature_bis"),
+}
+OF_FEATURES: dict[str, tuple[str, ...]] = {"mean_sd": ("feature",), "sd": ("feature",)}
+# The dims of fields that are neither scalars nor in `DIMS`.
+OF_PRIORS: dict[type, dict[str, tuple[str, ...]]] = {
+    Prior: OF_COMPONENTS,
+    IndependentPrior: OF_FEATURES,
+    HierarchicalPrior: OF_FEATURES,
+}
+FAMILIES = {kind.__name__: kind for kind in OF_PRIORS}
 
 
 def is_unnamed(dim: Hashable) -> bool:
@@ -71,3 +92,40 @@ def records(prefix: str, kind: type, dataset: xr.Dataset) -> list[Any]:
         return []
     columns = [dataset[f"{prefix}_{name}"].to_numpy().tolist() for name in kind.__annotations__]
     return [kind(*entries) for entries in zip(*columns, strict=True)]
+
+
+def prior_groups(prior: Any, feature_names: tuple[str, ...]) -> dict[str, xr.Dataset]:
+    """Return the group that holds a result's prior; none for a function, which has no fields."""
+    if not isinstance(prior, Prior | PriorFamily):
+        return {}
+    return {f"/{GROUP}": prior_dataset(prior, feature_names)}
+
+
+def prior_dataset(prior: Prior | PriorFamily, feature_names: tuple[str, ...]) -> xr.Dataset:
+    """Label the parameters of a prior."""
+    kind = next(one for one in OF_PRIORS if isinstance(prior, one))
+    values = {field.name: getattr(prior, field.name) for field in fields(kind)}
+    described = labelled(values, feature_names=feature_names, dims=OF_PRIORS[kind])
+    note = {"note": prior.note} if isinstance(prior, Prior) and prior.note else {}
+    return described.assign_attrs(family=kind.__name__, **note)
+
+
+def read_prior(result: xr.DataTree) -> Prior | PriorFamily | None:
+    """Read the prior of a result, if it has one."""
+    if GROUP not in result.children:
+        return None
+    group = result[GROUP].to_dataset()
+    kind = FAMILIES[str(group.attrs.get("family", Prior.__name__))]
+    own = {**DIMS, **OF_PRIORS[kind]}
+    return kind(
+        **{
+            field.name: group[field.name].transpose(*own.get(field.name, ())).to_numpy()
+            for field in fields(kind)
+        }
+    )
+
+
+def read_conjugate_prior(result: xr.DataTree) -> Prior | None:
+    """Read the prior of a result, if it has one and that is conjugate."""
+    prior = read_prior(result)
+    return prior if isinstance(prior, Prior) else None

@@ -23,8 +23,8 @@ import xarray as xr
 from scipy.special import entr
 
 from bayes_gmm.data.new_rows import row_blocks, rows_like
-from bayes_gmm.data.observations import MAR
 from bayes_gmm.data.row_labels import restored
+from bayes_gmm.data.scan import MAR
 from bayes_gmm.data.wording import free_name
 from bayes_gmm.data.writing import write_table
 from bayes_gmm.errors import InputError
@@ -134,7 +134,7 @@ def predict(
     blocks = (
         iter([(None, *result_rows(result, None))])
         if X is None
-        else row_blocks(X, features, whole=False, missing=_models_missing(result))
+        else row_blocks(X, features, whole=False, missing=models_missing(result))
     )
     return write_table(
         out,
@@ -239,7 +239,7 @@ def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, p
     Shapes: -> values (N, D), index (N,).
     """
     if X is not None:
-        return rows_like(X, _features(result), missing=_models_missing(result))
+        return rows_like(X, _features(result), missing=models_missing(result))
     if isinstance(result, Parameters):
         raise InputError("X is needed, because Parameters hold no data: give rows to predict")
     if not keeps_rows(result):
@@ -258,7 +258,7 @@ def result_weights(result: xr.DataTree | Parameters, X: Any, n_rows: int) -> np.
     return weights if weights is not None and len(weights) == n_rows else None
 
 
-def _models_missing(result: xr.DataTree | Parameters) -> bool:
+def models_missing(result: xr.DataTree | Parameters) -> bool:
     """Whether the result is of rows in which entries may be missing at random."""
     return isinstance(result, xr.DataTree) and result.attrs.get("missing") == MAR
 

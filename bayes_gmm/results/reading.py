@@ -15,10 +15,8 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.scalars import Scalar, catalogue
-from bayes_gmm.results.labels import DIMS
-from bayes_gmm.results.prior_parameters import read_conjugate_prior
+from bayes_gmm.posterior.draws import Draws, Scalar, catalogue
+from bayes_gmm.results.labels import DIMS, read_conjugate_prior
 
 VARIABLES = ("weights", "means", "covariances")
 

@@ -6,15 +6,17 @@ predictions; but components may have no identity, or be too many, and statements
 then mean little.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bayes_gmm.posterior.convergence import Convergence, too_large
 from bayes_gmm.posterior.deciding_rows import FAR
 from bayes_gmm.posterior.dispensable import SAVING
+from bayes_gmm.posterior.draws import flatten
 from bayes_gmm.posterior.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APART
 from bayes_gmm.posterior.length import RHAT, shortage
 from bayes_gmm.posterior.modes import Mode
-from bayes_gmm.posterior.scalars import flatten
 from bayes_gmm.results.diagnosis import Finding, Kind
 from bayes_gmm.results.evidence import Evidence
 from bayes_gmm.results.remarks import by_component, stated
@@ -24,72 +26,65 @@ DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
 
 
-def rows_decide(evidence: Evidence) -> list[Finding]:
+def rows_decide(evidence: Evidence) -> Iterator[Finding]:
     """Rows far from all others that decide a component alone."""
-    return [
-        Finding("rows_decide", "data", statement, max(one.deviations for one in group), FAR, advice)
-        for group in by_component(evidence.deciding)
-        for statement, advice in [stated(group)]
-    ]
+    for group in by_component(evidence.deciding):
+        statement, advice = stated(group)
+        furthest = max(one.deviations for one in group)
+        yield Finding("rows_decide", "data", statement, furthest, FAR, advice)
 
 
-def not_finite(evidence: Evidence) -> list[Finding]:
+def not_finite(evidence: Evidence) -> Iterator[Finding]:
     """Draws without a log density."""
     bad = int((~np.isfinite(evidence.values)).any(axis=2).sum())
     if not bad:
-        return []
-    return [
-        Finding(
-            "not_finite",
-            "convergence",
-            f"{bad} draws have a log density that is not finite.",
-            bad,
-            0,
-            "Use a proper prior, and check the scale of the data.",
-        )
-    ]
+        return
+    yield Finding(
+        "not_finite",
+        "convergence",
+        f"{bad} draws have a log density that is not finite.",
+        bad,
+        0,
+        "Use a proper prior, and check the scale of the data.",
+    )
 
 
-def stuck(evidence: Evidence) -> list[Finding]:
+def stuck(evidence: Evidence) -> Iterator[Finding]:
     """Chains that don't move."""
     which = evidence.stuck
     if not which:
-        return []
-    return [
-        Finding(
-            "stuck_chains",
-            "convergence",
-            f"{listed('Chain', which)} hardly moved.",
-            len(which),
-            0,
-            "Do not use these draws. Sample again with another seed or more tuning.",
-        )
-    ]
+        return
+    yield Finding(
+        "stuck_chains",
+        "convergence",
+        f"{listed('Chain', which)} hardly moved.",
+        len(which),
+        0,
+        "Do not use these draws. Sample again with another seed or more tuning.",
+    )
 
 
-def several_modes(evidence: Evidence) -> list[Finding]:
+def several_modes(evidence: Evidence) -> Iterator[Finding]:
     """Chains that have settled in different places."""
     modes = evidence.modes
     if len(modes) <= 1:
-        return []
+        return
     limits = too_large(evidence.values, evidence.label_free.rhat, RHAT)
     if np.isnan(limits).all():
-        return []
+        return
     height = evidence.height_name.replace("_", " ")
     places = " and ".join(
         f"{listed('chain', mode.chains)} (mean {height} {mode.height:.2f})" for mode in modes
     )
-    return [
-        Finding(
-            "several_modes",
-            "convergence",
-            f"The posterior has several modes: {places} stayed in different ones. "
-            f"{_masses(modes)}".strip(),
-            len(modes),
-            1,
-            _without_dim(evidence, limits) or _advice(modes, evidence.draws.n_chains),
-        )
-    ]
+    yield Finding(
+        "several_modes",
+        "convergence",
+        f"The posterior has several modes: {places} stayed in different ones. "
+        f"{_masses(modes)}".strip(),
+        len(modes),
+        1,
+        _without_dim(evidence, limits) or _advice(modes, evidence.draws.n_chains),
+    )
 
 
 def _without_dim(evidence: Evidence, limits: np.ndarray) -> str:
@@ -141,26 +136,24 @@ def _advice(modes: list[Mode], n_chains: int) -> str:
     )
 
 
-def divergences(evidence: Evidence) -> list[Finding]:
+def divergences(evidence: Evidence) -> Iterator[Finding]:
     """Too many divergences: the sampler could not enter some region."""
     share = evidence.diverging.mean()
     if share <= DIVERGENT:
-        return []
-    return [
-        Finding(
-            "divergences",
-            "convergence",
-            f"{evidence.diverging.sum()} draws ({share:.1%}) diverged, so that a region of the "
-            "posterior was not explored.",
-            float(share),
-            DIVERGENT,
-            "With a conjugate prior use engine gibbs, which has no divergences. Otherwise use a "
-            "prior that prevents components from collapsing.",
-        )
-    ]
+        return
+    yield Finding(
+        "divergences",
+        "convergence",
+        f"{evidence.diverging.sum()} draws ({share:.1%}) diverged, so that a region of the "
+        "posterior was not explored.",
+        float(share),
+        DIVERGENT,
+        "With a conjugate prior use engine gibbs, which has no divergences. Otherwise use a "
+        "prior that prevents components from collapsing.",
+    )
 
 
-def too_short(evidence: Evidence) -> list[Finding]:
+def too_short(evidence: Evidence) -> Iterator[Finding]:
     """Too few effective draws, or chains that disagree for no other reason."""
     start = "The chains are too short"
     return told_shortage(
@@ -173,15 +166,16 @@ def too_short(evidence: Evidence) -> list[Finding]:
 
 def told_shortage(
     described: tuple[str, Kind, str], names: list[str], values: np.ndarray, measured: Convergence
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Report what makes chains too short, under a name and kind, and how the statement begins."""
     found = shortage(values, measured)
     if found is None:
-        return []
+        return
     name, kind, start = described
     if found.measure == "draws":
         statement = f"{start}: {found.value} draws per chain cannot be judged."
-        return [Finding(name, kind, statement, found.value, found.limit, "Draw more.")]
+        yield Finding(name, kind, statement, found.value, found.limit, "Draw more.")
+        return
     quantity = names[found.place]
     statement = (
         f"{start}: R-hat of {quantity} is {found.value:.3f}."
@@ -189,40 +183,36 @@ def told_shortage(
         else f"{start}: {quantity} has {found.value:.0f} effective draws."
     )
     advice = f"Draw about {found.factor} times as many."
-    return [Finding(name, kind, statement, found.value, found.limit, advice)]
+    yield Finding(name, kind, statement, found.value, found.limit, advice)
 
 
-def few_divergences(evidence: Evidence) -> list[Finding]:
+def few_divergences(evidence: Evidence) -> Iterator[Finding]:
     """Too few divergences to matter."""
     share = evidence.diverging.mean()
     if not 0 < share <= DIVERGENT:
-        return []
-    return [
-        Finding(
-            "few_divergences",
-            "note",
-            f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
-            float(share),
-            DIVERGENT,
-            "So few are usually harmless. With a conjugate prior, engine gibbs has none.",
-        )
-    ]
+        return
+    yield Finding(
+        "few_divergences",
+        "note",
+        f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
+        float(share),
+        DIVERGENT,
+        "So few are usually harmless. With a conjugate prior, engine gibbs has none.",
+    )
 
 
-def one_chain(evidence: Evidence) -> list[Finding]:
+def one_chain(evidence: Evidence) -> Iterator[Finding]:
     """Nothing to compare with."""
     if evidence.draws.n_chains > 1:
-        return []
-    return [
-        Finding(
-            "one_chain",
-            "note",
-            "There is only one chain, which cannot show a second mode.",
-            1,
-            2,
-            "Sample at least four chains.",
-        )
-    ]
+        return
+    yield Finding(
+        "one_chain",
+        "note",
+        "There is only one chain, which cannot show a second mode.",
+        1,
+        2,
+        "Sample at least four chains.",
+    )
 
 
 def listed(word: str, numbers: list[int] | np.ndarray) -> str:
@@ -231,11 +221,11 @@ def listed(word: str, numbers: list[int] | np.ndarray) -> str:
     return f"{word}{'s' * (len(numbers) > 1)} {some(numbers, of_all)}"
 
 
-def labels_disagree(evidence: Evidence) -> list[Finding]:
+def labels_disagree(evidence: Evidence) -> Iterator[Finding]:
     """Components that are not the same ones in every chain."""
     found = evidence.identification
     if np.isnan(found.rhat_limit).all():
-        return []
+        return
     component = int(np.nanargmax(np.where(np.isnan(found.rhat_limit), np.nan, found.rhat)))
     rhat = np.where(
         [scalar.cluster == component for scalar in evidence.scalars],
@@ -243,106 +233,96 @@ def labels_disagree(evidence: Evidence) -> list[Finding]:
         np.nan,
     )
     worst = int(np.nanargmax(rhat))
-    return [
-        Finding(
-            "labels_disagree",
-            "identification",
-            f"The chains agree on the mixture but not on {evidence.parameter_names[worst]}.",
-            float(rhat[worst]),
-            float(found.rhat_limit[component]),
-            "Densities and predictions remain valid. Do not interpret single components.",
-        )
-    ]
+    yield Finding(
+        "labels_disagree",
+        "identification",
+        f"The chains agree on the mixture but not on {evidence.parameter_names[worst]}.",
+        float(rhat[worst]),
+        float(found.rhat_limit[component]),
+        "Densities and predictions remain valid. Do not interpret single components.",
+    )
 
 
-def not_told_apart(evidence: Evidence) -> list[Finding]:
+def not_told_apart(evidence: Evidence) -> Iterator[Finding]:
     """Pairs of components that differ in nothing."""
     distances = evidence.identification.distances
     pairs = np.argwhere(np.triu(distances, 1) * (distances < TOLD_APART)).tolist()
     if not pairs:
-        return []
+        return
     pairs.sort(key=lambda pair: distances[*pair])
     closest = float(distances[*pairs[0]])
     named = [f"{one} and {other}" for one, other in pairs]
     names = some(named, "see nearest in the table of components", most=3)
     limit = f"{closest:.1f} posterior sd" if len(pairs) == 1 else f"{TOLD_APART} posterior sds"
-    return [
-        Finding(
-            "not_told_apart",
-            "identification",
-            f"Components {names} cannot be distinguished: none of their parameters differs by more "
-            f"than {limit}.",
-            closest,
-            TOLD_APART,
-            "Interpret them together, or fit fewer components.",
-        )
-    ]
+    yield Finding(
+        "not_told_apart",
+        "identification",
+        f"Components {names} cannot be distinguished: none of their parameters differs by more "
+        f"than {limit}.",
+        closest,
+        TOLD_APART,
+        "Interpret them together, or fit fewer components.",
+    )
 
 
-def nearly_empty(evidence: Evidence) -> list[Finding]:
+def nearly_empty(evidence: Evidence) -> Iterator[Finding]:
     """Components that hold hardly a row."""
     needed = evidence.draws.means.shape[3] + 1
     shares = evidence.identification.empty
     which = np.flatnonzero(shares > EMPTY)
     if not which.size:
-        return []
+        return
     largest = float(shares[which].max())
     verb, most = ("have", "up to ") if which.size > 1 else ("has", "")
-    return [
-        Finding(
-            "nearly_empty",
-            "identification",
-            f"{listed('Component', which)} {verb} fewer than {needed} rows in {most}{largest:.0%} "
-            "of the draws.",
-            largest,
-            EMPTY,
-            "In these draws its parameters come from the prior. Fit fewer components."
-            if which.size == 1
-            else "In these draws their parameters come from the prior. Fit fewer components.",
-        )
-    ]
+    yield Finding(
+        "nearly_empty",
+        "identification",
+        f"{listed('Component', which)} {verb} fewer than {needed} rows in {most}{largest:.0%} "
+        "of the draws.",
+        largest,
+        EMPTY,
+        "In these draws its parameters come from the prior. Fit fewer components."
+        if which.size == 1
+        else "In these draws their parameters come from the prior. Fit fewer components.",
+    )
 
 
-def ambiguous_labels(evidence: Evidence) -> list[Finding]:
+def ambiguous_labels(evidence: Evidence) -> Iterator[Finding]:
     """Components that many draws could as well give another name."""
     found = evidence.identification
     which = np.flatnonzero(found.ambiguous > AMBIGUOUS)
     if not which.size:
-        return []
-    return [
-        Finding(
-            "ambiguous_labels",
-            "identification",
-            f"In {found.ambiguous_draws:.0%} of the draws the labels of "
-            f"{listed('component', which)} are ambiguous: the best labelling is favored by odds "
-            f"below {ODDS} to 1.",
-            float(found.ambiguous[which].max()),
-            AMBIGUOUS,
-            "Interpret these components together, or fit fewer.",
-        )
-    ]
+        return
+    yield Finding(
+        "ambiguous_labels",
+        "identification",
+        f"In {found.ambiguous_draws:.0%} of the draws the labels of "
+        f"{listed('component', which)} are ambiguous: the best labelling is favored by odds "
+        f"below {ODDS} to 1.",
+        float(found.ambiguous[which].max()),
+        AMBIGUOUS,
+        "Interpret these components together, or fit fewer.",
+    )
 
 
-def dispensable_component(evidence: Evidence) -> list[Finding]:
+def dispensable_component(evidence: Evidence) -> Iterator[Finding]:
     """A component more than the data ask for."""
     found = evidence.merger
     if found is None:
-        return []
-    return [
-        Finding(
-            "dispensable_component",
-            "identification",
-            f"Components {found.one} and {found.other} may be redundant: merging them lowers BIC "
-            f"by {found.saving:.1f} (strong evidence from {SAVING:g}).",
-            found.saving,
-            SAVING,
-            f"Try K = {evidence.draws.weights.shape[2] - 1}; bg.select, or bayes-gmm select, compares "
-            "numbers of components.",
-        )
-    ]
+        return
+    yield Finding(
+        "dispensable_component",
+        "identification",
+        f"Components {found.one} and {found.other} may be redundant: merging them lowers BIC "
+        f"by {found.saving:.1f} (strong evidence from {SAVING:g}).",
+        found.saving,
+        SAVING,
+        f"Try K = {evidence.draws.weights.shape[2] - 1}; bg.select, or bayes-gmm select, compares "
+        "numbers of components.",
+    )
 
 
-def slow_components(evidence: Evidence) -> list[Finding]:
+def slow_components(evidence: Evidence) -> Iterator[Finding]:
     """Components that need more draws than the mixture does."""
     start = "Parameters of single components need longer chains"
     return told_shortage(

@@ -37,19 +37,19 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.posterior.identification import identify
-from bayes_gmm.posterior.power_scaling import effects
-from bayes_gmm.posterior.prior_parts import (
+from bayes_gmm.posterior.power_scaling import (
     COVARIANCES,
     MEANS,
     WEIGHTS,
     Conflict,
     conflicts,
+    effects,
     log_prior_parts,
 )
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.prior_parameters import read_prior
+from bayes_gmm.results.labels import read_prior
 from bayes_gmm.results.reading import (
     draws_of,
     feature_names,

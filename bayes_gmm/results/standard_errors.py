@@ -17,8 +17,8 @@ from bayes_gmm.errors import (
     InputError,
 )
 from bayes_gmm.posterior import standard_errors
+from bayes_gmm.posterior.draws import Scalar
 from bayes_gmm.posterior.predictive import tails
-from bayes_gmm.posterior.scalars import Scalar
 from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
 from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, n_incomplete
 from bayes_gmm.results.tables import Printed, counted, number

@@ -25,8 +25,7 @@ from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.pivot import match
-from bayes_gmm.results.labels import DIMS, labelled, record_columns
-from bayes_gmm.results.prior_parameters import prior_groups
+from bayes_gmm.results.labels import DIMS, labelled, prior_groups, record_columns
 from bayes_gmm.results.reading import VARIABLES
 from bayes_gmm.results.relabel import follow
 

@@ -277,7 +277,7 @@ class GaussianMixture(FittedMixture):
         gains = np.diff(objective)
         if len(gains) == 1 and np.isclose(objective[0] / n_rows, before, rtol=1e-9):
             # Consecutive warm starts of one iteration each are one EM run.
-            rounding = em.ROUNDING * abs(objective[-1])
+            rounding = em.UNCHANGED * abs(objective[-1])
             converged |= em.remaining_gain([self._last_gain, gains[0]], rounding) <= self.tol
         self._last_gain = float(gains[-1]) if len(gains) else np.inf
         self.converged_ = converged

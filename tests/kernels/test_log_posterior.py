@@ -19,11 +19,14 @@ SIZES = [
 class Problem:
     """Rows far from zero in awkward units, and both twins of the density."""
 
-    def __init__(self, n_rows, n_features, n_components, weighted=False):
+    def __init__(self, n_rows, n_features, n_components, weighted=False, missing=False):
         self.rng = np.random.default_rng([n_rows, n_features, n_components])
         scale = 10.0 ** self.rng.uniform(-5, 5, n_features)
         x = scale * (1000 + self.rng.standard_t(4, size=(n_rows, n_features)))
-        self.observations = Observations.of(x)
+        if missing:
+            x[self.rng.random(x.shape) < 0.3] = np.nan
+            x[np.isnan(x).all(axis=1), 0] = scale[0] * 1000
+        self.observations = Observations.of(x, missing="mar")
         if weighted:
             self.observations = self.observations.weighted(self.rng.exponential(size=n_rows))
         self.coordinates = FreeCoordinates(random_prior(self.rng, n_components, n_features))
@@ -57,6 +60,18 @@ def test_the_compiled_twin_is_the_specification(size):
 @pytest.mark.parametrize("n_features", [2, FEW_FEATURES + 1])
 def test_row_weights_count(n_features):
     assert_twins(Problem(600, n_features, 3, weighted=True), 3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_features", [2, FEW_FEATURES + 1])
+def test_missing_entries_are_integrated_out(n_features, weighted):
+    problem = Problem(600, n_features, 3, weighted, missing=True)
+    assert not problem.observations.is_complete
+    assert_twins(problem, 3)
+    free = problem.point()
+    numeric = gradient(lambda u: problem.compiled(u)[0], free)
+    size = np.abs(numeric).max()
+    np.testing.assert_allclose(problem.compiled(free)[1], numeric, rtol=1e-5, atol=1e-7 * size)
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3])

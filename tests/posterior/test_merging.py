@@ -13,7 +13,7 @@ from bayes_gmm.posterior.dispensable import SAVING, best_merger, merged
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import mixture_moments
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.prior_parameters import prior_dataset
+from bayes_gmm.results.labels import prior_dataset
 from tests.helpers import from_labels, random_parameters
 
 UNKNOWN = np.full((1, 1), -np.inf)  # log-likelihood of draws that are to have no say

@@ -21,8 +21,8 @@ from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.checks import check
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
+from bayes_gmm.results.labels import prior_dataset
 from bayes_gmm.results.loo import loo
-from bayes_gmm.results.prior_parameters import prior_dataset
 from bayes_gmm.results.relabel import METHODS, relabel
 from bayes_gmm.results.sensitivity import sensitivity
 

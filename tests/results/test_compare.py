@@ -18,8 +18,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
-from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.scalars import catalogue, flatten
+from bayes_gmm.posterior.draws import Draws, catalogue, flatten
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.labels import labelled

@@ -10,9 +10,14 @@ from bayes_gmm.reports import write_report
 from bayes_gmm.results.analysis import save
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
+from bayes_gmm.results.evidence import (
+    LABEL_FREE,
+    MOST_ENTRIES,
+    RELABELLED,
+    label_free,
+    of_components,
+)
 from bayes_gmm.results.loo import loo
-from bayes_gmm.results.other_variables import MOST_ENTRIES, label_free, of_components
 from bayes_gmm.results.predictive import predict
 from bayes_gmm.results.reading import point_parameters
 from bayes_gmm.results.sensitivity import sensitivity

@@ -16,9 +16,9 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.prior_parts import log_prior_parts
+from bayes_gmm.posterior.power_scaling import log_prior_parts
 from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
-from bayes_gmm.results.prior_parameters import prior_dataset
+from bayes_gmm.results.labels import prior_dataset
 from bayes_gmm.results.reading import draws_of
 from bayes_gmm.results.sensitivity import CONFLICT, STRONG_PRIOR, sensitivity
 

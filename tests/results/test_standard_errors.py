@@ -18,7 +18,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import Prior
 from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.posterior import standard_errors as computed
-from bayes_gmm.posterior.scalars import Scalar, catalogue, flatten
+from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.posterior.standard_errors import interval
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.reading import Fitted

@@ -20,7 +20,7 @@ from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.kernels.runs import Run, State
 
-ROUNDING = 4 * np.finfo(float).eps
+UNCHANGED = 4 * np.finfo(float).eps  # relative gain that is rounding
 PLAIN_STEPS = 6  # how many plain steps show that a run is slow
 POLISHING_STEPS = 30
 PATIENCE = 3  # polishing steps in a row that bring nothing, after which it ends
@@ -107,11 +107,11 @@ def run(
         objectives.append(state.objective)
         if accelerating:
             # A plain step between accelerated ones may be small however much is left to gain.
-            accelerating = gain > (tol if accelerated else ROUNDING * abs(state.objective))
+            accelerating = gain > (tol if accelerated else UNCHANGED * abs(state.objective))
             plain = []
             continue
         plain.append(gain)
-        if remaining_gain(plain, ROUNDING * abs(state.objective)) <= tol:
+        if remaining_gain(plain, UNCHANGED * abs(state.objective)) <= tol:
             return Run(state, objectives, True, None)
         if accelerate and len(plain) >= PLAIN_STEPS:
             accelerating = True

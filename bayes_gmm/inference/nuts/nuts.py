@@ -66,7 +66,7 @@ def sample(
     weights, means, covariances = coordinates.parameters(free)
     scale = observations.scale
     # The sampler saw densities of (x - origin) / scale, so that units change no draw.
-    log_units = observations.total_weight * np.log(scale).sum()
+    log_units = observations.log_volume
     log_density = chains.statistics["logp"].values - log_units
     counts = coordinates.counts(free, gradient, observations.total_weight)
     return chains.tree(

@@ -23,7 +23,7 @@ from bayes_gmm.model.structures.loops import (
 
 MAX_SWEEPS = 30
 GRADED = 1e-2  # ratio of variances below which Jacobi's rotations find eigenvalues more exactly
-ROUNDING = 1e-15
+ORTHOGONAL = 1e-15  # cosine between axes that is rounding
 
 
 class TurningAxes(Rotated):
@@ -233,7 +233,7 @@ def joint_axes(matrices: np.ndarray, axes: np.ndarray) -> None:
                 turn_columns(axes, i, j, c, s)
                 for k in range(n_components):
                     turn(turned[k], i, j, c, s)
-        if not largest > ROUNDING:
+        if not largest > ORTHOGONAL:
             break
 
 
@@ -266,7 +266,7 @@ def own_axes(matrix: np.ndarray, axes: np.ndarray, values: np.ndarray) -> None:
         for i in range(n_features):
             for j in range(i):
                 off, gap = turned[i, j], turned[i, i] - turned[j, j]
-                if not abs(off) > ROUNDING * np.sqrt(abs(turned[i, i] * turned[j, j])):
+                if not abs(off) > ORTHOGONAL * np.sqrt(abs(turned[i, i] * turned[j, j])):
                     continue
                 settled = False
                 # The smaller of the two angles that make the entry zero.
