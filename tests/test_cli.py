@@ -410,7 +410,7 @@ def test_estimates_have_the_structure_that_was_asked_for_and_two_models_are_told
     )
     # The draws of this test are unconstrained, whatever they were asked to be.
     assert "the EM estimates are of a different model" in line
-    assert f"MLE and MAP: covariances of the structure {code}, where the draws have VVV" in said
+    assert f"MLE and MAP: covariance structure {code}, while the draws have VVV" in said
 
 
 def test_under_a_prior_that_is_not_conjugate_there_is_no_map(quick, tmp_path):

@@ -239,7 +239,7 @@ def test_of_clusters_csv(world, tmp_path):
     close(table["entropy"], expected["entropy"], atol=1e-6)
     unsure = int((expected["responsibilities"].max(axis=1) < 0.9).sum())
     assert 0 < unsure < N
-    assert said == f"{N} rows, {unsure} of them with a probability under 0.9"
+    assert said == f"{N} rows, {unsure} of them with membership probability under 0.9"
 
 
 def test_of_co_clustering(world):
@@ -379,7 +379,7 @@ def test_of_diagnose(world):
             close(row["ess_bulk"], float(az.ess(draws[name], method="bulk")), rtol=TIED)
     log_likelihood = logsumexp(world.joint, axis=2).sum(axis=1).reshape(CHAINS, DRAWS)
     close(
-        found.table.loc[("label-free quantities", "log_likelihood"), "rhat"],
+        found.table.loc[("label-invariant quantities", "log_likelihood"), "rhat"],
         rhat(log_likelihood),
         rtol=FOLDED,
     )
@@ -728,7 +728,7 @@ def test_of_the_report_about_draws(world, report):
     cells, _ = tables["labels", 0]["largest R-hat"]
     assert near(cells["as sampled"], labels.rhat_raw)
     assert near(cells["relabelled"], labels.rhat_relabelled)
-    assert near(cells["label-free"], labels.rhat_label_free)
+    assert near(cells["label-invariant"], labels.rhat_label_free)
     assert labels.rhat_raw > labels.rhat_relabelled + 0.001
     for k, row in labels.table.iterrows():
         cells, flagged = tables["labels", 1][str(k)]

@@ -313,7 +313,7 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
     for groups, said in ((["loglik"], "has 'loglik'"), (None, "is None"), ([["prior"]], "has")):
         with refuses(f"groups {said}", "choose of log_likelihood, posterior_predictive"):
             bg.add_groups(plain, groups)
-    with refuses("prior is needed", "bg.from_trace was given"):
+    with refuses("prior is needed", "to bg.sample or bg.from_trace"):
         bg.add_groups(plain, "log_prior")
     with refuses("prior is given, but the result holds its own"):
         bg.add_groups(drawn, "log_prior", prior=PRIORS["Prior"])

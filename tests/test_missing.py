@@ -341,7 +341,7 @@ def test_partition_relabelling_and_diagnosis_take_incomplete_rows(posterior):
         permuted = np.sort(other["posterior"]["weights"].to_numpy(), axis=-1)
         own = np.sort(posterior["posterior"]["weights"].to_numpy(), axis=-1)
         np.testing.assert_array_equal(permuted, own)
-    assert ("label-free quantities", "log_likelihood") in bg.diagnose(posterior).table.index
+    assert ("label-invariant quantities", "log_likelihood") in bg.diagnose(posterior).table.index
 
 
 def test_a_comparison_has_the_marginal_log_likelihood_of_its_points(fit, posterior):

@@ -328,7 +328,7 @@ def test_a_name_is_found_by_its_beginning(file):
 def test_predictions_never_overwrite_the_rows(file):
     path = file(lines(POINTS))
     before = path.read_bytes()
-    with pytest.raises(InputError, match="the very file"):
+    with pytest.raises(InputError, match="the file from which X is read"):
         bg.predict(bg.Parameters([1.0], [[2.0, 20.0]], [np.eye(2)]), path, out=str(path))
     assert path.read_bytes() == before
 

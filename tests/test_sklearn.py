@@ -201,7 +201,7 @@ def test_criteria_take_row_weights_as_repetitions(rows):
 
 
 def test_under_a_prior_row_weights_that_add_up_to_less_than_two_rows_are_refused(rows):
-    with refuses("sample_weight sums to 1,", "multiply"):
+    with refuses("sample_weight sums to 1,", "rescale"):
         GaussianMixture(2, prior="default").fit(rows, sample_weight=np.full(len(rows), 1 / 150))
 
 
@@ -224,7 +224,7 @@ def test_a_small_ridge_changes_little_and_theirs_ends_at_the_same_place(rows):
 
 def test_a_ridge_bounds_components_on_repeated_rows():
     x = np.repeat([[0.0] * 5, [1.0] * 5], 5, axis=0)
-    with pytest.raises(ValueError, match="2 of them distinct, which cannot determine"):
+    with pytest.raises(ValueError, match="2 of them distinct, too few to estimate"):
         GaussianMixture(2).fit(x)
     model = GaussianMixture(2, reg_covar=1e-6).fit(x)
     np.testing.assert_allclose(model.covariances_, 1e-6 * np.array([np.eye(5)] * 2), atol=1e-12)

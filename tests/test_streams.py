@@ -163,7 +163,7 @@ def test_a_posterior_without_its_rows_is_judged_compared_and_asked(posteriors, r
 def test_only_gibbs_reads_blocks(rows, options):
     if "prior" in options:
         options = {"prior": bg.IndependentPrior.default(rows, 2)}
-    with pytest.raises(InputError, match="all rows in memory"):
+    with pytest.raises(InputError, match="only engine="):
         bg.sample(Again(rows), 2, **options)
 
 

@@ -121,7 +121,11 @@ def has_modes(diagnosis):
 
 
 def is_overfitted(diagnosis):
-    said = ("A component too many may be why", "not component by component", "a component too many")
+    said = (
+        "A redundant component may be why",
+        "not for every single component",
+        "K may be too large",
+    )
     found = names(diagnosis) & OVERFITTED and any(words in diagnosis.verdict for words in said)
     return not diagnosis.ok and bool(found)
 

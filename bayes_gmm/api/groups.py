@@ -145,7 +145,7 @@ def add_groups(
     unknown = known is None and not {*OF_PRIOR}.isdisjoint(names)
     if unknown and prior is None:
         raise InputError(
-            "prior is missing, and the result does not keep it: pass the same prior as to "
+            "prior is needed, because the result does not keep it: pass the same prior as to "
             "bg.sample or bg.from_trace"
         )
     rows, index = np.empty(0), pd.RangeIndex(0)

@@ -66,7 +66,7 @@ def prior(
     """
     if not hasattr(prior, "sample"):
         raise InputError(
-            "prior has no draws of its own: give a Prior, an IndependentPrior or a "
+            "prior cannot be sampled here: give a Prior, an IndependentPrior or a "
             "HierarchicalPrior, and use pymc.sample_prior_predictive for a function"
         )
     require_whole("draws", draws, 1)

@@ -55,9 +55,7 @@ def ranks(posterior: xr.DataTree) -> Figure:
     for (left, right), place in zip(grid, chosen, strict=True):
         last = place == chosen[-1]
         style.tidy(left, xlabel="draw" if last else "", grid="y", ticks=3)
-        style.tidy(
-            right, xlabel="rank among all draws, as a share" if last else "", grid="y", ticks=4
-        )
+        style.tidy(right, xlabel="relative rank among all draws" if last else "", grid="y", ticks=4)
         _trace(left, values[..., place], shades)
         _rank_difference(right, values[..., place], shades)
         left.set_title(names[place], fontsize=style.TEXT, color=style.INK, loc="left", pad=3)

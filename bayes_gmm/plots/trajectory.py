@@ -54,7 +54,7 @@ def em_trajectory(point: xr.DataTree) -> Figure:
         _optima(axes, search)
     style.headline(figure, f"EM for the {estimator}: {_verdict(search)}")
     handles = [
-        Line2D([], [], color=CLIMB, label="best climb"),
+        Line2D([], [], color=CLIMB, label="best EM run"),
         Line2D([], [], **_mark("finished"), label="a start's end"),
     ]
     if not (search["start_converged"] | search["start_collapsed"]).all():
@@ -153,5 +153,5 @@ def _verdict(search: xr.Dataset) -> str:
     others = search.sizes["optimum"] - 1 - spurious
     said += f", {others} lower optim{'um' if others == 1 else 'a'}" if others else ""
     if spurious:
-        said += f", {spurious} spurious set aside"
+        said += f", {spurious} spurious rejected"
     return said

@@ -48,7 +48,7 @@ class Identification(NamedTuple):
         if not np.isnan(self.rhat_limit[k]):
             return "differs between chains"
         if self.distances[k].min() < TOLD_APART:
-            return f"like component {self.distances[k].argmin()}"
+            return f"indistinguishable from component {self.distances[k].argmin()}"
         if self.empty[k] > EMPTY:
             return "nearly empty"
         if self.ambiguous[k] > AMBIGUOUS:

@@ -68,7 +68,7 @@ def invariants(
     component_counts: np.ndarray | None = None,
     log_prior: np.ndarray | None = None,
 ) -> Invariants:
-    """Compute the label-free quantities of draws, named as the sampler had them.
+    """Compute the label-invariant quantities of draws, named as the sampler had them.
 
     A prior needs `log_densities` of parameters in the user's units, or there is no log posterior.
     The pivot says which rows are monitored. What a sampler knows of each draw, in the user's units

@@ -48,7 +48,7 @@ def shortage(values: np.ndarray, measured: Convergence) -> Shortage | None:
 
 
 def long_enough(values: np.ndarray) -> bool:
-    """Whether `diagnose` would not call the chains too short, by label-free quantities.
+    """Whether `diagnose` would not call the chains too short, by label-invariant quantities.
 
     True as well where longer chains would not help: where chains are stuck or have settled in
     different modes, or so few draws are kept that they are too few however far apart.

@@ -129,8 +129,8 @@ def iterate(
             return found, loss
         permutation = found
     warnings.warn(
-        f"relabel: some labels still changed after {ITERATIONS} iterations; those of the last one "
-        "are returned. Try method='pivot' or 'ecr', which need none.",
+        f"relabel did not converge in {ITERATIONS} iterations; the labels of the last one are "
+        "returned. Try method='pivot' or 'ecr', which are not iterative.",
         ConvergenceWarning,
         stacklevel=4,
     )

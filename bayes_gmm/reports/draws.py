@@ -33,9 +33,9 @@ def sampling(analysis: Analysis) -> Section | None:
     if not blocks:
         return None
     reading = (
-        "Chains that agree have an R-hat near 1, traces that can't be told apart, and rank lines "
-        "inside the gray band. Quantities that don't depend on the numbering of the components are "
-        "judged first, because the numbering is arbitrary."
+        "Chains that agree have R-hat near 1, traces that look alike, and rank lines inside the "
+        "gray band. Label-invariant quantities are judged first, because the labels of components "
+        "are arbitrary."
     )
     return Section("sampling", "Can the draws be trusted?", reading, blocks)
 
@@ -51,7 +51,7 @@ def labels(analysis: Analysis) -> Section | None:
                 {
                     "as sampled": [f"{report.rhat_raw:.3f}"],
                     "relabelled": [f"{report.rhat_relabelled:.3f}"],
-                    "label-free": [f"{report.rhat_label_free:.3f}"],
+                    "label-invariant": [f"{report.rhat_label_free:.3f}"],
                 },
                 index=pd.Index(["largest R-hat"], name=""),
             )
@@ -61,18 +61,17 @@ def labels(analysis: Analysis) -> Section | None:
     if report.unidentified:
         named = [f"{k} ({report.table['why_not'][k]})" for k in report.unidentified]
         text = (
-            f"Without an identity of its own: component{'s' * (len(named) > 1)} "
-            f"{some(named, 'in the table')}. Rows of tables, and clusters, by such a name mean "
-            "little."
+            f"Component{'s' * (len(named) > 1)} not identified: {some(named, 'in the table')}. "
+            "Table rows and clusters with such a label mean little."
         )
         blocks.append(Paragraph(text, "bad"))
     blocks.append(table(_components(report), ~report.table["identified"].to_numpy()))
     reading = (
-        "Components have no order of their own, and a chain may call them by any names, even by "
-        "others in the middle. If names switched, R-hat is large as sampled, and near 1 once the "
-        "draws are relabelled; quantities that no renaming changes are label-free."
+        "The labels of components are arbitrary, and a chain may switch between labellings. Label "
+        "switching makes R-hat large as sampled, but not after relabelling. It does not affect "
+        "label-invariant quantities at all."
     )
-    return Section("labels", "What are the components called?", reading, blocks)
+    return Section("labels", "Did labels switch?", reading, blocks)
 
 
 def _of_labels(analysis: Analysis, report: LabelReport) -> list[str]:
@@ -80,25 +79,26 @@ def _of_labels(analysis: Analysis, report: LabelReport) -> list[str]:
     said = []
     if analysis.posterior is not None:
         said.append(relabelling_sentence(analysis.posterior))
-    said.append(f"{report.renamed:.1%} of the draws got other names than the sampler's.")
+    said.append(f"Relabelling changed the labels of {report.renamed:.1%} of the draws.")
     most = report.switches.max()
     if most == 0:
-        said.append("No chain changed the order of its components.")
+        said.append("No chain switched labels.")
     else:
         said.append(
-            f"Chains changed the order of their components: {report.switches.mean():.1%} of the "
-            "draws are not in the order that is the most common in their chain, at most "
-            f"{most:.1%}, in chain {report.switches.idxmax()}."
+            f"Chains switched labels: {report.switches.mean():.1%} of the draws do not have the "
+            f"most common labelling of their chain (at most {most:.1%}, in chain "
+            f"{report.switches.idxmax()})."
         )
     if len(report.switches) > 1:
         differ = "differs between chains" if report.chains_differ else "is the same in all chains"
-        said.append(f"The most common order {differ}.")
+        said.append(f"The most common labelling {differ}.")
     said.append(
-        f"{report.ambiguous:.1%} of the draws could have been named otherwise nearly as well."
+        f"The labels of {report.ambiguous:.1%} of the draws are ambiguous: another labelling is "
+        "nearly as good."
     )
     if len(report.occupied):
         shares = [f"{k} with probability {share:.1%}" for k, share in report.occupied.items()]
-        said.append(f"Components that hold rows: {', '.join(shares)}.")
+        said.append(f"Number of nonempty components: {', '.join(shares)}.")
     return said
 
 
@@ -129,8 +129,8 @@ def clusters(analysis: Analysis) -> Section | None:
         some = f"Shown are {MOST_ROWS} of {n_rows:,} rows, evenly spaced."
         blocks.append(Paragraph(some, "quiet"))
     reading = (
-        "The darker a cell, the likelier its two rows come from the same component, whatever its "
-        "name. Clear blocks are clusters that the data insist on; gray bands beside them are rows "
-        "that could belong to either."
+        "The darker a cell, the more probable it is that its two rows come from the same "
+        "component. Clear blocks are well-determined clusters; gray bands beside them are rows "
+        "that could belong to either cluster."
     )
     return Section("clusters", "Which rows belong together?", reading, blocks)

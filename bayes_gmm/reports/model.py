@@ -34,7 +34,7 @@ def fit(analysis: Analysis) -> Section | None:
         "sets show what is ordinary: the gray band, and a p-value for each statistic. With many "
         "statistics some p-value is small by chance; joint p allows for that."
     )
-    return Section("fit", "Does the model make such data?", reading, blocks)
+    return Section("fit", "Does the model make data like these?", reading, blocks)
 
 
 def prediction(analysis: Analysis) -> Section | None:
@@ -43,7 +43,7 @@ def prediction(analysis: Analysis) -> Section | None:
         "Leave-one-out: each row in turn is predicted from the others (by Pareto-smoothed "
         "importance sampling). The sum of the log densities, elpd, ranks models of the same data "
         "in the same units, such as other numbers of components: the larger, the better. Where a "
-        "row's Pareto k is large, its part can't be relied on."
+        "row's Pareto k is large, its part is unreliable."
     )
     title = "How well are new rows predicted?"
     loo = analysis.loo
@@ -65,7 +65,7 @@ def prediction(analysis: Analysis) -> Section | None:
     if n_bad:
         said = Paragraph(
             f"{counted(n_bad, 'row')} of {len(pareto_k):,} have a Pareto k above "
-            f"{loo.good_k:.2f}, the largest in row {row}: their part of elpd can't be relied on.",
+            f"{loo.good_k:.2f}, the largest in row {row}: their part of elpd is unreliable.",
             "bad",
         )
     else:
@@ -90,15 +90,15 @@ def prior(analysis: Analysis) -> Section | None:
     if not blocks:
         return None
     reading = (
-        "What was believed before the data were seen, in the units of the data. The MAP and the "
-        "posterior use it; the MLE does not."
+        "The prior distribution, in the units of the data. The MAP estimate and the posterior use "
+        "it; the MLE does not."
     )
     if analysis.sensitivity is not None:
         reading += (
-            " A quantity is sensitive if its posterior would move were the prior to count a little "
-            "more or less. It is marked where a reader would notice that: where an end of its 95% "
-            "interval would move by a posterior sd if the prior counted half as much, or where the "
-            "prior expects weights or means elsewhere. The part is that of the prior which moves "
+            " A quantity is sensitive if its posterior moves when the prior counts a little more "
+            "or less. It is marked if the effect is noticeable: if an end of its 95% interval "
+            "would move by a posterior sd if the prior counted half as much, or if the prior "
+            "expects weights or means elsewhere. The part is that of the prior which moves "
             "it most."
         )
     return Section("prior", "The prior, and what depends on it", reading, blocks)

@@ -88,8 +88,8 @@ def _two_models(analysis: Analysis) -> list[Paragraph]:
     if not names:
         return []
     text = (
-        f"{' and '.join(names)}: {other[names[0]]}. The posterior is of another model, and with it "
-        "all that rests on its draws: clusters, checks, sensitivity, leave-one-out."
+        f"{' and '.join(names)}: {other[names[0]]}. The posterior is that of a different model, "
+        "and so are the results from its draws: clusters, checks, sensitivity, leave-one-out."
     )
     return [Paragraph(text, "note", "Two models")]
 
@@ -106,7 +106,7 @@ def _agreement(analysis: Analysis) -> Paragraph:
     data = analysis.comparison.dataset
     covered = data["covered"][:, (data["kind"] != "covariance") & (data["why_not"] == "")]
     if not covered.size:
-        text = "No component has an identity, so no parameter can be compared."
+        text = "No component is identified, so no parameter can be compared."
         return Paragraph(text, "note", "EM against the posterior")
     counts = [
         f"{int(covered.sel(estimator=name).sum())} of {covered.sizes['parameter']} parameters of "
@@ -154,10 +154,10 @@ def _estimates(analysis: Analysis) -> Section | None:
         blocks.append(image(plots.em_trajectory(tree), f"The path of EM to the {name}"))
     frame = pd.DataFrame(rows, index=pd.Index(list(analysis.points), name="estimate"))
     reading = (
-        "EM climbs from many starting points and never goes down; the most promising climbs are "
-        "followed to the end. Of the optima that they reach, the one is kept that is expected to "
-        "predict new rows best. A higher one may rest on a handful of rows or, under a prior, on "
-        "a component that holds none."
+        "EM is run from many starting points, and never decreases its objective; only the most "
+        "promising runs are continued to convergence. Of the optima found, the one that is "
+        "expected to predict new rows best is chosen. A higher optimum may fit a few rows only or, "
+        "under a prior, have an empty component."
     )
     said = [
         f"{name}: {remark}"
@@ -187,10 +187,10 @@ def _comparison(analysis: Analysis) -> Section | None:
     if not blocks:
         return None
     reading = (
-        "A point estimate is the top of a hill; the posterior is the whole hill. The interval says "
-        "how far each parameter could be from the estimate, and z how many posterior standard "
-        "deviations the estimate lies from the posterior mean. Rows in color have an estimate "
-        "outside the interval: there the hill is lopsided, or has another top."
+        "A point estimate is a maximum; the posterior is the distribution around it. The interval "
+        "says how far each parameter could be from the estimate, and z by how many posterior "
+        "standard deviations the estimate differs from the posterior mean. Rows in color have an "
+        "estimate outside the interval: there the posterior is skewed, or has another mode."
     )
     return Section("comparison", "EM against the posterior", reading, blocks)
 
@@ -218,4 +218,4 @@ def _reproduction(analysis: Analysis) -> Section | None:
         return None
     reading = "The same data, seed and versions give the same numbers."
     blocks: list[Block] = [table(provenance(analysis.trees)), Paragraph(versions(), "quiet")]
-    return Section("reproduction", "To make these results again", reading, blocks)
+    return Section("reproduction", "How to reproduce these results", reading, blocks)

@@ -12,17 +12,14 @@ from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.tables import counted, number, some
 
 ENGINES = {
-    "gibbs": "Gibbs sampling (rows draw their components given the parameters, then the parameters "
-    "are drawn given the components of the rows)",
-    "nuts": "NUTS, which follows the gradient of the posterior, the components of the rows summed "
-    "out",
-    "pymc": "NUTS on a PyMC model, which follows the gradient of the posterior, the components of "
-    "the rows summed out",
+    "gibbs": "Gibbs sampling (labels given the parameters, then parameters given the labels)",
+    "nuts": "NUTS, with the labels summed out",
+    "pymc": "NUTS on a PyMC model, with the labels summed out",
 }
 RELABELLINGS = {
     "pivot": "the divergence from the MAP estimate is smallest",
-    "ecr": "the fewest rows are allocated otherwise than by the MAP estimate",
-    "ecr-iterative": "the fewest rows are allocated otherwise than in most draws",
+    "ecr": "as many rows as possible are allocated as by the MAP estimate",
+    "ecr-iterative": "as many rows as possible are allocated as in most draws",
     "stephens": "membership probabilities diverge least from their average",
     "data": "the groups of rows are closest to the average groups",
 }
@@ -42,10 +39,10 @@ def prior_sentences(prior: xr.Dataset, structure: Structure = UNCONSTRAINED) -> 
     center = _pairs(features, one["mean"].to_numpy(), typical)
     sentences = [
         f"Weights: Dirichlet with concentration {_short(alpha)}"
-        + (", which favors no weights over others." if flat else "."),
-        f"Means: normal about {center}, with a component's own covariance "
-        f"divided by {precision:g}: worth {precision:g} of a row.",
-        f"Covariances: {common}{kind} degrees of freedom, whose peak has the "
+        + (", which is uniform." if flat else "."),
+        f"Means: normal about {center}, with the covariance of the component divided by "
+        f"{precision:g}: it counts as {precision:g} of a row.",
+        f"Covariances: {common}{kind} degrees of freedom, whose mode has the "
         f"standard deviations {_pairs(features, typical, typical)}.",
     ]
     if not _alike(prior):
@@ -85,9 +82,9 @@ def engine_sentence(posterior: xr.DataTree) -> str:
     thin, tune = int(attrs.get("thin", 1)), int(attrs["tune"])
     if attrs["engine"] == "gibbs":
         kept = "every sweep is a draw" if thin == 1 else f"one sweep in {thin} is kept as a draw"
-        before = f"{kept}, after {tune:,} sweeps in which the start is forgotten"
+        before = f"{kept}, after {tune:,} burn-in sweeps"
     else:
-        before = f"every step is a draw, after {tune:,} steps to tune the sampler"
+        before = f"every step is a draw, after {tune:,} tuning steps"
     return f"{drawn} by {ENGINES[attrs['engine']]}; {before}."
 
 
@@ -96,17 +93,17 @@ def relabelling_sentence(posterior: xr.DataTree) -> str:
     how = str(posterior.attrs.get("relabelling", "pivot"))
     method, _, by = how.partition(" by ")
     if by:
-        return f"Components are named in ascending order of {by}, in each draw anew."
-    return f"Components of each draw take the names under which {RELABELLINGS[method]} ({method})."
+        return f"The components of each draw are labelled in ascending order of {by}."
+    return f"The components of each draw are labelled so that {RELABELLINGS[method]} ({method})."
 
 
 def after_interrupt(posterior: xr.DataTree) -> str:
     """Say what an interrupted run left."""
     sizes = posterior["posterior"].sizes
     return (
-        f"The sampler was stopped before its end. The posterior on this page rests on the "
-        f"{sizes['draw']:,} draws of each of {counted(sizes['chain'], 'chain')} made by then; with "
-        "the same seed a full run comes by the same draws."
+        f"The sampler was interrupted. The posterior on this page consists of the "
+        f"{sizes['draw']:,} draws of each of {counted(sizes['chain'], 'chain')} made by then; "
+        "a full run with the same seed includes these draws."
     )
 
 

@@ -95,7 +95,7 @@ class Check(Printed):
         if self.ok:
             return (
                 f"The model makes data like these: none of {len(table)} statistics is surprising "
-                f"(joint p = {self.p_value:.2g})."
+                f"(joint p = {self.p_value:.2g}, threshold {LEVEL:g})."
             )
         first, *others = self.surprising
         worst = table.loc[first]
@@ -103,11 +103,11 @@ class Check(Printed):
             number(worst[name], worst["sd"]) for name in ("observed", "lower", "upper")
         )
         named = some(others, "marked in the table")
-        more = f"; so {'are' if len(others) > 1 else 'is'} {named}" if others else ""
+        more = f"; also surprising: {named}" if others else ""
         return (
-            f"The model does not make data like these (joint p = {self.p_value:.2g}): {first} is "
-            f"{observed} where {self.tree.attrs['band']:.0%} of replicates have {lower} to "
-            f"{upper}{more}."
+            f"The model does not make data like these (joint p = {self.p_value:.2g}, threshold "
+            f"{LEVEL:g}): {first} is {observed}, but {self.tree.attrs['band']:.0%} of replicates "
+            f"have {lower} to {upper}{more}."
         )
 
     def _parts(self, *, html: bool) -> list[Any]:
@@ -145,9 +145,9 @@ class Check(Printed):
             f"{counted(attrs['n_rows_used'], 'row')}{part}."
         )
         return (
-            f"{made} p is two-sided, for a distance one-sided; joint p is adjusted for looking at "
-            f"all of them (* below {LEVEL:g}). A mixture is fitted to means and sds, so those "
-            "hardly ever surprise."
+            f"{made} p is two-sided, for a distance one-sided; joint p is adjusted for the number "
+            f"of statistics (* below {LEVEL:g}). Means and sds are fitted by the mixture, so they "
+            "are rarely surprising."
         )
 
 
@@ -214,8 +214,8 @@ def check(
     still = np.ptp(rows, axis=0) == 0
     if still.any():
         raise InputError(
-            f"X has a column {features[np.argmax(still)]!r} that does not vary, and check compares "
-            "how columns vary: it takes two rows, and columns that are not constant"
+            f"X has a column {features[np.argmax(still)]!r} that does not vary: check compares the "
+            "variation of columns, and needs at least two rows and no constant column"
         )
     marginals = Marginals.of(rows)
 
@@ -261,7 +261,7 @@ def _copied(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     if times.sum() < 2:
         raise InputError(
             f"row_weights sum to {weights.sum():g}, which is the number of observations: check "
-            "compares how columns vary, and takes two at least"
+            "needs at least two"
         )
     return np.repeat(rows, times, axis=0)
 

@@ -190,11 +190,11 @@ def chosen_rows(
     outside = (wanted < 0) | (wanted >= n_rows)
     if outside.any():
         raise InputError(
-            f"rows has {wanted[outside][0]}, the first of {outside.sum()} positions that are not "
-            f"there: give numbers from 0 to {n_rows - 1}"
+            f"rows has {wanted[outside][0]}, the first of {outside.sum()} positions out of range: "
+            f"give numbers from 0 to {n_rows - 1}"
         )
     if len(np.unique(wanted)) < len(wanted):
-        raise InputError("rows names a row twice: give each row once")
+        raise InputError("rows has a row twice: give each row once")
     return values[wanted], index[wanted]
 
 
@@ -264,5 +264,5 @@ def _mixtures(result: Any, n_draws: int | None) -> list[Parameters]:
     draws = draws_of(result)
     available = draws.n_chains * draws.n_draws
     if n_draws is not None and n_draws > available:
-        raise InputError(f"n_draws is {n_draws}, but the posterior has {available} draws: ask less")
+        raise InputError(f"n_draws is {n_draws}, but the posterior has only {available} draws")
     return draws.thinned(MOST_DRAWS if n_draws is None else n_draws)

@@ -248,7 +248,7 @@ def _with_likelihood_of_draws(
 def _with_convergence(
     dataset: xr.Dataset, posterior: xr.DataTree, relabelled: np.ndarray
 ) -> xr.Dataset:
-    """Add R-hat and ESS with the sampler's labels, with the matched ones, and label-free."""
+    """Add R-hat and ESS with the sampler's labels, with the matched ones, and label-invariant."""
     raw = flatten(*raw_draws(posterior))
     names, label_free = invariants(posterior)
     per_parameter = [convergence(raw), convergence(relabelled)]

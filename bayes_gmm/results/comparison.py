@@ -13,7 +13,7 @@ from bayes_gmm.results.reading import feature_names, is_point, structure_of
 from bayes_gmm.results.tables import Printed, counted, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
-LABEL_FREE = "label-free quantities"
+LABEL_FREE = "label-invariant quantities"
 
 
 NOT_RUN = "not run"  # EM was not run from a draw with a higher likelihood
@@ -33,7 +33,7 @@ class Comparison(Printed):
         which rows decide a component alone, in words; constraint, what an estimate holds fixed that
         the draws leave free; em_from_draw, what EM came to from a draw with a higher likelihood
         than a maximum, and em_from_draw_log_likelihood; rhat, ess_bulk and ess_tail before and
-        after relabelling, and of the label-free quantities.
+        after relabelling, and of the label-invariant quantities.
     """
 
     dataset: xr.Dataset
@@ -79,7 +79,7 @@ class Comparison(Printed):
 
     @property
     def diagnostics(self) -> pd.DataFrame:
-        """R-hat and ESS of every quantity: sampler's labels, matched labels, and label-free."""
+        """R-hat and ESS: by the sampler's labels, by matched labels, and label-invariant."""
         names = ("rhat", "ess_bulk", "ess_tail")
         parts = [
             pd.DataFrame(
@@ -209,9 +209,9 @@ def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:
     other = []
     if own != structure:
         codes = own.label(n_features), structure.label(n_features)
-        other.append("covariances of the structure {}, where the draws have {}".format(*codes))
+        other.append("covariance structure {}, while the draws have {}".format(*codes))
     if result.attrs.get("equal_weights", 0):
-        other.append("equal weights, where those of the draws vary")
+        other.append("equal weights, while those of the draws vary")
     return ", and ".join(other)
 
 
@@ -245,8 +245,8 @@ def _of_constraints(data: xr.Dataset) -> list[str]:
     ):
         held.setdefault(str(what), []).append(str(name))
     return [
-        f"{' and '.join(names)}: {what}. These are two models: a draw may have a higher "
-        "log-likelihood, and where an estimate lies outside an interval, that may be why."
+        f"{' and '.join(names)}: {what}. Because the models differ, a draw may have a higher "
+        "log-likelihood, and an estimate may lie outside an interval."
         for what, names in held.items()
         if what
     ]
@@ -263,8 +263,8 @@ def _of_likelihood(data: xr.Dataset) -> str:
     if (data["constraint"] != "").all():
         return said
     return (
-        f"{said} With many rows a maximum lies {data.attrs['n_parameters'] / 2:g} above the mean, "
-        f"half its {data.attrs['n_parameters']} parameters."
+        f"{said} With many rows a maximum lies about {data.attrs['n_parameters'] / 2:g} above the "
+        f"mean, half the number of parameters ({data.attrs['n_parameters']})."
     )
 
 
@@ -276,7 +276,7 @@ def _of_higher_draw(one: xr.Dataset) -> str:
     height, best = float(one["log_likelihood"]), float(one["draws_log_likelihood_max"])
     end = float(one["em_from_draw_log_likelihood"])
     if str(one["rows_decide"].item()):
-        why = "settle the row that decides a component first."
+        why = "check the row that determines a component first."
     elif meaning == "unconverged":
         why = "EM had not converged at the estimate: raise max_iter of bg.fit."
     elif meaning == "missed":
@@ -287,13 +287,13 @@ def _of_higher_draw(one: xr.Dataset) -> str:
         )
     elif meaning == "set aside":
         why = (
-            f"EM from there ends at {end:.2f}, at an optimum that is expected to predict new rows "
-            "worse than the estimate, and is set aside for that."
+            f"EM from there ends at {end:.2f}, at an optimum that was rejected because it is "
+            "expected to predict new rows worse than the estimate."
         )
     elif meaning == "collapsed":
         why = "EM from there collapses, because the likelihood is unbounded there."
     else:
-        why = "the likelihood has a higher peak than this estimate."
+        why = "the likelihood has a higher maximum than this estimate."
     return f"A draw reaches {best:.2f}, above the {name} at {height:.2f}: {why}"
 
 

@@ -59,7 +59,7 @@ class LabelReport(Printed):
         Whether the chains' most common orders differ.
     rhat_raw, rhat_relabelled, rhat_label_free : float
         Largest R-hat of weights, means and sds with the sampler's names; of all relabelled
-        parameters; of label-free quantities.
+        parameters; of label-invariant quantities.
     ambiguous : float
         Share of the draws whose second best naming is nearly as good: odds below 19 to 1, given how
         far the draws scatter about the point estimate.
@@ -88,17 +88,18 @@ class LabelReport(Printed):
     @property
     def _sentences(self) -> list[str]:
         within = self.switches.mean()
-        between = "differ" if self.chains_differ else "do not differ"
+        between = "differs" if self.chains_differ else "does not differ"
         said = [
-            "Labels, which a sampler is free to switch: relabelling changed those of "
-            f"{self.renamed:.1%} of the draws; {within:.1%} switched within their chain, and the "
-            f"chains {between} in their usual order. Largest R-hat with the sampler's labels "
-            f"{self.rhat_raw:.3f}, relabelled {self.rhat_relabelled:.3f}, label-free "
-            f"{self.rhat_label_free:.3f}. {self.ambiguous:.1%} of the draws are ambiguous."
+            f"Label switching: relabelling changed the labels of {self.renamed:.1%} of the draws; "
+            f"{within:.1%} switched within their chain, and the most common labelling {between} "
+            "between chains. "
+            f"Largest R-hat: {self.rhat_raw:.3f} with the sampler's labels, "
+            f"{self.rhat_relabelled:.3f} relabelled, {self.rhat_label_free:.3f} of label-invariant "
+            f"quantities. The labels of {self.ambiguous:.1%} of the draws are ambiguous."
         ]
         if len(self.occupied):
             counts = ", ".join(f"{count}: {share:.1%}" for count, share in self.occupied.items())
-            said.append(f"Components that hold rows: {counts}.")
+            said.append(f"Number of nonempty components: {counts}.")
         return said
 
     def written(self) -> pd.DataFrame:
@@ -142,9 +143,9 @@ class Diagnosis(Printed):
     reasons : tuple of Finding
         Gravest first; also notes.
     table : pandas.DataFrame
-        R-hat, ESS bulk and ESS tail of the label-free quantities and of the relabelled parameters,
-        other variables of the model among them, and whether the component that a parameter belongs
-        to is identified.
+        R-hat, ESS bulk and ESS tail of the label-invariant quantities and of the relabelled
+        parameters, including other variables of the model, and whether the component of the
+        parameter is identified.
     chains : pandas.DataFrame
         One row per chain: mean log posterior, divergences, label switches, the mode it settled in,
         and the share of the posterior mass that this mode holds among those found.
@@ -160,7 +161,7 @@ class Diagnosis(Printed):
 
     @property
     def converged(self) -> bool:
-        """Whether label-free statements (density, predictions) can be trusted."""
+        """Whether label-invariant statements (density, predictions) can be trusted."""
         return not any(finding.kind == "convergence" for finding in self.reasons)
 
     @property

@@ -7,7 +7,7 @@ those agree is it asked whether the components have an identity. Whether the dat
 is asked in any case, since that takes no draws: BIC with two of them merged tells. Rows that decide
 a component alone are named before anything else.
 
-A sample is called converged when no label-free R-hat exceeds 1.01 by more than chance explains, and
+A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance explains, and
 every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
 sound chains with 800 effective draws have some R-hat above 1.01 nearly as often as not, and the
 bare threshold would accuse them. `rhat_error` says how large it is by chance. Of 60 simulated
@@ -82,7 +82,8 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
         reasons += rules.too_short(evidence)
-    # BIC needs no draws; but only chains that mix may bear out a component against it.
+    # BIC uses the point estimate only, so it is reported even if sampling failed. Only converged
+    # draws can overrule it.
     too_many = list(rules.dispensable_component(evidence))
     if not reasons:
         identity = _apply((rules.labels_disagree, *IDENTITY), evidence)
@@ -115,17 +116,17 @@ def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
     grave = [finding for finding in reasons if finding.kind != "note"]
     if grave and grave[0].kind == "convergence":
         of_components = [one.statement for one in grave if one.kind == "identification"]
-        why = f" A component too many may be why: {of_components[0]}" if of_components else ""
+        why = f" A redundant component may be why: {of_components[0]}" if of_components else ""
         return f"Not converged. {grave[0].statement}{why}"
     agreement = (
-        f"largest label-free R-hat {np.nanmax(evidence.label_free.rhat):.3f}, smallest effective "
-        f"sample size {np.nanmin(np.minimum(*evidence.label_free[1:])):.0f}"
+        f"largest label-invariant R-hat {np.nanmax(evidence.label_free.rhat):.3f}, smallest "
+        f"effective sample size {np.nanmin(np.minimum(*evidence.label_free[1:])):.0f}"
     )
     if grave and grave[0].name == "dispensable_component":
-        return f"Converged ({agreement}), but with a component too many. {grave[0].statement}"
+        return f"Converged ({agreement}), but K may be too large. {grave[0].statement}"
     if grave:
         return (
-            f"Converged as a mixture ({agreement}), but not component by component. "
+            f"Converged as a mixture ({agreement}), but not for every single component. "
             f"{grave[0].statement}"
         )
     return f"Converged ({agreement})."

@@ -1,7 +1,7 @@
 """What a verdict on a posterior sample rests on, gathered once, with its own tables.
 
 Whatever else a model drew is judged too. A variable along the dim cluster belongs to components;
-its entries in order of size are label-free. A dim without a name, as long as there are components,
+its entries in order of size are label-invariant. A dim without a name, as long as there are components,
 may be theirs too, so its entries are taken in order of size as well. Otherwise dims are taken at
 their word, and names of variables mean nothing.
 """
@@ -38,7 +38,7 @@ from bayes_gmm.results.reading import (
 )
 from bayes_gmm.results.remarks import rows_that_decide
 
-LABEL_FREE, RELABELLED = "label-free quantities", "relabelled parameters"
+LABEL_FREE, RELABELLED = "label-invariant quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"
 RAW_KINDS = ("weight", "mean", "sd")
 MOST_ENTRIES = 50  # of one variable; of more, so many are judged, evenly spaced
@@ -49,7 +49,7 @@ OURS = {"weight", "mean", "sd", "correlation", "covariance", "log_posterior"}  #
 class Evidence(NamedTuple):
     """What the rules look at; chain and draw come first in every array.
 
-    Whatever else the model drew is among the label-free quantities, under `names_of_model`;
+    Whatever else the model drew is among the label-invariant quantities, under `names_of_model`;
     `others` are those of these variables that belong to components, as they are named. `merger` is
     of two components that BIC takes for one; chains that mix may bear out all components
     nevertheless.
@@ -81,7 +81,7 @@ class Evidence(NamedTuple):
 
     @property
     def height_name(self) -> str:
-        """Which of the label-free quantities is the height of the posterior."""
+        """Which of the label-invariant quantities is the height of the posterior."""
         return "log_posterior" if "log_posterior" in self.names else "log_likelihood"
 
     @property
@@ -147,7 +147,7 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
 
 
 def table(evidence: Evidence) -> pd.DataFrame:
-    """R-hat and ESS of the label-free quantities, and of what belongs to relabelled components."""
+    """R-hat and ESS of label-invariant quantities, and of variables of relabelled components."""
     reasons = evidence.identification.reasons
     parameters, others = (
         ([scalar.name for scalar in scalars], [not reasons[scalar.cluster] for scalar in scalars])

@@ -129,9 +129,7 @@ def predict(
         rows, index = result_rows(result, X)
         return _predicted(ensemble, rows, index, probabilities).assign_attrs(described)
     if isinstance(X, str | Path) and Path(X).exists() and Path(X).resolve() == Path(out).resolve():
-        raise InputError(
-            f"out is {str(out)!r}, the very file that X is read from: give another name"
-        )
+        raise InputError(f"out is {str(out)!r}, the file from which X is read: give another name")
     features = _features(result)
     blocks = (
         iter([(None, *result_rows(result, None))])
@@ -218,7 +216,7 @@ def log_density(
     """
     probabilities = () if ci_prob is None else tails(ci_prob)
     if probabilities and not is_posterior(result):
-        raise InputError("ci_prob needs a result of bg.sample: a point has no band; leave it out")
+        raise InputError("ci_prob needs a result of bg.sample: for a point estimate, omit ci_prob")
     ensemble = Ensemble.of(mixtures(result))
     rows, index = result_rows(result, X)
     variables = density_band(ensemble, rows, probabilities)

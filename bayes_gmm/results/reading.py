@@ -44,7 +44,7 @@ def permutation(posterior: xr.DataTree) -> np.ndarray:
 
 
 def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
-    """Read the label-free quantities of every draw.
+    """Read the label-invariant quantities of every draw.
 
     Shapes: -> values (chain, draw, Q).
     """
@@ -218,8 +218,8 @@ class Fitted(NamedTuple):
         """Read a result of `fit`."""
         if not is_point(result) or "covariance" not in result.attrs:
             raise InputError(
-                "result must come from bg.fit or be the best of bg.select, which know what was "
-                "estimated and how"
+                "result must come from bg.fit or be the best of bg.select, which record the prior "
+                "and the covariance structure"
             )
         parameters = point_parameters(result)
         features = tuple(str(name) for name in result["point_estimate"]["feature"].to_numpy())
@@ -251,13 +251,13 @@ def _rows(
     nameless = names == tuple(f"x{j}" for j in range(len(features)))
     if names != features and not nameless:
         raise InputError(
-            f"X has the columns {listing(names)}, and the result {listing(features)}: "
+            f"X has the columns {listing(names)}, but the result has {listing(features)}: "
             "give the data of the fit"
         )
     expected = result.attrs.get("n_observations", observations.n_rows)
     if observations.n_rows != expected:
         raise InputError(
-            f"X has {observations.n_rows} rows, and the fit had {expected}: "
+            f"X has {observations.n_rows} rows, but the fit had {expected}: "
             "give the data of the fit"
         )
     return _weighted(observations, result, spread)

@@ -203,4 +203,6 @@ def _places(inside: str | None, features: tuple[str, ...]) -> list[int]:
         pair = inside[:comma].strip(), inside[comma + 1 :].strip()
         if all(name in features for name in pair):
             return [features.index(name) for name in pair]
-    raise InputError(f"by names {inside!r}, no feature of this result: it has {listing(features)}")
+    raise InputError(
+        f"by is for {inside!r}, which is no feature of this result: it has {listing(features)}"
+    )

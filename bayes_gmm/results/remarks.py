@@ -37,13 +37,13 @@ def sentence(search: xr.Dataset, n_rows: float, n_features: int) -> str:
     found = told(records("pole", Pole, search), n_starts)
     if found:
         return (
-            f"{head}, {_places(found)}. The likelihood is unbounded there, and the estimate is "
-            f"what is left beside that. {advice(found, n_features)}"
+            f"{head}, {_places(found)}. The likelihood is unbounded there; the estimate is the "
+            f"best of the other EM runs. {advice(found, n_features)}"
         )
     n_parameters = int(search["n_parameters"])
     if n_lost >= max(2, NEARLY_ALL * n_starts) and n_rows < FEW_ROWS * n_parameters:
         return (
-            f"{head}, each onto a few rows: {n_rows:.6g} rows are few for {n_parameters} "
+            f"{head}, each on a few rows: {n_rows:.6g} rows are too few for {n_parameters} "
             'parameters. Use prior="default", fewer components or a covariance structure with '
             "fewer parameters."
         )
@@ -108,7 +108,7 @@ def advice(found: Sequence[Pole], n_features: int) -> str:
             f"{' and '.join(codes)} {looks} like a code for a missing entry: leave these rows out."
         )
     if limits:
-        ends = "ends its column" if len(limits) == 1 else "end their columns"
+        ends = "is the limit of its column" if len(limits) == 1 else "are limits of their columns"
         said.append(f"{' and '.join(limits)} {ends}, as if values were cut off there.")
     columns = list(dict.fromkeys(pole.feature for pole in found if not pole.row))
     if not columns:
@@ -159,10 +159,11 @@ def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
         advice = "Check the entries, or leave the rows out"
     else:
         advice = "Check the entry, or leave the row out"
-    verb = "decide" if share >= MOST else "strongly affect"
+    verb = "determine" if share >= MOST else "strongly affect"
     statement = (
         f"{who[0].upper()}{who[1:]} {verb}{'s' * (not several)} component {first.component}: "
-        f"{distance} robust standard deviations from the median, and {share:.0%} of its {part}."
+        f"{distance} robust standard deviations from the median, and {share:.0%} of the "
+        f"component's {part}."
     )
     return statement, f"{advice}."
 
@@ -198,8 +199,8 @@ def how_found(search: xr.Dataset) -> str:
     """Say how many starts led to the optimum."""
     starts, reached = counted(search.sizes["start"], "start"), int(search["optimum_starts"][0])
     if reached:
-        return f"{reached} of {starts} followed to the optimum"
-    return f"optimum found by moving components of another one, which {starts} led to"
+        return f"{reached} of {starts} led to the optimum"
+    return f"optimum found by moving components of another one, to which {starts} led"
 
 
 def remarks(search: xr.Dataset) -> list[str]:
@@ -211,21 +212,21 @@ def remarks(search: xr.Dataset) -> list[str]:
     higher = float(height.max() - height[0])
     if higher > MATTERS:
         said.append(
-            f"An optimum that is higher by {higher:.1f} nats was set aside, because it is expected "
-            f"to {'predict new rows worse' if np.isnan(mass[0]) else 'hold less of the posterior'}."
+            f"An optimum that is higher by {higher:.1f} nats was rejected, because it is expected "
+            f"to {'predict new rows worse' if np.isnan(mass[0]) else 'hold less posterior mass'}."
         )
     more = float(np.nanmax(mass) - mass[0]) if np.isfinite(mass).any() else 0.0
     if more > MATTERS:
         said.append(
-            f"A mode that uses fewer components holds more posterior mass, by {more:.1f} "
-            "nats: fit one component fewer too, and compare."
+            f"A mode with an empty component holds more posterior mass, by {more:.1f} nats: also "
+            "fit one component fewer, and compare."
         )
     few = np.flatnonzero(search["component_spurious"].to_numpy())
     if few.size:
         which = some(few, "component_spurious in the result")
         plural = "s" if few.size > 1 else ""
         said.append(
-            f"Component{plural} {which} rest{'' if plural else 's'} on too few rows for a "
-            "covariance of its own: fit fewer components, or a structure with fewer parameters."
+            f"Component{plural} {which} {'have' if plural else 'has'} too few rows for a separate "
+            "covariance: fit fewer components, or a structure with fewer parameters."
         )
     return said

@@ -45,7 +45,7 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
         f"{bad} draws have a log density that is not finite.",
         bad,
         0,
-        "Use a proper prior, and look at the scale of the data.",
+        "Use a proper prior, and check the scale of the data.",
     )
 
 
@@ -60,7 +60,7 @@ def stuck(evidence: Evidence) -> Iterator[Finding]:
         f"{listed('Chain', which)} hardly moved.",
         len(which),
         0,
-        "Sample again with another seed or more tuning; don't use these draws.",
+        "Do not use these draws. Sample again with another seed or more tuning.",
     )
 
 
@@ -79,7 +79,8 @@ def several_modes(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "several_modes",
         "convergence",
-        f"The posterior has several modes: {places} settled apart. {_masses(modes)}".strip(),
+        f"The posterior has several modes: {places} stayed in different ones. "
+        f"{_masses(modes)}".strip(),
         len(modes),
         1,
         _without_dim(evidence, limits) or _advice(modes, evidence.draws.n_chains),
@@ -94,9 +95,10 @@ def _without_dim(evidence: Evidence, limits: np.ndarray) -> str:
         return ""
     shown = ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
     return (
-        f"They agree about the mixture, and differ in {shown}. If a variable belongs to a "
-        'component, put those of all components into one with dims="cluster", so that it is '
-        "relabelled; else start all chains at the same place, or report the modes one by one."
+        f"The chains agree on the mixture, but differ in {shown}. If a variable belongs to a "
+        'component, combine those of all components into one variable with dims="cluster", so that '
+        "it is relabelled. Otherwise start all chains at the same point, or report each mode "
+        "separately."
     )
 
 
@@ -112,12 +114,12 @@ def _masses(modes: list[Mode]) -> str:
     lost = [mode for mode in modes if mode.share < NEGLIGIBLE]
     if lost:
         return " ".join(
-            f"{listed('Chain', mode.chains)} {'sit' if len(mode.chains) > 1 else 'sits'} in a mode "
-            f"of negligible mass, about {mode.share:.0e} of the posterior."
+            f"{listed('Chain', mode.chains)} {'are' if len(mode.chains) > 1 else 'is'} in a mode "
+            f"with about {mode.share:.0e} of the posterior mass, which is negligible."
             for mode in lost
         )
     shares = " and ".join(f"{mode.share:.2g}" for mode in modes)
-    return f"Their shares of the posterior are about {shares}, in this order."
+    return f"These modes hold about {shares} of the posterior mass."
 
 
 def _advice(modes: list[Mode], n_chains: int) -> str:
@@ -125,13 +127,12 @@ def _advice(modes: list[Mode], n_chains: int) -> str:
     if len(modes) - sum(mode.share < NEGLIGIBLE for mode in modes) == 1:
         kept = [chain for chain in range(n_chains) if chain not in lost]
         return (
-            f"Longer chains won't bring {listed('chain', lost)} back: sample again with another "
-            f"seed, or leave {'them' if len(lost) > 1 else 'it'} out, in Python by "
-            f"posterior.isel(chain={kept})."
+            f"Longer chains will not help. Sample again with another seed, or drop "
+            f"{listed('chain', lost)}, in Python with posterior.isel(chain={kept})."
         )
     return (
-        "Longer chains won't join them. Try another number of components, or report the modes one "
-        "by one."
+        "Longer chains will not help. Try another number of components, or report each mode "
+        "separately."
     )
 
 
@@ -143,11 +144,12 @@ def divergences(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "divergences",
         "convergence",
-        f"{evidence.diverging.sum()} draws diverged, {share:.1%}: a region was not explored.",
+        f"{evidence.diverging.sum()} draws ({share:.1%}) diverged, so that a region of the "
+        "posterior was not explored.",
         float(share),
         DIVERGENT,
-        "If the prior is conjugate use the engine gibbs, which has none; else use a prior that "
-        "keeps components from shrinking.",
+        "With a conjugate prior use engine gibbs, which has no divergences. Otherwise use a "
+        "prior that prevents components from collapsing.",
     )
 
 
@@ -171,7 +173,7 @@ def told_shortage(
         return
     name, kind, start = described
     if found.measure == "draws":
-        statement = f"{start}: {found.value} draws a chain tell nothing."
+        statement = f"{start}: {found.value} draws per chain cannot be judged."
         yield Finding(name, kind, statement, found.value, found.limit, "Draw more.")
         return
     quantity = names[found.place]
@@ -195,7 +197,7 @@ def few_divergences(evidence: Evidence) -> Iterator[Finding]:
         f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
         float(share),
         DIVERGENT,
-        "So few are mostly harmless; the engine gibbs has none, if the prior is conjugate.",
+        "So few are usually harmless. With a conjugate prior, engine gibbs has none.",
     )
 
 
@@ -209,7 +211,7 @@ def one_chain(evidence: Evidence) -> Iterator[Finding]:
         "There is only one chain, which cannot show a second mode.",
         1,
         2,
-        "Sample at least four.",
+        "Sample at least four chains.",
     )
 
 
@@ -234,10 +236,10 @@ def labels_disagree(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "labels_disagree",
         "identification",
-        f"The chains agree about the mixture but not about {evidence.parameter_names[worst]}.",
+        f"The chains agree on the mixture but not on {evidence.parameter_names[worst]}.",
         float(rhat[worst]),
         float(found.rhat_limit[component]),
-        "Trust densities and predictions; don't read single components.",
+        "Densities and predictions remain valid. Do not interpret single components.",
     )
 
 
@@ -255,10 +257,11 @@ def not_told_apart(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "not_told_apart",
         "identification",
-        f"Components {names} differ in nothing by more than {limit}.",
+        f"Components {names} cannot be distinguished: none of their parameters differs by more "
+        f"than {limit}.",
         closest,
         TOLD_APART,
-        "Read them together, or fit fewer components.",
+        "Interpret them together, or fit fewer components.",
     )
 
 
@@ -270,7 +273,7 @@ def nearly_empty(evidence: Evidence) -> Iterator[Finding]:
     if not which.size:
         return
     largest = float(shares[which].max())
-    verb, most = ("hold", "up to ") if which.size > 1 else ("holds", "")
+    verb, most = ("have", "up to ") if which.size > 1 else ("has", "")
     yield Finding(
         "nearly_empty",
         "identification",
@@ -278,9 +281,9 @@ def nearly_empty(evidence: Evidence) -> Iterator[Finding]:
         "of the draws.",
         largest,
         EMPTY,
-        "There its parameters come from the prior: fit fewer components."
+        "In these draws its parameters come from the prior. Fit fewer components."
         if which.size == 1
-        else "There their parameters come from the prior: fit fewer components.",
+        else "In these draws their parameters come from the prior. Fit fewer components.",
     )
 
 
@@ -293,11 +296,12 @@ def ambiguous_labels(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "ambiguous_labels",
         "identification",
-        f"In {found.ambiguous_draws:.0%} of the draws {listed('component', which)} could as "
-        f"well have other names, at odds below {ODDS} to 1.",
+        f"In {found.ambiguous_draws:.0%} of the draws the labels of "
+        f"{listed('component', which)} are ambiguous: the best labelling is favored by odds "
+        f"below {ODDS} to 1.",
         float(found.ambiguous[which].max()),
         AMBIGUOUS,
-        "Read these components together, or fit fewer.",
+        "Interpret these components together, or fit fewer.",
     )
 
 
@@ -309,17 +313,18 @@ def dispensable_component(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "dispensable_component",
         "identification",
-        f"The data don't ask for both of components {found.one} and {found.other}: with one "
-        f"in their place BIC is lower by {found.saving:.1f}.",
+        f"Components {found.one} and {found.other} may be redundant: merging them lowers BIC "
+        f"by {found.saving:.1f} (strong evidence from {SAVING:g}).",
         found.saving,
         SAVING,
-        "Fit fewer components; bg.select, or bayes-gmm select, compares numbers of them.",
+        f"Try K = {evidence.draws.weights.shape[2] - 1}; bg.select, or bayes-gmm select, compares "
+        "numbers of components.",
     )
 
 
 def slow_components(evidence: Evidence) -> Iterator[Finding]:
     """Components that need more draws than the mixture does."""
-    start = "Single components need longer chains"
+    start = "Parameters of single components need longer chains"
     return told_shortage(
         ("slow_components", "identification", start),
         evidence.parameter_names,

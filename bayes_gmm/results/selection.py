@@ -145,7 +145,7 @@ def selection(
     """Put the fits of a grid side by side and pick the best."""
     made = [fit for fit in fits if fit.parameters is not None]
     if not made:
-        raise CollapseError(f"no fit of the grid could be made; the first: {fits[0].status}")
+        raise CollapseError(f"every fit of the grid failed; the first because {fits[0].status}")
     structures = list(dict.fromkeys(fit.covariance for fit in fits))
     sizes = list(dict.fromkeys(fit.n_components for fit in fits))
     shape = (len(structures), len(sizes))
@@ -261,18 +261,18 @@ def of_search(search: xr.Dataset, n_components: int) -> list[str]:
     if n_components == 1 or (reached > 1 and not improving):
         return []
     if n_starts == 1:
-        said = "Its optimum rests on the only start"
+        said = "Its optimum comes from the only start"
     elif reached == 0:
         said = (
             f"None of {n_starts} starts led to its optimum, which was found by moving components "
             "of another one"
         )
     elif reached == 1:
-        said = f"Its optimum rests on 1 of {n_starts} starts"
+        said = f"Only 1 of {n_starts} starts led to its optimum"
     else:
-        said = "The search for its optimum ended while it still found better ones"
+        said = "The search for its optimum ended while it was still finding better ones"
     more = max(MANY_STARTS, 2 * n_starts)
-    return [f"{said}: see whether n_starts={more} (--starts {more}) finds a better one."]
+    return [f"{said}: check whether n_starts={more} (--starts {more}) finds a better one."]
 
 
 def of_failures(table: pd.DataFrame) -> list[str]:
@@ -285,7 +285,7 @@ def of_failures(table: pd.DataFrame) -> list[str]:
     for covariance, size, status in zip(*columns, strict=True):
         reasons.setdefault(_reason(status), []).append((covariance, size))
     return [
-        f"{counted(len(failed), 'fit')} of {len(table)} could not be made:",
+        f"{len(failed)} of {counted(len(table), 'fit')} failed:",
         *(
             f"- {cells(which, table['covariance'].nunique())}: {reason}."
             for reason, which in reasons.items()

@@ -144,8 +144,9 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     Returns
     -------
     Sensitivity
-        Its `table` has the label-free quantities and the relabelled parameters, with columns mean,
-        sd, prior, likelihood, prior_shift, likelihood_shift, prior_effect, part and diagnosis.
+        Its `table` has the label-invariant quantities and the relabelled parameters, with columns
+        mean, sd, prior, likelihood, prior_shift, likelihood_shift, prior_effect, part and
+        diagnosis.
         The shifts say how far the mean would move, in the user's units and to first order, if the
         prior or the likelihood counted half as much: minus half the covariance of the quantity with
         its logarithm. The effect is how far an end of the 95% interval would move then, in
@@ -195,8 +196,8 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     missing = [name for name in SCALED if name not in names]
     if missing:
         raise InputError(
-            f"posterior's invariants lack {missing[0]!r}: use a result of bg.sample under a prior "
-            "with a log_density, which a function as prior is not, or of bg.from_trace(..., prior=)"
+            f"posterior has no {missing[0]!r} in its group invariants: use a result of bg.sample "
+            "whose prior is not a function, or of bg.from_trace(..., prior=)"
         )
     log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
     draws = draws_of(posterior)
@@ -280,7 +281,7 @@ def verdict(table: pd.DataFrame, wrong: Sequence[Conflict], unknown: Set[str]) -
     part = wrong[0].part if wrong else str(parts.mode().iloc[0])
     said = [_contradiction(wrong)] if wrong else []
     said.append(
-        f"{'It' if wrong else 'The prior'} matters: if it counted half as much, this would move: "
+        f"{'It' if wrong else 'The prior'} matters: if it counted half as much, these would move: "
         f"{some(names, 'in the table of the report, or .table', MOST)}."
     )
     few = diagnosis[matters].str.startswith("strong")
@@ -289,7 +290,7 @@ def verdict(table: pd.DataFrame, wrong: Sequence[Conflict], unknown: Set[str]) -
         said.append(f"The data say little about {some(weak, 'in the table', MOST)}.")
     if part:
         said.append(
-            f"Most of that comes from the prior of the {part}: {HOW[part]}, as in bg.sample(..., "
+            f"Most of it comes from the prior of the {part}: {HOW[part]}, as in bg.sample(..., "
             "prior=bg.Prior(...)). On the command line, --prior independent tries another prior."
         )
     else:
@@ -302,10 +303,10 @@ def _contradiction(wrong: Sequence[Conflict]) -> str:
     first = wrong[0]
     distance = abs(first.found - first.expected) / first.prior_sd
     also = [one.quantity for one in wrong[1:]]
-    more = f"; so it does of {some(also, 'in .conflicts', MOST)}" if also else ""
+    more = f"; likewise for {some(also, 'in .conflicts', MOST)}" if also else ""
     found, expected = (number(one, first.prior_sd) for one in (first.found, first.expected))
     return (
         f"The prior contradicts the data: it expects {first.quantity} at {expected} with an sd of "
-        f"{number(first.prior_sd, first.prior_sd)}, and the draws have it at {found}, "
+        f"{number(first.prior_sd, first.prior_sd)}, but the draws are at {found}, "
         f"{distance:.1f} prior sds away{more}."
     )

@@ -90,8 +90,8 @@ class StandardErrors(Printed):
         said = []
         if attrs["positive_definite"]:
             said.append(
-                "Not knowing the labels costs at most "
-                f"{attrs['missing_information']:.1%} of the information in any direction."
+                "The missing information (unknown labels) is at most "
+                f"{attrs['missing_information']:.1%} in any direction."
             )
         else:
             said.append(lacking(attrs))
@@ -148,27 +148,28 @@ class StandardErrors(Printed):
 def lacking(attrs: dict) -> str:
     """Say that the information matrix is not positive definite, and what follows."""
     kind = "a saddle" if attrs["n_rising"] else "flat"
-    where = "the estimate is no maximum" if attrs["n_rising"] else "the rows do not determine it"
+    where = "the estimate is not a maximum" if attrs["n_rising"] else "the rows do not determine it"
     return (
         f"The objective is {kind} in {counted(attrs['n_flat'], 'direction')} at the estimate, "
-        f"because {where}; what depends on {'it' if attrs['n_flat'] == 1 else 'them'} has no "
-        "standard error."
+        f"because {where}; parameters that depend on {'it' if attrs['n_flat'] == 1 else 'them'} "
+        "have no standard error."
     )
 
 
 def astray(attrs: dict) -> str:
     """Say that the estimate is not where these rows put the optimum."""
     return (
-        f"The objective still rises by {attrs['distance_to_optimum']:.2g} nats from the estimate: "
-        "EM has not converged, or X is not the data of the fit."
+        f"The estimate is about {attrs['distance_to_optimum']:.2g} nats below the maximum: EM had "
+        "not converged, or X is not the data of the fit."
     )
 
 
 def collapsed(attrs: dict) -> str:
     """Say how many replicates lost a component."""
     return (
-        f"{counted(attrs['n_collapsed'], 'replicate')} of {attrs['n_made']} lost a component and "
-        "are left out: the errors are those of the others, and too small."
+        f"A component collapsed in {attrs['n_collapsed']} of "
+        f"{counted(attrs['n_made'], 'replicate')}. These are left out, so the standard errors are "
+        "too small."
     )
 
 
@@ -177,8 +178,8 @@ def errors_from_curvature(fitted: Fitted, *, method: str, ci_prob: float) -> Sta
     tails(ci_prob)
     if fitted.equal_weights:
         raise InputError(
-            f"method is {method!r}, which has no form for weights held equal; "
-            "choose 'bootstrap' or 'weighted'"
+            f"method is {method!r}, which does not support equal_weights=True: choose 'bootstrap' "
+            "or 'weighted'"
         )
     found, flatness = from_curvature(
         fitted.observations,
@@ -231,8 +232,8 @@ def errors_from_refits(
     ends = tails(ci_prob)
     if len(replicate) < TWO:
         raise CollapseError(
-            f"{counts['n_collapsed']} of {counts['n_made']} replicates lost a component, and "
-            'fewer than two are left: use method="observed", a prior or fewer components'
+            f"a component collapsed in {counts['n_collapsed']} of {counts['n_made']} replicates, "
+            'and fewer than two are left: use method="observed", a prior or fewer components'
         )
     found = from_refits(fitted.parameters, weights, means, covariances, ends)
     attrs = {**counts, "partial": int(counts["n_made"] < counts["n_bootstrap"])}

@@ -38,7 +38,7 @@ class Mixture(NamedTuple):
             if own is not None and own != labels:
                 raise InputError(
                     f"trace has a dim {dim!r} with the labels {listing(own)}, and X has the "
-                    f"columns {listing(labels)}: call the dim something else in the model"
+                    f"columns {listing(labels)}: rename the dim in the model"
                 )
         stats = xr.Dataset(coords={dim: posterior[dim] for dim in SAMPLE})
         if isinstance(trace, xr.DataTree) and "sample_stats" in trace.children:
@@ -151,7 +151,7 @@ def _along_cluster(
     if "cluster" in others.dims and "cluster" not in components:
         raise InputError(
             "trace has a dim 'cluster' that is not the dim of the components, which is "
-            f"{listing(components)}: call it something else in the model"
+            f"{listing(components)}: rename it in the model"
         )
     for name, array in others.data_vars.items():
         if len(set(array.dims) & components) > 1:
@@ -163,7 +163,7 @@ def _along_cluster(
         if others.sizes.get(dim, length) != length:
             raise InputError(
                 f"trace has a dim {dim!r} with {others.sizes[dim]} entries, and X has {length} "
-                "columns: call the dim something else in the model"
+                "columns: rename the dim in the model"
             )
     renamed = [
         array.rename({dim: "cluster" for dim in array.dims if dim in components})

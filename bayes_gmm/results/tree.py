@@ -176,7 +176,7 @@ def posterior_tree(
 
 
 def labelled_invariants(found: Invariants, observations: Observations) -> xr.Dataset:
-    """Label the label-free quantities by features, monitored rows (point) and pairs of them."""
+    """Add coordinates: features, monitored rows (point) and monitored pairs."""
     index = observations.index
     storable = stored(index)["obs_id"].to_numpy()
     return labelled(

@@ -225,7 +225,7 @@ def test_the_trajectory_starts_and_ends_where_em_did():
     objective = point["optimizer_result"]["objective"].to_numpy()
     line = next(line for line in figure.axes[0].lines if len(line.get_ydata()) == len(objective))
     assert line.get_ydata() == pytest.approx(objective)
-    assert "followed to the optimum" in title(figure)
+    assert "led to the optimum" in title(figure)
     gaps = figure.axes[1].lines[0].get_ydata()
     assert gaps[0] == pytest.approx(objective[-1] - objective[0])
     assert (np.diff(gaps) < 0).all()

@@ -126,7 +126,7 @@ def test_a_row_is_named_by_its_label_and_by_its_place_where_they_differ():
     for index, name in ((None, "Row 7 (x0 = 500)"), (labels, "Row p7 at position 7 (x0 = 500)")):
         found = deciding_rows(theta, replace(observations, row_labels=index))
         (group,) = by_component(found)
-        assert stated(group)[0].startswith(f"{name} decides component 0: ")
+        assert stated(group)[0].startswith(f"{name} determines component 0: ")
 
 
 def test_rows_survive_the_way_into_a_result_and_back():

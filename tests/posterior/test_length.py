@@ -18,7 +18,7 @@ from bayes_gmm.results.reading import invariants
 
 
 def sticky(n_draws, rho):
-    """Return a posterior whose label-free quantities have this autocorrelation."""
+    """Return a posterior whose label-invariant quantities have this autocorrelation."""
     rng = np.random.default_rng(4)
     x, z = mixture.sample(FAR_APART, 80, rng)
     draws = exact_draws(conjugate_posterior(x, z, 2), 4, n_draws, rng)

@@ -100,7 +100,7 @@ def test_one_row_is_told_from_half_of_the_starts_on(rows):
 def test_starts_lost_on_any_rows_are_told_only_if_rows_are_few():
     assert sentence(search_of([], 30, 25), 200, 2) == ""
     assert sentence(search_of([], 30, 20), 40, 2) == ""
-    assert "40 rows are few for 11 parameters" in sentence(search_of([], 30, 25), 40, 2)
+    assert "40 rows are too few for 11 parameters" in sentence(search_of([], 30, 25), 40, 2)
 
 
 def test_an_error_says_where_its_starts_collapsed(rows):

@@ -166,7 +166,7 @@ def test_estimates_under_a_constraint_are_told_apart_from_the_posterior(results)
     both = {**results, "mle": equal}
     (said,) = [one for one in summary(Analysis.of(both)) if one.topic == "Two models"]
     assert said.text.startswith(
-        "MLE: covariances of the structure EEE, where the draws have VVV. The posterior is of"
+        "MLE: covariance structure EEE, while the draws have VVV. The posterior is that of"
     )
     for part in (results, {"mle": equal, "map": results["map"]}):
         assert "Two models" not in [one.topic for one in summary(Analysis.of(part))]
@@ -227,9 +227,9 @@ def test_the_same_results_give_the_same_page(results, tmp_path):
 def test_the_prior_is_described_in_the_units_of_the_data():
     prior = Prior([1.0, 1.0], [3.5, 70.0], 0.01, 4.0, np.diag([0.8, 128.0]))
     said = " ".join(prior_sentences(prior_dataset(prior, ("eruptions", "waiting"))))
-    assert "concentration 1 for each of 2, which favors no weights" in said
+    assert "concentration 1 for each of 2, which is uniform" in said
     assert "eruptions 3.50, waiting 70.0" in said
-    assert "worth 0.01 of a row" in said
+    assert "it counts as 0.01 of a row" in said
     assert "4 degrees of freedom" in said
     assert "eruptions 0.34, waiting 4.3" in said  # sqrt(Psi / (nu + D + 1))
 
@@ -252,7 +252,7 @@ def test_the_sampler_is_described_in_plain_words(results):
     assert plain == "4 chains of 100 draws."
     gibbs = of_engine(results["posterior"], engine="gibbs", thin=3, tune=2000)
     assert "4 chains of 100 draws by Gibbs sampling" in engine_sentence(gibbs)
-    assert "one sweep in 3 is kept as a draw, after 2,000 sweeps" in engine_sentence(gibbs)
+    assert "one sweep in 3 is kept as a draw, after 2,000 burn-in sweeps" in engine_sentence(gibbs)
     every = of_engine(results["posterior"], engine="gibbs", thin=1, tune=10)
     assert "every sweep is a draw" in engine_sentence(every)
     for engine in ("nuts", "pymc"):
@@ -281,11 +281,11 @@ def test_what_an_interrupt_left_is_said_first(results, tmp_path):
 def test_labels_are_reported_from_raw_to_label_free(results, written):
     report = results["diagnosis"].labels
     text = Page(written).text
-    assert "What are the components called?" in text
+    assert "Did labels switch?" in text
     for value in (report.rhat_raw, report.rhat_relabelled, report.rhat_label_free):
         assert f"{value:.3f}" in text
-    assert "No chain changed the order of its components." in text
-    assert "Without an identity" not in text
+    assert "No chain switched labels." in text
+    assert "not identified" not in text
 
 
 def test_components_without_identity_are_named_and_left_blank(tmp_path):
@@ -307,8 +307,8 @@ def test_components_without_identity_are_named_and_left_blank(tmp_path):
     written = write_report(everything, tmp_path / "report.html").read_text("utf-8")
     text = Page(written).text
     why = diagnosis.labels.table["why_not"]
-    assert f"Without an identity of its own: components 0 ({why[0]}), 1 ({why[1]})" in text
-    assert "No component has an identity" in text
+    assert f"Components not identified: 0 ({why[0]}), 1 ({why[1]})" in text
+    assert "No component is identified" in text
     assert '<th scope="row">weight[1]</th><td>-</td><td>-</td>' in written
     assert '<tr class="flagged"><th scope="row">1</th><td>-</td>' in written
 

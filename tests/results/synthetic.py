@@ -61,7 +61,7 @@ def exact_draws(posterior, n_chains, n_draws, rng):
 
 
 def posterior_result(draws, x, prior, *, pivot=None, permutation=None, diverging=None, names=None):
-    """Lay draws out as a posterior result, with the label-free quantities computed from them."""
+    """Make a posterior result of draws, with the label-invariant quantities computed from them."""
     weights, means, covariances = draws
     n_chains, n_draws, n_components = weights.shape
     names = names or [f"x{j}" for j in range(x.shape[1])]

@@ -86,9 +86,9 @@ def test_rows_keep_their_names():
     ("options", "message"),
     [
         ({"rows": 0}, "rows must be at least 1"),
-        ({"rows": [0, 5]}, "rows has 5, the first of 1 positions that are not there"),
+        ({"rows": [0, 5]}, "rows has 5, the first of 1 positions out of range"),
         ({"rows": [-1]}, "give numbers from 0 to 4"),
-        ({"rows": [1, 1]}, "names a row twice"),
+        ({"rows": [1, 1]}, "has a row twice"),
         ({"rows": []}, "rows must be a whole number, or a list"),
         ({"rows": [0.5]}, "rows must be a whole number, or a list"),
         ({"memory": 1e-7}, r"5 rows needs 3.73e-07 GiB of memory, more than memory=1e-07.*rows=2"),

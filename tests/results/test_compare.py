@@ -181,7 +181,7 @@ def test_relabelling_repairs_rhat_and_leaves_label_free_quantities_alone(world):
     assert groups.index.tolist() == [
         "parameters, sampler's labels",
         "parameters, matched labels",
-        "label-free quantities",
+        "label-invariant quantities",
     ]
     assert groups.iloc[0] > 1.6
     assert groups.iloc[1:].max() < 1.02

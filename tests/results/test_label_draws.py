@@ -80,7 +80,7 @@ def test_a_point_draws_every_label_under_its_estimate(world):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_draws": 1001}, "n_draws is 1001, but the posterior has 1000"),
+        ({"n_draws": 1001}, "n_draws is 1001, but the posterior has only 1000"),
         ({"n_draws": 0}, "n_draws must be a whole number >= 1"),
         ({"n_draws": 2.5}, "n_draws must be a whole number >= 1"),
         ({"seed": -1}, "seed must be a whole number >= 0"),

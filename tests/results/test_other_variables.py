@@ -114,7 +114,7 @@ def test_numbered_variables_without_a_dim_are_not_taken_for_components_but_advis
     np.testing.assert_array_equal(values, tau)
     (reason,) = diagnose(result).reasons
     assert reason.name == "several_modes"
-    assert "agree about the mixture, and differ in tau_0, tau_1" in reason.advice
+    assert "agree on the mixture, but differ in tau_0, tau_1" in reason.advice
     assert 'dims="cluster"' in reason.advice
     alike = tau.copy()
     alike[1] = tau[1, :, ::-1]

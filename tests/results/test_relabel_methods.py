@@ -261,5 +261,5 @@ def test_of_many_rows_a_part_stands_for_all(method, monkeypatch):
 def test_labels_that_do_not_settle_are_announced(monkeypatch):
     result = problem(1, 4, spread=WIDE)[-1]
     monkeypatch.setattr(by_rows, "ITERATIONS", 1)
-    with pytest.warns(ConvergenceWarning, match="still changed after 1 iterations"):
+    with pytest.warns(ConvergenceWarning, match="did not converge in 1 iterations"):
         relabel(result, "stephens")

@@ -186,7 +186,7 @@ def test_the_part_of_the_prior_that_does_it_is_named(field, changed, part):
     draws = exact_draws(prior.posterior(statistics), 4, 500, np.random.default_rng(0))
     found = sensitivity(knowing(posterior_result(draws, x, prior, names=NAMES), prior))
     assert "The prior" in found.verdict
-    assert f"Most of that comes from the prior of the {part}: " in found.verdict
+    assert f"Most of it comes from the prior of the {part}: " in found.verdict
     assert field in found.verdict
 
 
@@ -291,7 +291,7 @@ def test_what_cannot_be_is_refused(pair):
     without["invariants"] = xr.DataTree(
         without["invariants"].to_dataset().drop_vars("log_posterior")
     )
-    with pytest.raises(InputError, match="lack 'log_posterior'"):
+    with pytest.raises(InputError, match="has no 'log_posterior'"):
         sensitivity(without)
     with pytest.raises(InputError, match=r"must be a result of bg\.sample"):
         sensitivity(conjugate_posterior)

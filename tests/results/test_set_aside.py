@@ -24,8 +24,8 @@ def search(height, mass, few):
         (search([-5.0, -9.0], [np.nan, np.nan], [False, False]), []),
         (search([-5.0, -2.5], [np.nan, np.nan], [False, False]), ["higher by 2.5 nats"]),
         (search([-5.0, -9.0], [-7.0, -3.0], [False, False]), ["more posterior mass, by 4.0 nats"]),
-        (search([-5.0], [-7.0], [False, True]), ["Component 1 rests on too few rows"]),
-        (search([-5.0], [-7.0], [True, True]), ["Components 0, 1 rest on too few rows"]),
+        (search([-5.0], [-7.0], [False, True]), ["Component 1 has too few rows"]),
+        (search([-5.0], [-7.0], [True, True]), ["Components 0, 1 have too few rows"]),
     ],
 )
 def test_what_differs_from_the_choice_is_said_with_its_size(found, said):

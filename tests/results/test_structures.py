@@ -160,7 +160,7 @@ def test_what_no_engine_draws_is_refused_with_what_does():
 
     with refuses("covariance", "'VEI'", "EII, VII, EEI, VVI, EEE, VVV", "VVI"):
         drawn(covariance="VEI")
-    with refuses("covariance", "'EEV'", "such as VVV"):
+    with refuses("covariance", "'EEV'", "VVV includes"):
         drawn(covariance="EEV", engine="gibbs")
     for engine in ("nuts", "pymc"):
         with refuses("engine", engine, "EEE", "gibbs"):

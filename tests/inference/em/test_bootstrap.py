@@ -165,9 +165,11 @@ def test_replicates_that_collapse_are_counted_and_said():
     assert 0 < found.n_collapsed < 40
     assert found.n_made == 40
     assert len(found.weights) == len(found.replicate) == 40 - found.n_collapsed
-    with pytest.warns(CollapseWarning, match=f"{found.n_collapsed} replicates of 40"):
+    with pytest.warns(CollapseWarning, match=f"{found.n_collapsed} of 40 replicates"):
         errors = summary(x, theta, found, 40)
-    assert f"{found.n_collapsed} replicates of 40 lost a component" in str(errors)
+    assert f"A component collapsed in {found.n_collapsed} of 40 replicates" in " ".join(
+        str(errors).split()
+    )
     assert errors.dataset.attrs["n_collapsed"] == found.n_collapsed
     assert list(errors.dataset["replicate"]) == list(found.replicate)
 

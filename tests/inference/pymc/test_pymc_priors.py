@@ -244,7 +244,7 @@ def test_what_a_function_drew_stays_in_the_result_beside_the_mixture():
     found = bg.diagnose(result)
     assert found.identified and not any(f.name == "several_modes" for f in found.reasons)
     assert {"spread", "variable sd[sorted 1, waiting]", "raw[sorted 0]"} <= set(
-        found.table.loc["label-free quantities"].index
+        found.table.loc["label-invariant quantities"].index
     )
 
 
