@@ -7,8 +7,8 @@ those agree is it asked whether the components have an identity. Whether the dat
 is asked in any case, since that takes no draws: BIC with two of them merged tells. Rows that decide
 a component alone are named before anything else.
 
-A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance explains, and
-every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
+A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance
+explains, and every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
 sound chains with 800 effective draws have some R-hat above 1.01 nearly as often as not, and the
 bare threshold would accuse them. `rhat_error` says how large it is by chance. Of 60 simulated
 samples, 15 sound quantities in four chains of 1000 draws, so many are accused:

@@ -1,8 +1,8 @@
 """What a verdict on a posterior sample rests on, gathered once, with its own tables.
 
 Whatever else a model drew is judged too. A variable along the dim cluster belongs to components;
-its entries in order of size are label-invariant. A dim without a name, as long as there are components,
-may be theirs too, so its entries are taken in order of size as well. Otherwise dims are taken at
+its entries in order of size are label-invariant. A dim without a name, as long as there are
+components, may be theirs too, so its entries are taken in order of size as well. Otherwise dims are taken at
 their word, and names of variables mean nothing.
 """
 
