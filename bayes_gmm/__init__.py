@@ -2,8 +2,8 @@
 
     z ~ Categorical(phi)        x | z = k ~ N(mu_k, Sigma_k)
 
-Import as ``import bayes_gmm as bg``. What the verbs need is loaded when it is first used, so that
-importing the package is instant.
+Import as ``import bayes_gmm as bg``. Modules are loaded when they are first used, so that importing
+the package is instant.
 """
 
 from importlib import import_module

@@ -28,6 +28,13 @@ STRUCTURES = (
 DRAWN = "EII, VII, EEI, VVI, EEE, VVV"
 # Options of `select` that mean something else in `analyze`, or are set by what was found.
 OF_SELECT_ALONE = ("data", "covariance", "out", "prior")
+# Messages begin with the name of an argument; the command line shows its option.
+OPTION_NAMES = (
+    *("covariance", "prior", "engine", "relabel", "criterion", "separation", "sep", "decimal"),
+    *("draws", "tune", "chains", "cores", "seed", "ci_prob"),
+)
+OPTIONS = {"n_components": "-k", "n_starts": "--starts", "n": "-n"}
+OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in OPTION_NAMES}
 
 Data = Annotated[
     str,
@@ -78,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="bayes-gmm")
     except (InputError, CollapseError) as error:
-        typer.echo(f"error: {error}", err=True)
+        argument, space, rest = str(error).partition(" ")
+        typer.echo(f"error: {OPTIONS.get(argument, argument)}{space}{rest}", err=True)
         sys.exit(BAD_INPUT)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

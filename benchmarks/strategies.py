@@ -1,12 +1,11 @@
-"""What one start is score: how often a climb from it ends at the best optimum, by kind of start.
+"""How often EM from one start ends at the best optimum, by kind of start.
 
     python benchmarks/strategies.py [starts]
 
-Every kind labels the rows, EM climbs from the labels to its end, and an end within 0.1 nat of the
-best that any kind reached (by what optima are ranked by, see `inference/em/ranking.py`) is a hit.
-Shown are hits in percent and, in the last lines, hits per second of climbing, beside those of
-swaps: one component of the best optimum of five k-means++ starts taken away and begun elsewhere,
-again and again from the best so far.
+Every kind labels the rows, and EM runs from these labels to convergence. It is a hit if its score
+(see `inference/em/ranking.py`) is within 0.1 nat of the best that any kind reached. Shown are hits
+in percent and, in the last lines, hits per second of EM, beside those of swaps: from the best
+optimum of five k-means++ starts, one component is repeatedly moved elsewhere.
 """
 
 import sys
@@ -38,7 +37,7 @@ Kind = Callable[[initialize.Sketch, np.ndarray, int, np.random.Generator], Label
 
 
 class Setting(NamedTuple):
-    """A problem made ready to climb in."""
+    """A problem prepared for EM runs."""
 
     data: initialize.Sketch
     rule: Rule

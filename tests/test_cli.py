@@ -366,7 +366,7 @@ def test_rows_left_out_are_counted(quick, tmp_path, capsys):
     [
         (["nothing", "-k", "2"], "neither a file nor a built-in data set"),
         (["nothing.csv", "-k", "2"], "nothing.csv: no such file"),
-        (["iris", "-k", "0"], "n_components must be a whole number >= 1"),
+        (["iris", "-k", "0"], "error: -k must be a whole number >= 1"),
         (["faithful", "-k", "2", "--columns", "wating"], "did you mean 'waiting'"),
         (["iris", "-k", "3", "--columns", "species"], "column 'species' holds text"),
         (["penguins", "-k", "3"], "--drop-missing"),
@@ -384,10 +384,10 @@ def test_priors_and_structures_are_named_in_the_help_and_others_refused(capsys, 
     done = run(*base, "--prior", "vague")
     assert done.exit_code == 2
     assert "'vague'" in done.output
-    assert "covariance is 'EEX'" in fail(capsys, *base, "--covariance", "EEX")
-    assert "n_starts must be a whole number >= 1" in fail(capsys, *base, "--starts", 0)
+    assert "error: --covariance is 'EEX'" in fail(capsys, *base, "--covariance", "EEX")
+    assert "error: --starts must be a whole number >= 1" in fail(capsys, *base, "--starts", 0)
     refused = fail(capsys, *base, "--prior", "independent", "--engine", "gibbs")
-    assert "engine is gibbs, which needs a conjugate prior" in refused
+    assert "error: --engine is gibbs, which needs a conjugate prior" in refused
     assert not (tmp_path / "o").exists()
 
 

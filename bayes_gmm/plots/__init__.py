@@ -1,4 +1,4 @@
-"""Pictures of results: each function takes results and returns a matplotlib Figure."""
+"""Plots of results: each function returns a matplotlib Figure."""
 
 from bayes_gmm.plots.checks import checks
 from bayes_gmm.plots.coclustering import co_clustering

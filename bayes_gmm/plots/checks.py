@@ -23,7 +23,7 @@ def checks(result: Check) -> Figure:
     Parameters
     ----------
     result : Check
-        From `check`. Of many features, those with the most surprising statistics are shown.
+        From `check`. If there are many features, those with the smallest p-values are shown.
 
     Returns
     -------

@@ -26,17 +26,16 @@ SHADES = LinearSegmentedColormap.from_list("probability", ["white", style.PALETT
 def co_clustering(matrix: xr.DataArray, found: xr.Dataset | None = None) -> Figure:
     """Draw the probability that two rows share a component, with a partition's clusters as blocks.
 
-    Blocks that are dark all over, with light around them, are clusters that hardly anything
-    speaks against. Bands beside a block are rows that go one way in some draws and the other way in
-    others.
+    Uniformly dark blocks on a light background are well-determined clusters. Bands beside a block
+    are rows that belong to different clusters in different draws.
 
     Parameters
     ----------
     matrix : DataArray
         From `co_clustering`.
     found : Dataset, optional
-        From `partition`, of the same rows. By default the partition with the least variation of
-        information is searched for.
+        From `partition`, of the same rows. By default the partition with the smallest expected
+        variation of information.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def co_clustering(matrix: xr.DataArray, found: xr.Dataset | None = None) -> Figu
     Raises
     ------
     InputError
-        If it is something else, or the rows are not the same.
+        If the arguments are of another kind, or of different rows.
     """
     values, labels = _checked(matrix, found)
     own = cluster_mass(values, labels)[np.arange(len(labels)), labels]

@@ -45,7 +45,7 @@ def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> 
     Raises
     ------
     InputError
-        If the results do not belong together.
+        If the results belong to different data, or have different numbers of components.
     """
     table = compare(point, posterior, ci_prob=ci_prob).dataset
     draws = draws_of(posterior)

@@ -23,9 +23,9 @@ def mixture(
     """Draw a mixture over the rows.
 
     One feature: a histogram with each component's weighted density and their sum. Two: the rows in
-    the color of their cluster, the grayer the less sure, with ellipses that hold 50% and 95% of
-    each component, and shaded regions that hold 50%, 80% and 95% of the mixture. More: all pairs
-    of features. Of a posterior, bands and faint ellipses show how far the draws go.
+    the color of their cluster, grayer if it is less certain, with ellipses that contain 50% and
+    95% of each component, and shaded regions that contain 50%, 80% and 95% of the mixture. More:
+    all pairs of features. For a posterior, bands and faint ellipses show its uncertainty.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def mixture(
     Raises
     ------
     InputError
-        If X does not fit the result, or a feature has another name.
+        If X does not match the result, or there is no such feature.
     """
     subject = Subject.of(result, X)
     columns, note = subject.chosen(features, MOST_FEATURES)

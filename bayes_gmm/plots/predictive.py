@@ -32,9 +32,9 @@ def predictive(
 ) -> Figure:
     """Draw the predictive density of each feature over a histogram of the data.
 
-    Unlike `mixture` it shows no components, so that it means the same whether or not they are
-    identified. Of a posterior the line is the average over the draws, which integrates to one, and
-    the band holds the density with probability `ci_prob`, point by point.
+    It is label-invariant: unlike `mixture` it shows no components. For a posterior the line is the
+    average over the draws, which integrates to one, and the band contains the density with
+    probability `ci_prob`, pointwise.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def predictive(
     Raises
     ------
     InputError
-        If X does not fit the result, or a feature has another name.
+        If X does not match the result, or there is no such feature.
     """
     probabilities = tails(ci_prob) if is_posterior(result) else ()
     subject = Subject.of(result, X)

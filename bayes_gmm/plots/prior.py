@@ -38,11 +38,11 @@ def prior(
     draws: int = 8,
     seed: Seed = 0,
 ) -> Figure:
-    """Draw what a prior takes for possible, next to the data.
+    """Draw mixtures from a prior, next to the data.
 
-    Each panel is a mixture drawn from the prior, with as many rows drawn from it as are shown of
-    the data, in gray. If the data look like no panel, the prior says something that you don't
-    believe; if they look like a small corner of every panel, it says little.
+    Each panel is a mixture drawn from the prior, with as many rows simulated from it as are shown
+    of the data, which are in gray. If the data look like no panel, the prior contradicts them; if
+    they fill only a small corner of every panel, the prior is vague.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def prior(
     Raises
     ------
     InputError
-        If the prior cannot be drawn from or is for another number of features, or the features
-        are not one or two of those of X.
+        If the prior cannot be sampled or is for another number of features, or the features are not
+        one or two of those of X.
     """
     if not hasattr(prior, "sample"):
         raise InputError(

@@ -26,7 +26,7 @@ BAND = 0.99
 
 
 def ranks(posterior: xr.DataTree) -> Figure:
-    """Draw traces and rank plots of the log-likelihood and of what mixes worst.
+    """Draw traces and rank plots of the log-likelihood and of the quantities that mix worst.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def ranks(posterior: xr.DataTree) -> Figure:
     Raises
     ------
     InputError
-        If it is anything else.
+        If `posterior` is not a posterior result.
     """
     names, values = _quantities(posterior)
     found = convergence(values)

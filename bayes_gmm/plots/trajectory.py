@@ -1,4 +1,4 @@
-"""How EM climbed: the objective, its distance to the summit, and the optima that were found."""
+"""The path of EM: the objective, its distance to the maximum, and the optima that were found."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ MOST_OPTIMA = 12
 
 
 def em_trajectory(point: xr.DataTree) -> Figure:
-    """Draw the objective of the best climb per iteration, every start's end, and all optima.
+    """Draw the objective of the best EM run per iteration, the end of every start, and all optima.
 
-    In the middle, the distance to the final value on a log scale: near a maximum EM approaches it
-    by a constant factor per iteration, a straight line whose slope says how much the components
-    overlap. On the right, if there are several, the optima that were found, each with the number of
-    starts that reached it; spurious ones are higher, but are expected to predict worse.
+    In the middle, the distance to the final value on a log scale: near a maximum it decreases by a
+    constant factor per iteration, a straight line whose slope depends on the overlap of the
+    components. On the right, if there are several, the optima that were found, each with the number
+    of starts that reached it; spurious ones are higher, but are expected to predict worse.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def em_trajectory(point: xr.DataTree) -> Figure:
     Raises
     ------
     InputError
-        If it is anything else.
+        If `point` is not a result of `fit`.
     """
     if not is_point(point) or "objective" not in point["optimizer_result"]:
         raise InputError("point must be a result of bg.fit: only that has an EM trajectory")

@@ -34,7 +34,7 @@ WEIGHTS, MEANS, COVARIANCES = "weights", "means", "covariances"
 
 
 class Conflict(NamedTuple):
-    """Where the prior expects a parameter, and where the draws have it.
+    """A parameter for which the prior contradicts the draws.
 
     Attributes
     ----------

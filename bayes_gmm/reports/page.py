@@ -15,14 +15,14 @@ TITLE = "Gaussian mixture analysis"
 
 
 def write_report(results: Any, path: str | Path, *, title: str = TITLE) -> Path:
-    """Write an HTML file that needs nothing else: pictures and style are inside it.
+    """Write a report as one self-contained HTML file.
 
     Parameters
     ----------
     results : mapping or object
         With any of mle, map (from `fit`), posterior (from `sample`), comparison, diagnosis,
         checks, sensitivity and loo; or one result of `fit` or `sample`. Sections without results
-        are left out, but a posterior is diagnosed in any case.
+        are omitted, but a posterior is always diagnosed.
     path : str or Path
         File to write; it is replaced only when the new one is complete.
     title : str
@@ -34,7 +34,7 @@ def write_report(results: Any, path: str | Path, *, title: str = TITLE) -> Path:
     Raises
     ------
     InputError
-        If results holds nothing to show, or the folder doesn't exist.
+        If `results` has nothing to show, or the folder does not exist.
     """
     analysis = Analysis.of(results)
     posterior = analysis.posterior

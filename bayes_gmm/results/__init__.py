@@ -1,4 +1,4 @@
-"""What the verbs return: results that print, with their numbers as tables and labelled arrays."""
+"""Result classes: they print as text, and have their numbers as tables and labelled arrays."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

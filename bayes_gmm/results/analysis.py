@@ -35,7 +35,7 @@ POINTS = ("map", "mle")
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """Results for the same data, each or None.
+    """Results for the same data; those that are missing are None.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def _listed(names: list[str]) -> str:
 
 
 def save(results: Any, path: str | Path) -> Path:
-    """Write results to one NetCDF file, which is replaced only when the new one is complete.
+    """Write results to one NetCDF file; an existing file is replaced only by a complete one.
 
     `load` reads it again, as do ``xr.open_datatree`` and ``az.from_netcdf``.
 
@@ -167,7 +167,7 @@ def save(results: Any, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If results holds no such thing, or the folder doesn't exist.
+        If `results` has none of these, or the folder does not exist.
     """
     analysis = Analysis.of(results)
     if isinstance(results, xr.DataTree):
@@ -193,7 +193,7 @@ def save(results: Any, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> xr.DataTree:
-    """Read results that `save` wrote, in a form that every verb takes.
+    """Read results that `save` wrote.
 
     Parameters
     ----------
@@ -202,14 +202,13 @@ def load(path: str | Path) -> xr.DataTree:
     Returns
     -------
     DataTree
-        What was saved: a result of `fit` or `sample`, or a whole analysis, whose top is the
-        posterior; `report` takes it whole, and its point estimates are ``["mle"]`` and
-        ``["map"]``.
+        A result of `fit` or `sample`, or a whole analysis. The top of an analysis is the posterior,
+        and its point estimates are ``["mle"]`` and ``["map"]``; `report` accepts it as it is.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is no result of ours.
+        If there is no such file, or it was not written by `save`.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-r"""Posterior predictive checks: a fitted mixture should make data that look like the data.
+r"""Posterior predictive checks: replicated data should look like the data.
 
 For draws theta_s, a replicate x_rep ~ p(x | theta_s) has as many rows as the data. A statistic T of
-the data is then held against T of the replicates,
+the data is compared with T of the replicates,
 
     p = 2 min(P(T(x_rep) <= T(x)), P(T(x_rep) >= T(x))).
 
@@ -72,7 +72,7 @@ class Check(Printed):
 
     @property
     def p_value(self) -> float:
-        """How often a replicate deviates as much as the data, over all statistics jointly."""
+        """Joint p-value: the fraction of replicates that deviate as much as the data."""
         return float(self.table["adjusted_p_value"].min())
 
     @property
@@ -159,22 +159,22 @@ def check(
     draws: int = 500,
     seed: Seed = None,
 ) -> Check:
-    """Hold the data against replicates of them from the posterior predictive distribution.
+    """Compare the data with replicates from the posterior predictive distribution.
 
     Parameters
     ----------
     posterior : DataTree
         A result of `sample`.
     X : table, optional
-        The rows, which a result of very many does not keep.
+        The rows, if the result does not keep them.
     statistics : sequence of str or mapping, optional
-        Which of `STATISTICS` to compute for each feature, or own ones by name: functions of rows
-        (N, D) that return one number per feature. The distance of the distribution functions, the
-        densities and the correlations are always looked at.
+        Which of `STATISTICS` to compute for each feature, or a mapping from names to functions of
+        rows (N, D) that return one number per feature. The distance of the distribution functions,
+        the densities and the correlations are always computed.
     draws : int
-        How many posterior draws make a replicate each, evenly spaced over the chains.
+        Number of replicates, one per posterior draw, evenly spaced over the chains.
     seed : int, SeedSequence or Generator, optional
-        Makes the replicates repeatable.
+        Fixes the replicates.
 
     Returns
     -------
@@ -184,13 +184,13 @@ def check(
     Raises
     ------
     InputError
-        If `posterior` is no posterior result, or a statistic is not known.
+        If `posterior` is not a posterior result, or there is no such statistic.
 
     Notes
     -----
-    Rows that have weights are repeated so often, rounded where weights are no whole numbers.
-    Of more than `MOST_ROWS` rows a random part is used, and the replicates have as many. Replicates
-    are made one after another, and only their statistics are kept.
+    Rows with row weights are repeated as often, after rounding weights to whole numbers. Of more
+    than `MOST_ROWS` rows a random subset is used, and the replicates have as many rows. Replicates
+    are simulated one after another, and only their statistics are kept.
 
     References
     ----------

@@ -38,46 +38,46 @@ def partition(
     seed: Seed = None,
     memory: float = 1.0,
 ) -> xr.Dataset:
-    r"""Find the clustering with the least posterior expected loss.
+    r"""Find the clustering with the smallest posterior expected loss.
 
     .. math:: c^* = \arg\min_c \; E[\, \mathrm{loss}(c, z) \mid \text{data} \,]
 
-    The search goes over cuts of trees grown on the co-clustering matrix (average and complete
-    linkage) and over the partitions of draws; the best of them are improved by moving single rows.
-    On 8 rows and fewer it finds what trying all partitions finds. Each row is one, whatever its
-    row weight.
+    Candidates are cuts of hierarchical clusterings of the co-clustering matrix (average and
+    complete linkage) and the partitions of draws; the best of them are improved by moving single
+    rows. With up to 8 rows it finds the same optimum as an exhaustive search. Row weights are
+    ignored.
 
     Parameters
     ----------
     result : DataTree or Parameters
-        A posterior result; or a point result or parameters, whose estimate is plugged in.
+        A posterior result, or a point result or parameters.
     X : table, optional
         As in `predict`.
     loss : "vi" or "binder"
-        The variation of information, in nats, whose expectation is minimized through its lower
-        bound; or Binder's loss, the share of pairs of rows that are put together or apart wrongly.
-        Binder's tends to make more and smaller clusters.
+        The variation of information, in nats, whose expectation is minimized through a lower
+        bound; or Binder's loss, the fraction of pairs of rows that are wrongly together or apart,
+        which tends to give more and smaller clusters.
     rows : int or sequence of int, optional
-        As in `co_clustering`. The work grows with the square of the number of rows, so with many,
-        take some thousand.
+        As in `co_clustering`. Time grows with the square of the number of rows, so with many rows
+        choose a few thousand.
     ci_prob : float
         Probability of the credible ball.
     seed : int, SeedSequence or Generator, optional
-        Fixes the draws of labels that the ball, its edges and the expected variation of information
-        are computed from; the partition itself has nothing random.
+        Fixes the draws of labels from which the ball, its bounds and the expected variation of
+        information are computed. The partition itself is not random.
     memory : float
-        How many GiB the search may take, 24 bytes for each pair of rows.
+        Largest memory of the search in GiB; it needs 24 bytes for each pair of rows.
 
     Returns
     -------
     xarray.Dataset
-        ``label`` (obs_id), the cluster of each row, 0, 1, ... by decreasing size: these are not the
-        names of the components. ``confidence`` (obs_id), the probability of sharing a component
-        with the other rows of its cluster, on average; of a row alone in its cluster, that of
-        sharing with no other. ``n_clusters``; ``expected_loss``; ``ball_radius``, the largest loss
-        in the ball. Three partitions at the edge of the ball: ``lower_bound`` and ``upper_bound``
-        (obs_id), of those in the ball with most and with fewest clusters the farthest, and
-        ``horizontal_bound`` (obs_id), the farthest of all.
+        ``label`` (obs_id), the cluster of each row, 0, 1, ... by decreasing size, which are not the
+        labels of the components. ``confidence`` (obs_id), the mean probability of being in the same
+        component as the other rows of its cluster; for a row alone in its cluster, the probability
+        of being in a component with no other row. ``n_clusters``; ``expected_loss``;
+        ``ball_radius``, the largest loss in the credible ball. Three partitions at the edge of the
+        ball: ``lower_bound`` and ``upper_bound`` (obs_id), the farthest of those with most and with
+        fewest clusters, and ``horizontal_bound`` (obs_id), the farthest of all.
 
     Raises
     ------
@@ -119,25 +119,25 @@ def co_clustering(
     rows: int | Sequence[int] | None = None,
     memory: float = 1.0,
 ) -> xr.DataArray:
-    r"""Posterior probability that two rows come from the same component.
+    r"""Compute the posterior probability that two rows come from the same component.
 
     .. math:: P(z_i = z_j \mid \text{data}) =
         \frac1S \sum_s \sum_k r_{ik}(\theta_s) \, r_{jk}(\theta_s), \qquad i \ne j
 
-    It does not depend on how components are named, so it stays meaningful where `diagnose` finds
-    that they are not identified.
+    It is label-invariant, so it remains valid if `diagnose` finds that components are not
+    identified.
 
     Parameters
     ----------
     result : DataTree or Parameters
-        A posterior result; or a point result or parameters, whose estimate is plugged in.
+        A posterior result, or a point result or parameters.
     X : table, optional
         As in `predict`.
     rows : int or sequence of int, optional
-        Which rows, by position from 0; a single number takes so many, evenly spaced. All by
-        default.
+        Positions of the rows to use, from 0; a single number selects that many rows, evenly spaced.
+        All by default.
     memory : float
-        How many GiB the matrix may take while it is computed, 16 bytes for each pair of rows.
+        Largest memory of the computation in GiB; it needs 16 bytes for each pair of rows.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def co_clustering(
     Raises
     ------
     InputError
-        As in `predict`; if rows are not there, or need more memory than is allowed.
+        As in `predict`; if rows are out of range, or need more memory than is allowed.
 
     References
     ----------
@@ -175,7 +175,7 @@ def co_clustering(
 def chosen_rows(
     result: xr.DataTree | Parameters, X: Any, rows: int | Sequence[int] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read the rows that were asked for: values (N, D) and labels (N,)."""
+    """Return the chosen rows: values (N, D) and labels (N,)."""
     values, index = result_rows(result, X)
     if rows is None:
         return values, index
@@ -215,21 +215,22 @@ def sample_labels(
     Parameters
     ----------
     result : DataTree or Parameters
-        A posterior result, of which each label draw takes another draw of the parameters; or a
-        point result or parameters, which all draws share.
+        A posterior result, whose parameter draws are used in turn; or a point result or parameters,
+        used for all draws.
     X : table, optional
         As in `predict`.
     n_draws : int, optional
-        How many draws, evenly spaced over the chains of a posterior; 1000 by default, or as many as
-        there are.
+        Number of draws, for a posterior evenly spaced over the chains; by default 1000, or as many
+        as there are.
     seed : int, SeedSequence or Generator, optional
+        Fixes the draws.
     memory : float
-        How many GiB the draws may take, two bytes each.
+        Largest size of the draws in GiB; they take two bytes each.
 
     Returns
     -------
     xarray.DataArray
-        z (draw, obs_id), of whole numbers 0..K-1.
+        z (draw, obs_id), whole numbers 0, ..., K - 1.
 
     Raises
     ------
@@ -239,8 +240,8 @@ def sample_labels(
 
     Notes
     -----
-    Labels go by the names of the relabelled draws. Whether two rows share a label does not depend
-    on names: see `co_clustering` and `partition`.
+    The labels are those of the relabelled draws. Whether two rows have the same label is
+    label-invariant: see `co_clustering` and `partition`.
 
     Examples
     --------

@@ -28,12 +28,12 @@ class Comparison(Printed):
     ----------
     dataset : xarray.Dataset
         By ``parameter`` and ``estimator``: estimate, standard_error, mean, sd, lower, upper, z,
-        quantile, covered, and why_not, why the component has no identity, empty if it has one;
+        quantile, covered, and why_not, the reason why the component is not identified, or "";
         log_likelihood, its quantile among the draws and its excess over their mean; rows_decide,
-        which rows decide a component alone, in words; constraint, what an estimate holds fixed that
-        the draws leave free; em_from_draw, what EM came to from a draw with a higher likelihood
-        than a maximum, and em_from_draw_log_likelihood; rhat, ess_bulk and ess_tail before and
-        after relabelling, and of the label-invariant quantities.
+        rows that determine a component, in words; constraint, a constraint of the estimate that the
+        draws do not have; em_from_draw, the result of EM from a draw with a higher likelihood than
+        a maximum-likelihood estimate, and em_from_draw_log_likelihood; rhat, ess_bulk and ess_tail
+        before and after relabelling, and of the label-invariant quantities.
     """
 
     dataset: xr.Dataset
@@ -98,12 +98,12 @@ class Comparison(Printed):
 
     @property
     def sentences(self) -> list[str]:
-        """What stands out, in words."""
+        """The main findings, in words."""
         return sentences(self.dataset)
 
     @property
     def surpassed(self) -> list[str]:
-        """Maxima of the likelihood, by name, than which a draw has a higher one."""
+        """Names of maximum-likelihood estimates below the largest log-likelihood of the draws."""
         data = self.dataset
         return [name for name in self.estimators if surpassed(data.sel(estimator=name))]
 

@@ -1,4 +1,4 @@
-"""What `diagnose` returns: findings with their evidence, and a verdict in words."""
+"""The result of `diagnose`: findings with their evidence, and a verdict in words."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,20 +13,20 @@ Kind = Literal["data", "convergence", "identification", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One finding of `diagnose`.
 
     Attributes
     ----------
     name : str
         Such as ``several_modes``.
     kind : str
-        "data": a few rows decide a component, and should be looked at first. "convergence": the
-        draws are no fair sample of the posterior. "identification": they are, but the names of the
-        components mean little. "note": worth knowing, and harmless.
+        "data": a few rows determine a component, and should be checked first. "convergence": the
+        draws do not represent the posterior. "identification": they do, but some components are not
+        identified. "note": a harmless remark.
     statement : str
-        What was found.
+        The finding in words.
     value, threshold : float
-        The evidence, and where it begins to count.
+        The evidence, and its threshold.
     advice : str
         What to do.
     """
@@ -47,27 +47,28 @@ class Finding:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LabelReport(Printed):
-    """What became of the names of the components.
+    """Label switching and its effects.
 
     Attributes
     ----------
     renamed : float
-        Share of the draws whose components had other names in the sampler.
+        Fraction of the draws that were relabelled.
     switches : pandas.Series
-        By chain, the share of draws that are not in the chain's most common order.
+        By chain, the fraction of draws without the chain's most common labelling.
     chains_differ : bool
-        Whether the chains' most common orders differ.
+        Whether the most common labelling differs between chains.
     rhat_raw, rhat_relabelled, rhat_label_free : float
-        Largest R-hat of weights, means and sds with the sampler's names; of all relabelled
+        Largest R-hat of weights, means and sds with the sampler's labels; of all relabelled
         parameters; of label-invariant quantities.
     ambiguous : float
-        Share of the draws whose second best naming is nearly as good: odds below 19 to 1, given how
-        far the draws scatter about the point estimate.
+        Fraction of the draws whose second best labelling is nearly as good: odds below 19 to 1,
+        given the spread of the draws around the point estimate.
     occupied : pandas.Series
-        Posterior probability of each number of components that hold rows.
+        Posterior probability of each number of nonempty components.
     table : pandas.DataFrame
         By component: mean weight, largest R-hat, distance from the nearest component in posterior
-        sds, shares of draws in which it is nearly empty and ambiguous; identified, and if not, why.
+        sds, fractions of draws in which it is nearly empty and ambiguous; whether it is identified,
+        and if not, why.
     """
 
     renamed: float
@@ -82,7 +83,7 @@ class LabelReport(Printed):
 
     @property
     def unidentified(self) -> list[int]:
-        """Components without an identity."""
+        """Components that are not identified."""
         return [int(k) for k in self.table.index[~self.table["identified"]]]
 
     @property
@@ -103,7 +104,7 @@ class LabelReport(Printed):
         return said
 
     def written(self) -> pd.DataFrame:
-        """Write the table; of a component without identity only what is known of it."""
+        """Write the table; the weight of a component that is not identified is omitted."""
         table = self.table
         known = table["identified"]
         return pd.DataFrame(
@@ -134,23 +135,23 @@ class LabelReport(Printed):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis(Printed):
-    """Whether a posterior sample can be trusted, and with what.
+    """Whether the draws of a posterior can be trusted, and for which purposes.
 
     Attributes
     ----------
     verdict : str
         One sentence.
     reasons : tuple of Finding
-        Gravest first; also notes.
+        The most serious first; also notes.
     table : pandas.DataFrame
         R-hat, ESS bulk and ESS tail of the label-invariant quantities and of the relabelled
         parameters, including other variables of the model, and whether the component of the
         parameter is identified.
     chains : pandas.DataFrame
-        One row per chain: mean log posterior, divergences, label switches, the mode it settled in,
-        and the share of the posterior mass that this mode holds among those found.
+        One row per chain: mean log posterior, divergences, label switches, its mode, and the
+        posterior mass of this mode relative to all modes found.
     labels : LabelReport
-        Label switching: how often, what relabelling did, which components have no identity.
+        Label switching, the effect of relabelling, and components that are not identified.
     """
 
     verdict: str
@@ -166,12 +167,12 @@ class Diagnosis(Printed):
 
     @property
     def identified(self) -> bool:
-        """Whether nothing speaks against statements about single components."""
+        """Whether all components are identified, so that each can be interpreted."""
         return not any(finding.kind == "identification" for finding in self.reasons)
 
     @property
     def ok(self) -> bool:
-        """Whether everything can be trusted: converged, identified, and no row decides alone."""
+        """Whether there is no finding but notes: converged, identified, no determining row."""
         return not any(finding.kind != "note" for finding in self.reasons)
 
     def _parts(self, *, html: bool) -> list[Any]:

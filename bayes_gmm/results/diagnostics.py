@@ -1,17 +1,17 @@
-"""A verdict on a posterior sample that label switching cannot fool.
+"""A verdict on the draws of a posterior that is not affected by label switching.
 
-The labels of a mixture are arbitrary, so chains whose components are numbered differently look
-divergent and may be in perfect agreement. The verdict rests on quantities that no renumbering
-changes: the log-likelihood, the log posterior, moments and the density of the mixture. Only when
-those agree is it asked whether the components have an identity. Whether the data ask for so many
-is asked in any case, since that takes no draws: BIC with two of them merged tells. Rows that decide
-a component alone are named before anything else.
+The labels of a mixture are arbitrary, so chains with different labels look as if they disagreed.
+The verdict is therefore based on label-invariant quantities: the log-likelihood, the log posterior,
+moments and the density of the mixture. Only if these agree is it checked whether components are
+identified. Whether the data support K components is checked in any case, by BIC with two components
+merged, which needs no draws. Rows that determine a component are reported first.
 
 A sample is called converged when no label-invariant R-hat exceeds 1.01 by more than chance
-explains, and every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is noisy: four
-sound chains with 800 effective draws have some R-hat above 1.01 nearly as often as not, and the
-bare threshold would accuse them. `rhat_error` says how large it is by chance. Of 60 simulated
-samples, 15 sound quantities in four chains of 1000 draws, so many are accused:
+explains, and every effective sample size is at least 100 per chain (Vehtari et al., 2021). R-hat is
+noisy: four converged chains with 800 effective draws have some R-hat above 1.01 nearly as often as
+not, and the bare threshold would reject them. `rhat_error` says how large it is by chance.
+Fractions of 60 simulated samples (15 quantities in four converged chains of 1000 draws) that are
+rejected:
 
     effective sample size    420    500    600    800   1600   4000
     R-hat above 1.01        100%    98%    87%    38%     0%     0%
@@ -49,7 +49,7 @@ NOTES: tuple[Rule, ...] = (
 
 
 def diagnose(posterior: xr.DataTree) -> Diagnosis:
-    """Say whether a posterior sample can be trusted, and with what.
+    """Judge whether the draws of a posterior can be trusted, and for which purposes.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     Returns
     -------
     Diagnosis
-        Prints as a verdict with its reasons; `labels` has the figures about label switching.
+        Prints as a verdict with its reasons; `labels` has the statistics of label switching.
 
     Raises
     ------
     InputError
-        If `posterior` is no posterior result.
+        If `posterior` is not a posterior result.
 
     References
     ----------

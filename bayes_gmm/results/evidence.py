@@ -1,9 +1,8 @@
-"""What a verdict on a posterior sample rests on, gathered once, with its own tables.
+"""The inputs of a verdict on the draws of a posterior, computed once, and their tables.
 
-Whatever else a model drew is judged too. A variable along the dim cluster belongs to components;
-its entries in order of size are label-invariant. A dim without a name, as long as there are
-components, may be theirs too, so its entries are taken in order of size as well. Otherwise dims are taken at
-their word, and names of variables mean nothing.
+Other variables of a model are checked too. A variable along the dim cluster belongs to components;
+its sorted entries are label-invariant. An unnamed dim of length K may belong to components too, so
+its entries are sorted as well. Otherwise only dims count; the names of variables mean nothing.
 """
 
 from collections.abc import Iterator
@@ -47,12 +46,11 @@ OURS = {"weight", "mean", "sd", "correlation", "covariance", "log_posterior"}  #
 
 
 class Evidence(NamedTuple):
-    """What the rules look at; chain and draw come first in every array.
+    """The inputs of the rules; chain and draw are the first axes of every array.
 
-    Whatever else the model drew is among the label-invariant quantities, under `names_of_model`;
-    `others` are those of these variables that belong to components, as they are named. `merger` is
-    of two components that BIC takes for one; chains that mix may bear out all components
-    nevertheless.
+    Other variables of the model are among the label-invariant quantities, as `names_of_model`;
+    `others` are those of them that belong to components. `merger` are two components whose merging
+    lowers BIC; `all_borne_out` says whether converged chains support all components nevertheless.
     """
 
     names: list[str]

@@ -166,7 +166,7 @@ def _draws_of(drawn: xr.Dataset) -> dict[str, Any]:
 
 
 def one_feature(posterior: xr.DataTree, feature: str | None = None) -> xr.DataTree:
-    r"""Take one feature of the rows, and of their replicates, out of a posterior.
+    r"""Select one feature of the rows, and of their replicates, from a posterior.
 
     .. math:: (x_{n1}, \ldots, x_{nD}) \to x_{nj}
 
@@ -179,22 +179,22 @@ def one_feature(posterior: xr.DataTree, feature: str | None = None) -> xr.DataTr
     posterior : DataTree
         From `sample`, with the groups that `add_groups` adds.
     feature : str, optional
-        Which one; needed if there are several.
+        Name of the feature; required if there are several.
 
     Returns
     -------
     xarray.DataTree
-        In observed_data, posterior_predictive and prior_predictive x has lost the dim feature. All
-        other groups are as they were.
+        In observed_data, posterior_predictive and prior_predictive, x no longer has the dim
+        feature. All other groups are unchanged.
 
     Raises
     ------
     InputError
-        If it is no posterior, or has no such feature.
+        If `posterior` is not a posterior, or has no such feature.
 
     Notes
     -----
-    The log-likelihood stays that of the whole row. So "leaving out" row n leaves out all its
+    The log-likelihood remains that of the whole row. So "leaving out" row n leaves out all its
     features, and ``az.loo_pit`` says where :math:`x_{nj}` lies in the marginal distribution of
     feature j that the other rows predict. It does not use the other features of the row.
 

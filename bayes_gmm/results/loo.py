@@ -28,44 +28,45 @@ def loo(
     .. math:: \mathrm{elpd} = \sum_n \log \sum_s w_{ns} \, p(x_n \mid \theta_s), \qquad
         w_{ns} \propto 1 / p(x_n \mid \theta_s) \text{, Pareto smoothed}
 
-    The log-likelihood is that of the mixture, with the label of the row summed out, so neither the
-    names of components nor label switching matter. The numbers are those of ``az.loo`` on the
-    array of all rows and draws, which is never made.
+    The log-likelihood is that of the mixture, with the label of the row summed out, so it is
+    label-invariant. The numbers are those of ``az.loo``, without storing the array of all rows and
+    draws.
 
     Parameters
     ----------
     posterior : DataTree
         From `sample`.
     X : table, optional
-        The rows that the posterior was computed from, if the result does not hold them.
+        The rows from which the posterior was computed, if the result does not keep them.
     reff : float, optional
-        Effective draws per draw, from which the length of the smoothed tail follows. By default it
-        is computed as ``az.loo`` does, from the parameters.
+        Relative efficiency, effective draws per draw, which sets the length of the smoothed tail.
+        By default it is computed from the parameters, as in ``az.loo``.
     memory : float
-        How many GiB may be used at a time. It changes the speed and not the numbers.
+        Memory in GiB to use at a time. It affects the speed but not the numbers.
 
     Returns
     -------
     arviz_stats.utils.ELPDDataLOO
-        elpd and its standard error se, in nats relative to the user's units; p, the effective
-        number of parameters; and by row (obs_id) elpd_i, p_loo_i and pareto_k. ``az.compare`` takes
-        it, in place of a tree.
+        elpd and its standard error se, in nats, for densities in the original units; p, the
+        effective number of parameters; and for each row (obs_id) elpd_i, p_loo_i and pareto_k.
+        ``az.compare`` accepts it.
 
     Raises
     ------
     InputError
-        If it is no posterior, or X holds another number of rows, or the chains are too short.
+        If `posterior` is not a posterior, X has a different number of rows, or the chains are too
+        short.
 
     Warns
     -----
     UserWarning
-        If for some row the Pareto k is so large that its estimate cannot be relied on.
+        If the Pareto k of some row is so large that its estimate is unreliable.
 
     Notes
     -----
-    With row weights one copy of a row is left out, or all of a row with a weight below one; elpd_i
-    is its log predictive density, and elpd = sum_n w_n elpd_i, as of repeated rows. Rows of weight
-    0 are not in it. ``az.loo`` and ``az.compare`` know no weights, and count each row once.
+    With row weights one copy of a row is left out, or the whole row if its weight is below one;
+    elpd_i is its log predictive density, and elpd = sum_n w_n elpd_i, as for repeated rows. Rows of
+    weight 0 are excluded. ``az.loo`` and ``az.compare`` ignore row weights.
 
     References
     ----------

@@ -67,7 +67,7 @@ def predict(
     ci_prob: float = 0.95,
     out: str | Path | None = None,
 ) -> xr.Dataset | Path:
-    r"""Assign rows to clusters.
+    r"""Compute the membership probabilities of rows, and assign each to a cluster.
 
     .. math:: P(z = k \mid x, \text{data}) = \frac1S \sum_s
         \frac{\phi_k^s N(x; \mu_k^s, \Sigma_k^s)}{\sum_j \phi_j^s N(x; \mu_j^s, \Sigma_j^s)}
@@ -77,38 +77,38 @@ def predict(
     result : DataTree or Parameters
         A point result, a posterior result, or parameters.
     X : table, optional
-        Rows, in the user's units, as `fit` takes them; the data of the result by default. A table
-        with names is matched to the result by the names of its columns.
+        Rows in the original units, in any form that `fit` takes; by default the data of the result.
+        A table with column names is matched to the result by these names.
     ci_prob : float
         Probability of the credible intervals, equal-tailed.
     out : str or Path, optional
         A CSV or Parquet file to write instead, block by block, so that X may be a file or a stream
-        of any length: the columns of X, then cluster, probability, of a posterior lower and upper,
-        and entropy.
+        of any length. Its columns are those of X, then cluster, probability, for a posterior lower
+        and upper, and entropy.
 
     Returns
     -------
-    xarray.Dataset, or Path where `out` is given
+    xarray.Dataset, or Path if `out` is given
         ``responsibilities`` (obs_id, cluster), the probability of each cluster; ``label`` (obs_id),
-        the most probable one; ``uncertainty`` (obs_id), one minus its probability; ``entropy``
-        (obs_id), that of the label, in nats: 0 where it is sure, log K where nothing is known.
+        the most probable cluster; ``uncertainty`` (obs_id), one minus its probability; ``entropy``
+        (obs_id) of the label, in nats, between 0 (certain) and log K.
 
-        Of a posterior also ``responsibilities_lower`` and ``responsibilities_upper``, between which
-        the responsibility lies with probability `ci_prob` as the parameters vary, and the two parts
-        of the entropy: ``expected_entropy`` (obs_id), what would remain if the parameters were
-        known, and ``mutual_information`` (obs_id), what not knowing them adds.
+        For a posterior also ``responsibilities_lower`` and ``responsibilities_upper``, the ends of
+        the credible intervals, and the two parts of the entropy: ``expected_entropy`` (obs_id),
+        which would remain if the parameters were known, and ``mutual_information`` (obs_id), which
+        is due to the uncertainty of the parameters.
 
     Raises
     ------
     InputError
-        If X does not fit the result, or is missing where the result holds no data.
+        If X does not match the result, or is missing and the result has no data.
 
     Notes
     -----
-    A posterior is averaged over its relabelled draws. Where `diagnose` finds that the components
-    are not identified, a responsibility averages over different components of the same name, and
-    the mutual information counts the doubt about names too. ``expected_entropy``, `co_clustering`
-    and `log_density` do not depend on names.
+    For a posterior, probabilities are averages over the relabelled draws. If `diagnose` finds that
+    components are not identified, they average over different components with the same label, and
+    the mutual information includes the uncertainty of labels. ``expected_entropy``,
+    `co_clustering` and `log_density` are label-invariant.
 
     References
     ----------
@@ -180,7 +180,7 @@ def _predicted(
 def log_density(
     result: xr.DataTree | Parameters, X: Any = None, *, ci_prob: float | None = None
 ) -> xr.DataArray | xr.Dataset:
-    r"""Log density of rows under the fitted mixture.
+    r"""Compute the log density of rows under the fitted mixture.
 
     .. math:: \log p(x \mid \text{data}) = \log \frac1S \sum_s \sum_k
         \phi_k^s N(x; \mu_k^s, \Sigma_k^s)
@@ -188,24 +188,24 @@ def log_density(
     Parameters
     ----------
     result : DataTree or Parameters
-        A point result or parameters, whose density is plugged in, or a posterior result, whose
-        density is averaged over the draws.
+        A point result or parameters, or a posterior result, whose density is averaged over the
+        draws.
     X : table, optional
         As in `predict`.
     ci_prob : float, optional
-        Of a posterior: also give the interval, equal-tailed, in which the log density lies with
-        this probability as the parameters vary.
+        For a posterior: also return the equal-tailed credible interval of the log density with this
+        probability.
 
     Returns
     -------
     xarray.DataArray or xarray.Dataset
-        (obs_id), in nats, relative to the user's units. With `ci_prob` a Dataset of
+        (obs_id), in nats, for densities in the original units. With `ci_prob` a Dataset of
         ``log_density``, ``log_density_lower`` and ``log_density_upper``.
 
     Raises
     ------
     InputError
-        As in `predict`, and if a band is asked of a point.
+        As in `predict`, and if `ci_prob` is given for a point result.
 
     Examples
     --------

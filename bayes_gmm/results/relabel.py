@@ -35,28 +35,28 @@ def relabel(
     *,
     by: str | Callable[[Draws], np.ndarray] | None = None,
 ) -> xr.DataTree:
-    r"""Name the components of every draw anew, from the order in which the sampler had them.
+    r"""Relabel the components of every draw, starting from the sampler's labels.
 
     .. math:: \min_{s} \sum_k \mathrm{cost}_{k, s(k)}
 
-    for each draw, over the permutations s of its components; the method says what it costs to call
-    component s(k) of the draw "k".
+    for each draw, over the permutations s of its components; the method defines the cost of giving
+    component s(k) of the draw the label k.
 
     Parameters
     ----------
     posterior : DataTree
         A result of `sample`.
     method : str
-        * "pivot": the Kullback-Leibler divergence from the point estimate, as `sample` does it.
-        * "ecr": how many rows the draw allocates otherwise than the point estimate does
+        * "pivot": the Kullback-Leibler divergence from the point estimate, as in `sample`.
+        * "ecr": the number of rows that the draw allocates differently from the point estimate
           (equivalence classes representatives).
-        * "ecr-iterative": the same, against the allocation that most draws agree on.
+        * "ecr-iterative": the same, with the allocation that most draws agree on.
         * "stephens": the divergence of the rows' membership probabilities from their mean.
-        * "data": squared distances of the draw's groups of rows from the average groups.
-        * "ordering": ascending in what `by` says.
+        * "data": squared distances of the draw's clusters of rows from the average clusters.
+        * "ordering": components in ascending order of `by`.
 
-        Those that look at the rows use at most 2^24 memberships, rows x draws x components: of more
-        rows, a part that represents each component.
+        Methods that use the rows use at most 2^24 membership probabilities, rows x draws x
+        components; of more rows, they use a subset that represents each component.
     by : str or callable, optional
         For "ordering": "weights", "means[waiting]", "covariances[waiting]", or a function from
         draws (weights, means and covariances as arrays) to numbers (chain, draw, K).
@@ -64,15 +64,15 @@ def relabel(
     Returns
     -------
     xarray.DataTree
-        `posterior`, with every variable along the dim cluster, `point_estimate`, and in
-        `sample_stats` the `permutation` and whatever else belongs to components, a group
-        `log_prior` included, named anew; the attribute `relabelling` says how. The sampler's own
-        draws can still be had back by the permutation.
+        A copy of `posterior` with all variables along the dim cluster relabelled: the draws, the
+        `point_estimate`, those of `sample_stats` with the `permutation`, and a group `log_prior`.
+        The attribute `relabelling` has the method. The sampler's own draws can still be recovered
+        from the permutation.
 
     Raises
     ------
     InputError
-        If `posterior` is no posterior result, or there is no such method.
+        If `posterior` is not a posterior result, or there is no such method.
 
     References
     ----------

@@ -66,15 +66,15 @@ class Selection(Printed):
     ----------
     dataset : xarray.Dataset
         By ``covariance`` and ``n_components``: log_likelihood, n_parameters, entropy, bic, icl,
-        aic, converged, n_optima (distinct local optima seen), optimum_spread (nats between the best
-        and the worst of them), best_starts (starts that reached the best), collapsed_starts (share
-        of the starts in which a component collapsed) and status; a fit that could not be made has a
-        status other than "ok", which says why, and no numbers.
+        aic, converged, n_optima (number of distinct local optima), optimum_spread (nats between the
+        best and the worst of them), best_starts (starts that reached the best), collapsed_starts
+        (fraction of EM runs in which a component collapsed) and status, which is "ok" or the reason
+        why the fit failed.
     best : DataTree
         The result of `fit` with the smallest criterion.
     remarks : tuple of str
-        What is to be said of the data: rows that decide a component of the best fit alone, values
-        on which starts collapsed, and in which fits.
+        Remarks on the data: rows that determine a component of the best fit, and values on which EM
+        runs collapsed, with the fits concerned.
     """
 
     dataset: xr.Dataset
@@ -83,7 +83,7 @@ class Selection(Printed):
 
     @property
     def criterion(self) -> str:
-        """What the best is chosen by."""
+        """The criterion by which the best fit is chosen."""
         return str(self.dataset.attrs["criterion"])
 
     @property
@@ -94,7 +94,7 @@ class Selection(Printed):
 
     @property
     def sentences(self) -> list[str]:
-        """Say in words what stands out."""
+        """The main findings, in words."""
         table, n_components = self.table, int(self.best.attrs["n_components"])
         search = self.best["optimizer_result"].to_dataset()
         return [

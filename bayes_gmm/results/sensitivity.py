@@ -86,18 +86,18 @@ MOST = 3  # quantities named
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sensitivity(Printed):
-    """What in a posterior depends on the prior.
+    """Sensitivity of a posterior to the prior.
 
     Attributes
     ----------
     verdict : str
         In a few sentences.
     table : pandas.DataFrame
-        By group and quantity: its mean and sd in the user's units, its sensitivity to the prior and
-        to the likelihood, how far its mean would shift, which part of the prior shifts it most, and
-        a diagnosis in words.
+        By group and quantity: its mean and sd in the original units, its sensitivity to the prior
+        and to the likelihood, the shift of its mean, the part of the prior with the largest effect,
+        and a diagnosis in words.
     conflicts : tuple of Conflict
-        Weights and means that the prior expects elsewhere, the worst first.
+        Weights and means for which the prior contradicts the data, the worst first.
     """
 
     verdict: str
@@ -128,7 +128,7 @@ class Sensitivity(Printed):
 
 
 def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sensitivity:
-    r"""Find what in a posterior depends on the prior, by power-scaling.
+    r"""Measure how much the posterior depends on the prior, by power-scaling.
 
     .. math:: p_\alpha(\theta \mid x) \propto p(\theta)^\alpha \, p(x \mid \theta), \qquad
         p_\alpha(\theta \mid x) \propto p(\theta) \, p(x \mid \theta)^\alpha
@@ -138,8 +138,8 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     posterior : DataTree
         From `sample`.
     threshold : float
-        From which a sensitivity counts. 0.05 is what a normal quantity has whose mean moves by a
-        quarter of its sd when alpha doubles.
+        Threshold of the sensitivity. A normal quantity whose mean moves by a quarter of its sd when
+        alpha doubles has sensitivity 0.05.
 
     Returns
     -------
@@ -147,26 +147,25 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
         Its `table` has the label-invariant quantities and the relabelled parameters, with columns
         mean, sd, prior, likelihood, prior_shift, likelihood_shift, prior_effect, part and
         diagnosis.
-        The shifts say how far the mean would move, in the user's units and to first order, if the
+        The shifts are how far the mean would move, in the original units and to first order, if the
         prior or the likelihood counted half as much: minus half the covariance of the quantity with
         its logarithm. The effect is how far an end of the 95% interval would move then, in
-        posterior sds. The part is that of the prior which shifts the mean most: weights, means or
-        covariances; empty if the result does not hold the prior. The diagnosis is "-" where the
-        prior does not matter: where the sensitivity is below the threshold, the component is not
+        posterior sds. The part of the prior with the largest shift is weights, means or
+        covariances, or empty if the result does not keep the prior. The diagnosis is "-" if the
+        prior does not matter: if the sensitivity is below the threshold, the component is not
         identified, or an end of the 95% interval would move by less than a posterior sd and the
-        prior contradicts neither weights nor means. Else it is "prior-data conflict" where the
-        likelihood matters too, so that both may pull in different directions, and "strong prior or
-        weak likelihood" where the prior matters and the data do not. Both are possible explanations
-        and no proof.
+        prior contradicts neither weights nor means. Otherwise it is "prior-data conflict" if the
+        quantity is sensitive to the likelihood too, and "strong prior or weak likelihood" if it is
+        sensitive to the prior only. Both are possible explanations, not proofs.
 
     Raises
     ------
     InputError
-        If it is no posterior, has too few draws, or does not hold the log posterior of its draws.
+        If `posterior` is not a posterior, has too few draws, or has no log posterior of its draws.
 
     Notes
     -----
-    The prior is scaled as a density of weights, means and covariances, all of it at once for the
+    The prior is scaled as a density of weights, means and covariances, as a whole for the
     sensitivity. Shifts are additive over its parts.
 
     In a simulation of 100 data sets, from mixtures three or more sds apart with 50 rows or more per

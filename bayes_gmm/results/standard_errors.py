@@ -42,22 +42,22 @@ class StandardErrors(Printed):
     ----------
     dataset : xarray.Dataset
         By ``parameter``: estimate, standard_error, lower, upper, and free (whether the structure
-        leaves it to be estimated). From refits also bias (their mean less the estimate), and
-        ``replicates`` (replicate, parameter); else ``covariance`` (parameter, parameter_bis), if
-        there are at most 1000 parameters. A standard error that does not exist is not a number;
-        the attributes say why: ``positive_definite``, ``n_flat``, ``distance_to_optimum``.
+        leaves it to be estimated). From refits also bias (their mean minus the estimate), and
+        ``replicates`` (replicate, parameter); otherwise ``covariance`` (parameter, parameter_bis),
+        if there are at most 1000 parameters. A standard error that does not exist is nan; the
+        attributes ``positive_definite``, ``n_flat`` and ``distance_to_optimum`` say why.
     """
 
     dataset: xr.Dataset
 
     @property
     def method(self) -> str:
-        """How they were computed."""
+        """The method by which they were computed."""
         return str(self.dataset.attrs["method"])
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per number; not rounded."""
+        """One row per parameter; numbers are not rounded."""
         data = self.dataset
         lower, upper = self._ends
         columns = {
@@ -73,7 +73,7 @@ class StandardErrors(Printed):
 
     @property
     def sentences(self) -> list[str]:
-        """What they rest on, and what is wrong with them, in words."""
+        """Assumptions and problems, in words."""
         return self._of_refits if self.method in REFITTED else self._of_curvature
 
     @property

@@ -37,7 +37,7 @@ class Mixture(NamedTuple):
             own = _text_labels(self.others, dim)
             if own is not None and own != labels:
                 raise InputError(
-                    f"trace has a dim {dim!r} with the labels {listing(own)}, and X has the "
+                    f"trace has a dim {dim!r} with the labels {listing(own)}, but X has the "
                     f"columns {listing(labels)}: rename the dim in the model"
                 )
         stats = xr.Dataset(coords={dim: posterior[dim] for dim in SAMPLE})
@@ -162,7 +162,7 @@ def _along_cluster(
     for dim, length in lengths.items():
         if others.sizes.get(dim, length) != length:
             raise InputError(
-                f"trace has a dim {dim!r} with {others.sizes[dim]} entries, and X has {length} "
+                f"trace has a dim {dim!r} with {others.sizes[dim]} entries, but X has {length} "
                 "columns: rename the dim in the model"
             )
     renamed = [

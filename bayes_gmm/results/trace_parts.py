@@ -84,7 +84,7 @@ def weights_part(posterior: xr.Dataset, what: Any) -> Part:
     own = array.dims[2:]
     if len(own) != 1:
         raise InputError(
-            f"weights have {_axes(array)}, and must have one: {_one_mixture(array, own)}"
+            f"weights have {_axes(array)}, but need exactly one: {_one_mixture(array, own)}"
         )
     values = array.to_numpy()
     total = values.sum(axis=2)
@@ -117,7 +117,7 @@ def placed(
         wanted = " x ".join(map(str, (n_components, *full[0])))
         more = values.ndim - 3 > rank
         raise InputError(
-            f"{part} have {_axes(array)}, and must have {wanted}: the components, which are the "
+            f"{part} have {_axes(array)}, but need {wanted}: the components, which are the "
             f"dim {component!r} of the weights, and the {n_features} columns of X. "
             + (_one_mixture(array, [dim for dim in own if dim != found]) if more else "")
         )
@@ -155,9 +155,9 @@ def _component_dim(
         return None
     if len(as_long) > 1:
         raise InputError(
-            f"{part} have {_axes(array)}, and the weights have no name for the dim of the "
-            f"components, so that it could be {' or '.join(map(str, as_long))}: give the weights "
-            "the same dim in the model, or in weights= an array that has it"
+            f"{part} have {_axes(array)}, but the dim of the weights has no name, so that the dim "
+            f"of the components could be {' or '.join(map(str, as_long))}: give the weights the "
+            "same named dim in the model, or pass an array that has it as weights="
         )
     return as_long[0]
 
@@ -173,9 +173,9 @@ def _one_mixture(array: xr.DataArray, dims: Any) -> str:
     """What a result is, and how one mixture is chosen of several."""
     place = f"trace['posterior'][{str(array.name)!r}]"
     return (
-        "A result holds one mixture per draw, the same for all rows of X. If it varies from row to "
-        f"row, or from group to group (its dims are {listing(dims) or 'none'}), choose one place, "
-        f"as in {place}.isel({dims[0] if len(dims) else 'group'}=0), and give its rows as X."
+        "A result has one mixture per draw, the same for all rows of X. If it varies between rows "
+        f"or groups (its dims are {listing(dims) or 'none'}), select one, as in "
+        f"{place}.isel({dims[0] if len(dims) else 'group'}=0), and pass its rows as X."
     )
 
 
