@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from bayes_gmm.api.pymc_mixture import mixture_logp, pymc_mixture
     from bayes_gmm.api.select import select
     from bayes_gmm.api.simulate import simulate
-    from bayes_gmm.api.standard_errors import parameters, standard_errors
+    from bayes_gmm.api.standard_errors import point_estimate, standard_errors
     from bayes_gmm.data.files import read
     from bayes_gmm.inference.gibbs.step import GibbsStep
     from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
     from bayes_gmm.model.independent_prior import IndependentPrior
     from bayes_gmm.model.parameters import Parameters
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.pipeline import analyze
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.analysis import load, save
@@ -54,6 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CollapseError",
     "CollapseWarning",
+    "ConjugatePrior",
     "ConvergenceWarning",
     "FileFormatWarning",
     "GibbsStep",
@@ -63,7 +64,6 @@ __all__ = [
     "InputError",
     "OutlierWarning",
     "Parameters",
-    "Prior",
     "add_groups",
     "add_log_likelihood",
     "analyze",
@@ -79,9 +79,9 @@ __all__ = [
     "loo",
     "mixture_logp",
     "one_feature",
-    "parameters",
     "partition",
     "plots",
+    "point_estimate",
     "predict",
     "pymc_mixture",
     "pymc_model",
@@ -104,7 +104,7 @@ _LATER = {
     "HierarchicalPrior": "bayes_gmm.model.hierarchical_prior",
     "IndependentPrior": "bayes_gmm.model.independent_prior",
     "Parameters": "bayes_gmm.model.parameters",
-    "Prior": "bayes_gmm.model.priors",
+    "ConjugatePrior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "analyze": "bayes_gmm.pipeline",
     "check": "bayes_gmm.results.checks",
@@ -118,7 +118,7 @@ _LATER = {
     "one_feature": "bayes_gmm.results.groups",
     "from_trace": "bayes_gmm.api.from_trace",
     "mixture_logp": "bayes_gmm.api.pymc_mixture",
-    "parameters": "bayes_gmm.api.standard_errors",
+    "point_estimate": "bayes_gmm.api.standard_errors",
     "partition": "bayes_gmm.results.clustering",
     "plots": "bayes_gmm.plots:",
     "predict": "bayes_gmm.results.predictive",

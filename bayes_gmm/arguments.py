@@ -12,10 +12,10 @@ from bayes_gmm.errors import InputError
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
     from bayes_gmm.model.prior_family import PriorFamily
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.model.structures import Structure
 
-    AnyPrior = Prior | PriorFamily | Callable[[], Any]
+    AnyPrior = ConjugatePrior | PriorFamily | Callable[[], Any]
 
 
 WEIGHTS = "row_weights"
@@ -40,9 +40,9 @@ def as_observations(
     """
     from bayes_gmm.data import Observations
     from bayes_gmm.data.row_weights import enough
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
 
-    spread = prior.spread if isinstance(prior, Prior) else None
+    spread = prior.spread if isinstance(prior, ConjugatePrior) else None
     if missing not in (NOT_TAKEN, *MISSING):
         raise InputError(f"missing is {missing!r}; choose one of {', '.join(map(repr, MISSING))}")
     offered = None if missing == NOT_TAKEN else missing
@@ -69,19 +69,19 @@ def in_memory(observations: Observations, because: str) -> Observations:
 
 
 def as_prior(
-    prior: Prior | str | None, observations: Observations, n_components: int
-) -> Prior | None:
-    """Turn the argument `prior` into a Prior that fits the data, or None."""
-    from bayes_gmm.model.priors import Prior
+    prior: ConjugatePrior | str | None, observations: Observations, n_components: int
+) -> ConjugatePrior | None:
+    """Turn the argument `prior` into a `ConjugatePrior` that fits the data, or None."""
+    from bayes_gmm.model.priors import ConjugatePrior
 
     if prior is None:
         return None
     if isinstance(prior, str) and prior == "default":
-        return Prior.default(observations, n_components)
-    if not isinstance(prior, Prior):
+        return ConjugatePrior.default(observations, n_components)
+    if not isinstance(prior, ConjugatePrior):
         described = repr(prior) if isinstance(prior, str | int | float) else type(prior).__name__
         raise InputError(
-            'prior must be None, "default" or a conjugate bayes_gmm.Prior, because EM supports no '
+            'prior must be None, "default" or a bayes_gmm.ConjugatePrior, because EM supports no '
             f"other; got {described}"
         )
     require_sizes(prior, observations, n_components)
@@ -101,7 +101,9 @@ def prior_of_posterior(
         return prior
     chosen = as_prior(prior, observations, n_components)
     if chosen is None:
-        raise InputError('prior is None, but a posterior needs a prior: pass "default" or a Prior')
+        raise InputError(
+            'prior is None, but a posterior needs a prior: pass "default" or a ConjugatePrior'
+        )
     chosen.require_proper()
     return chosen
 
@@ -110,7 +112,7 @@ def structure_of_posterior(
     covariance: str, n_features: int, engine: Any, prior: Any = "default"
 ) -> Structure:
     """Turn the argument `covariance` of a posterior into a structure that the engine can sample."""
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.model.structures import Structure, names
 
     structure = Structure.named(covariance, n_features)
@@ -127,26 +129,32 @@ def structure_of_posterior(
             f"engine is {engine!r}, which supports only unconstrained covariances (VVV): for "
             f'{name} choose engine="gibbs" or "auto"'
         )
-    if not isinstance(prior, Prior | str):
+    if not isinstance(prior, ConjugatePrior | str):
         raise InputError(
-            f"covariance is {name!r}, which needs a conjugate prior: pass a bayes_gmm.Prior, or "
-            "omit covariance"
+            f"covariance is {name!r}, which needs a conjugate prior: pass a "
+            "bayes_gmm.ConjugatePrior, or omit covariance"
         )
     return structure
 
 
-def conjugate_to(prior: AnyPrior | None, observations: Observations, n_components: int) -> Prior:
+def conjugate_to(
+    prior: AnyPrior | None, observations: Observations, n_components: int
+) -> ConjugatePrior:
     """Return the prior itself if it is conjugate, and otherwise the default one.
 
     EM, the starts of chains and the labels of draws need a conjugate prior.
     """
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
 
-    return prior if isinstance(prior, Prior) else Prior.default(observations, n_components)
+    return (
+        prior
+        if isinstance(prior, ConjugatePrior)
+        else ConjugatePrior.default(observations, n_components)
+    )
 
 
 def require_sizes(
-    prior: Prior | PriorFamily, observations: Observations, n_components: int
+    prior: ConjugatePrior | PriorFamily, observations: Observations, n_components: int
 ) -> None:
     """Check that a prior is for as many components and features as the fit."""
     sizes = prior.n_components, prior.n_features

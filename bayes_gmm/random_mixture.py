@@ -4,7 +4,7 @@ import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 ATTEMPTS = 100
 
@@ -28,7 +28,7 @@ def random_mixture(
     rng = np.random.default_rng(seed)
     spread = max(separation, 1.0)
     while True:
-        prior = Prior(
+        prior = ConjugatePrior(
             concentration=np.full(n_components, 5.0),
             mean=np.zeros(n_features),
             mean_precision=np.full(n_components, spread**-2.0),

@@ -30,14 +30,14 @@ def measure(code: str) -> dict[str, float]:
     from bayes_gmm.kernels.chunks import expectation
     from bayes_gmm.kernels.rule import Rule
     from bayes_gmm.model.parameters import Parameters
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.model.structures import Structure
 
     observations = Observations.of(datasets.load("faithful"))
     structure = Structure.of(code, 2)
     covariances = np.array([np.eye(2)] * 2)
     start = Parameters([0.5, 0.5], [[-1.0, -1.0], [1.0, 1.0]], covariances)
-    rule = Rule(Prior.flat(2, 2), structure, np.ones(2))
+    rule = Rule(ConjugatePrior.flat(2, 2), structure, np.ones(2))
     marks = [process_time()]
     njit(lambda number: number + 1)(1)
     marks.append(process_time())

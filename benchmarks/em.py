@@ -59,7 +59,7 @@ def clustered(x: np.ndarray, n_components: int) -> bg.Parameters:
 def ours(x: np.ndarray, theta: bg.Parameters, code: str) -> Callable[[int], float]:
     observations = Observations.of(x)
     structure = Structure.of(code, x.shape[1])
-    prior = bg.Prior.flat(theta.n_components, theta.n_features)
+    prior = bg.ConjugatePrior.flat(theta.n_components, theta.n_features)
     rule = Rule(prior, structure, np.ones(theta.n_features))
     expect = expectation(observations, structure)
     origin, scale = observations.origin, observations.scale

@@ -30,9 +30,9 @@ REPEATS = 9
 
 def gradient(x: np.ndarray, n_components: int, likelihood: str) -> Callable[[], np.ndarray]:
     """Compile the gradient at a point near the optimum."""
-    prior = bg.Prior.default(x, n_components)
+    prior = bg.ConjugatePrior.default(x, n_components)
     model = pymc_model(Observations.of(x), prior, likelihood=likelihood)
-    theta = bg.parameters(bg.fit(x, n_components, seed=0, n_starts=3))
+    theta = bg.point_estimate(bg.fit(x, n_components, seed=0, n_starts=3))
     values = {name: getattr(theta, name) for name in ("weights", "means", "covariances")}
     point = make_initial_point_fn(model=model, overrides=values)(0)
     function = model.logp_dlogp_function(ravel_inputs=True, mode="NUMBA")

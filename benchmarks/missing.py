@@ -20,7 +20,7 @@ import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import gibbs
 from bayes_gmm.kernels.chunks import expectation
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 K, SHARE = 3, 0.2
 SIZES = [(n, d) for n in (200, 2000, 20_000) for d in (2, 4, 8, 20)]
@@ -47,7 +47,7 @@ def tasks(x: np.ndarray) -> dict[str, Callable[[], object]]:
     """What is timed, for one table."""
     observations = Observations.of(x, missing="mar")
     n_rows, n_features = x.shape
-    prior = Prior.default(observations, K)
+    prior = ConjugatePrior.default(observations, K)
     theta = prior.sample(np.random.default_rng(1))
     expect, functions = expectation(observations, threads=1), theta.log_quadratic()
     times = max(1, 1_000_000 // x.size)  # so that what is timed takes some milliseconds

@@ -16,7 +16,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.random_mixture import random_mixture
 from bayes_gmm.results.diagnostics import diagnose
@@ -64,7 +64,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     theta = random_mixture(K, D, 2.0, seed=0)
     x = mixture.sample(theta, n_rows, rng)[0]
-    observations, prior = Observations.of(x), Prior.default(x, K)
+    observations, prior = Observations.of(x), ConjugatePrior.default(x, K)
     print(f"{CHAINS} x {DRAWS} draws, {K} components, {D} features, {n_rows} rows: CPU seconds")
     for name, known in (("with the passes", False), ("statistics known", True)):
         tree = sampled(theta, rng, known)

@@ -54,7 +54,7 @@ class Setting(NamedTuple):
         sample = data.observations(view)
         covariance = np.cov(data.rows.T, aweights=data.counts, ddof=0)
         covariance = covariance.reshape(n_features, n_features)
-        prior = bg.Prior.flat(problem.n_components, n_features)
+        prior = bg.ConjugatePrior.flat(problem.n_components, n_features)
         rule = Rule(prior, structure, np.diagonal(np.linalg.cholesky(covariance)) ** 2)
         score = ranking.predicted(prior, structure, covariance, data.counts.sum())
         run_all = compiled.short_runs(rule, data.as_rows())

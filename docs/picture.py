@@ -39,7 +39,7 @@ def mixture_panel(ax, mle, posterior):
         for k, color in enumerate(COLORS):
             mean, covariance = one["means"].to_numpy()[k], one["covariances"].to_numpy()[k]
             ellipse(ax, mean, covariance, color=color, alpha=0.1, linewidth=0.8)
-    theta = bg.parameters(mle)
+    theta = bg.point_estimate(mle)
     for k, color in enumerate(COLORS):
         ellipse(ax, theta.means[k], theta.covariances[k], color=color, linewidth=2)
         ax.plot(*theta.means[k], "+", color=color, markersize=9, markeredgewidth=2)
@@ -67,7 +67,7 @@ def main():
     fits = {"MLE": bg.fit(data, 2, seed=1), "MAP": bg.fit(data, 2, prior="default", seed=1)}
     posterior = bg.sample(data, 2, seed=1, progressbar=False)
     draws = posterior["posterior"]
-    points = {name: bg.parameters(fit) for name, fit in fits.items()}
+    points = {name: bg.point_estimate(fit) for name, fit in fits.items()}
 
     fig = plt.figure(figsize=(10, 4.6), dpi=160, layout="constrained")
     grid = fig.add_gridspec(3, 2, width_ratios=[1.55, 1])

@@ -25,7 +25,7 @@ from scipy.special import gammaln, logsumexp, multigammaln
 
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 MOST_ROWS = 9
 
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 
     name: str
     x: np.ndarray
-    prior: Prior
+    prior: ConjugatePrior
 
 
 class Component(NamedTuple):
@@ -71,7 +71,7 @@ class Exact:
         E sum_k w_k^2.
     """
 
-    def __init__(self, x: np.ndarray, prior: Prior):
+    def __init__(self, x: np.ndarray, prior: ConjugatePrior):
         n_rows, n_components = len(x), prior.n_components
         assert n_rows <= MOST_ROWS, "K^N labellings are too many"
         self.x, self.prior = x, prior
@@ -126,13 +126,15 @@ class Exact:
             density += of_set @ np.exp(_log_student(points, component))
         return density
 
-    def conjugate(self, z: int) -> Prior:
+    def conjugate(self, z: int) -> ConjugatePrior:
         """Posterior of the parameters given labelling z."""
         parts = [
             (c.mean[s], c.precision[s], c.degrees[s], c.scale[s])
             for c, s in zip(self.components, self._sets[z], strict=True)
         ]
-        return Prior(self._alpha[z], *(np.array(part) for part in zip(*parts, strict=True)))
+        return ConjugatePrior(
+            self._alpha[z], *(np.array(part) for part in zip(*parts, strict=True))
+        )
 
     @cached_property
     def theta(self) -> Parameters:
@@ -168,13 +170,13 @@ class Exact:
         return log_density
 
 
-def enumerate_posterior(x: np.ndarray, prior: Prior) -> Exact:
+def enumerate_posterior(x: np.ndarray, prior: ConjugatePrior) -> Exact:
     """Sum over all labellings of at most nine rows.
 
     Parameters
     ----------
     x : ndarray (N, D)
-    prior : Prior
+    prior : ConjugatePrior
         Proper; it may say something else of each component.
 
     Returns
@@ -184,7 +186,7 @@ def enumerate_posterior(x: np.ndarray, prior: Prior) -> Exact:
     return Exact(np.asarray(x, dtype=float), prior)
 
 
-def _component(x: np.ndarray, prior: Prior, k: int) -> Component:
+def _component(x: np.ndarray, prior: ConjugatePrior, k: int) -> Component:
     """Integrate one component out for each set of rows; Murphy (2012), eqs. 4.209 to 4.214."""
     n_rows, n_features = x.shape
     m, kappa = prior.mean[k], prior.mean_precision[k]
@@ -407,18 +409,18 @@ def problems() -> list[Problem]:
         Problem("plane, separated, K = 3", apart, _prior(apart, 3, 0.5)),
         Problem("corners with a tie, K = 2", square, _prior(square, 2, 1.0)),
         Problem("three rows in a plane, K = 3", three, _prior(three, 3, 1.0)),
-        Problem("data-scaled default prior", line, Prior.default(line, 2)),
-        Problem("default prior, plane", plane, Prior.default(plane, 2)),
+        Problem("data-scaled default prior", line, ConjugatePrior.default(line, 2)),
+        Problem("default prior, plane", plane, ConjugatePrior.default(plane, 2)),
         Problem("components told apart, K = 2", crowd, _told_apart(crowd, 2)),
         Problem("components told apart, K = 3", line, _told_apart(line, 3)),
         Problem("components told apart, plane", plane, _told_apart(plane, 2)),
     ]
 
 
-def _prior(x: np.ndarray, n_components: int, concentration: float) -> Prior:
+def _prior(x: np.ndarray, n_components: int, concentration: float) -> ConjugatePrior:
     """A prior about as wide as the data, the same for every component."""
     n_features = x.shape[1]
-    return Prior(
+    return ConjugatePrior(
         np.full(n_components, concentration),
         x.mean(axis=0),
         0.3,
@@ -427,12 +429,12 @@ def _prior(x: np.ndarray, n_components: int, concentration: float) -> Prior:
     )
 
 
-def _told_apart(x: np.ndarray, n_components: int) -> Prior:
+def _told_apart(x: np.ndarray, n_components: int) -> ConjugatePrior:
     """A prior that is different for every component in every field."""
     n_features = x.shape[1]
     place = np.arange(n_components)
     turned = 0.3 * (np.ones((n_features, n_features)) - np.eye(n_features))
-    return Prior(
+    return ConjugatePrior(
         0.5 + place,
         x.mean(axis=0) + x.std(axis=0) * (place - 0.4)[:, None],
         0.2 + 0.5 * place,

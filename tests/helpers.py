@@ -18,7 +18,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
@@ -40,9 +40,9 @@ def random_parameters(
     )
 
 
-def random_prior(rng: np.random.Generator, n_components: int, n_features: int) -> Prior:
+def random_prior(rng: np.random.Generator, n_components: int, n_features: int) -> ConjugatePrior:
     """A proper prior that is different in every component and every entry."""
-    return Prior(
+    return ConjugatePrior(
         concentration=rng.uniform(1.5, 4.0, n_components),
         mean=rng.normal(size=(n_components, n_features)),
         mean_precision=rng.uniform(0.2, 3.0, n_components),
@@ -70,7 +70,7 @@ def joint_by_scipy(x: np.ndarray, parameters: Parameters) -> np.ndarray:
     return np.column_stack(columns)
 
 
-def log_prior_by_scipy(prior: Prior, parameters: Parameters) -> float:
+def log_prior_by_scipy(prior: ConjugatePrior, parameters: Parameters) -> float:
     """Dirichlet x inverse Wishart x normal."""
     total = 0.0
     if prior.n_components > 1:
@@ -160,7 +160,7 @@ def from_labels(x: np.ndarray, z: np.ndarray) -> Parameters:
     """Weights, means and covariances of labelled rows: where EM can set out."""
     n_components = z.max() + 1
     statistics = complete_statistics(x, z, n_components)
-    return Prior.flat(n_components, x.shape[1]).posterior(statistics).mode()
+    return ConjugatePrior.flat(n_components, x.shape[1]).posterior(statistics).mode()
 
 
 class Fit(NamedTuple):
@@ -175,7 +175,7 @@ class Fit(NamedTuple):
 def run_em(
     x: np.ndarray,
     start: Parameters,
-    prior: Prior | None = None,
+    prior: ConjugatePrior | None = None,
     max_iter: int = 10_000,
     tol: float = 1e-10,
     accelerate: bool = True,
@@ -184,7 +184,7 @@ def run_em(
     observations = Observations.of(x)
     origin, scale = observations.origin, observations.scale
     if prior is None:
-        prior = Prior.flat(start.n_components, start.n_features)
+        prior = ConjugatePrior.flat(start.n_components, start.n_features)
     correlation = np.corrcoef(observations.values.T).reshape(2 * (start.n_features,))
     rule = Rule(
         prior.rescale(-origin / scale, 1 / scale),
@@ -210,12 +210,12 @@ def run_em(
 
 
 def em_steps(
-    x: np.ndarray, start: Parameters, n_steps: int, prior: Prior | None = None
+    x: np.ndarray, start: Parameters, n_steps: int, prior: ConjugatePrior | None = None
 ) -> Parameters:
     """Plain EM in the units of the data: E-step, M-step, and nothing else."""
     observations = Observations.of(x)
     origin, scale = observations.origin, observations.scale
-    prior = prior or Prior.flat(start.n_components, start.n_features)
+    prior = prior or ConjugatePrior.flat(start.n_components, start.n_features)
     prior = prior.rescale(-origin / scale, 1 / scale)
     parameters = start.rescale(-origin / scale, 1 / scale)
     expect = expectation(observations)

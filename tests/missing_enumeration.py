@@ -24,7 +24,7 @@ from scipy.special import logsumexp
 from structured_enumeration import StructuredExact
 
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 REACH = 6.5  # of t: 330 standard deviations
 MEANS = ("n_occupied", "occupied", "co_clustering", "weights", "sum_of_squared_weights")
@@ -33,7 +33,7 @@ MEANS = ("n_occupied", "occupied", "co_clustering", "weights", "sum_of_squared_w
 class MissingExact:
     """Posterior expectations of rows (N, D), nan where missing; see `Exact` for what they are."""
 
-    def __init__(self, x: np.ndarray, prior: Prior, n_points: int):
+    def __init__(self, x: np.ndarray, prior: ConjugatePrior, n_points: int):
         self.x, self.prior = x, prior
         self.exacts, self.share, self.log_evidence = over_completions(
             x, lambda rows: Exact(rows, prior), n_points
@@ -62,7 +62,7 @@ class MissingExact:
 class StructuredMissing(StructuredExact):
     """The same of the six structures that Gibbs draws; see `StructuredExact`."""
 
-    def __init__(self, x: np.ndarray, prior: Prior, code: str, n_points: int):
+    def __init__(self, x: np.ndarray, prior: ConjugatePrior, code: str, n_points: int):
         self.x, self.prior, self.code = x, prior, code
         points = points_of(x)
         exacts, share, self.log_evidence = over_completions(

@@ -17,7 +17,7 @@ import numpy as np
 from exact_enumeration import _z_score, normal_density, points_of
 from scipy.special import gammaln, logsumexp, multigammaln
 
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 
 class StructuredExact:
@@ -35,7 +35,9 @@ class StructuredExact:
         E sum_k w_k Sigma_k.
     """
 
-    def __init__(self, x: np.ndarray, prior: Prior, code: str, points: np.ndarray | None = None):
+    def __init__(
+        self, x: np.ndarray, prior: ConjugatePrior, code: str, points: np.ndarray | None = None
+    ):
         self.x, self.prior, self.code = np.asarray(x, float), prior, code
         n_rows, n_components = len(x), prior.n_components
         labellings = [np.array(z) for z in product(range(n_components), repeat=n_rows)]

@@ -27,7 +27,7 @@ from helpers import random_parameters
 import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.results.groups import NAMES
 
 TINY = 1e-9  # GiB, in which nothing has room
@@ -88,7 +88,7 @@ class World:
     @cached_property
     def pulled_posterior(self):
         """Under a prior that expects the means elsewhere."""
-        usual = Prior.default(X, 2)
+        usual = ConjugatePrior.default(X, 2)
         away = replace(usual, mean=usual.mean + np.array([20.0, 0.0]), mean_precision=2.0)
         return bg.sample(X, 2, prior=away, seed=0, **SAMPLED)
 
@@ -107,11 +107,11 @@ class World:
 
     @property
     def theta(self):
-        return bg.parameters(self.fit)
+        return bg.point_estimate(self.fit)
 
     @property
     def other_theta(self):
-        return bg.parameters(self.diagonal_fit)
+        return bg.point_estimate(self.diagonal_fit)
 
 
 QUIET: dict[str, Any] = {"progressbar": False}
@@ -412,8 +412,8 @@ def of_saved(path) -> dict[str, Any]:
         return {"path": path.name, "groups": held}
 
 
-PRIOR = Prior.default(X.to_numpy(), 2)
-SHIFTED = Prior(
+PRIOR = ConjugatePrior.default(X.to_numpy(), 2)
+SHIFTED = ConjugatePrior(
     PRIOR.concentration,
     PRIOR.mean + np.array([1.0, 0.0]),
     10 * PRIOR.mean_precision,
@@ -537,8 +537,8 @@ VERBS = {
             "ci_prob": Row(0.5, {"interval", "columns", "ci_prob"}),
         },
     ),
-    "parameters": Verb(
-        bg.parameters,
+    "point_estimate": Verb(
+        bg.point_estimate,
         lambda world: {"result": world.fit},
         lambda theta: {"theta": [theta.weights, theta.means, theta.covariances]},
         {"result": Row(lambda world: world.diagonal_fit, {"theta"})},
@@ -954,7 +954,7 @@ VERBS = {
 # Their arguments are fields, or have tests that they need a model for.
 FIELDS = {
     "Parameters": ("weights", "means", "covariances"),
-    "Prior": ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale"),
+    "ConjugatePrior": ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale"),
     "IndependentPrior": ("concentration", "mean", "mean_sd", "sd", "sd_spread", "eta"),
     "HierarchicalPrior": (
         *("concentration", "mean", "mean_sd"),
@@ -1039,7 +1039,7 @@ def test_a_field_of_a_prior_or_of_parameters_changes_its_density(name, argument)
     scale = np.tile(np.array([[2.0, 0.3], [0.3, 1.0]]), (2, 1, 1))
     given = {
         "Parameters": {"weights": [0.4, 0.6], "means": np.eye(2), "covariances": scale},
-        "Prior": {
+        "ConjugatePrior": {
             "concentration": [2.0, 3.0],
             "mean": np.zeros((2, 2)),
             "mean_precision": [1.0, 2.0],

@@ -159,8 +159,8 @@ def test_what_was_finished_before_a_stop_is_kept(world, tmp_path, monkeypatch):
     assert stopped.value.code == 130
     tree = az.from_netcdf(tmp_path / "analysis.nc").load()
     tree.close()
-    assert bg.parameters(tree["map"]).n_components == 2
-    assert bg.parameters(tree["mle"]).n_components == 2
+    assert bg.point_estimate(tree["map"]).n_components == 2
+    assert bg.point_estimate(tree["mle"]).n_components == 2
     assert {file.stem for file in (tmp_path / "pictures").iterdir()} == {"em-mle", "em-map"}
 
 
@@ -497,7 +497,7 @@ def test_data_are_simulated_from_a_saved_result(world, tmp_path, capsys):
     path, posterior = world
     file, made = bg.save(posterior, tmp_path / "posterior.nc"), tmp_path / "made.csv"
     done = run("simulate", "--from", file, "-n", 300, "--seed", 5, "--out", made)
-    expected = bg.simulate(bg.parameters(posterior), 300, seed=5)
+    expected = bg.simulate(bg.point_estimate(posterior), 300, seed=5)
     frame = pd.read_csv(made)
     assert list(frame.columns) == [*NAMES, "z"]
     np.testing.assert_allclose(frame[NAMES], expected["x"])
@@ -507,7 +507,7 @@ def test_data_are_simulated_from_a_saved_result(world, tmp_path, capsys):
     again = bg.save({"mle": mle}, tmp_path / "mle.nc")
     run("simulate", "--from", again, "-n", 10, "--out", made)
     np.testing.assert_allclose(
-        pd.read_csv(made)[NAMES], bg.simulate(bg.parameters(mle), 10, seed=0)["x"]
+        pd.read_csv(made)[NAMES], bg.simulate(bg.point_estimate(mle), 10, seed=0)["x"]
     )
     assert "omit -k" in fail(capsys, "simulate", "--from", file, "-k", 2, "--out", made)
     assert "no such file" in fail(capsys, "simulate", "--from", "no.nc", "--out", made)
@@ -518,7 +518,7 @@ def test_em_finds_what_was_simulated(tmp_path):
     path = tmp_path / "made.csv"
     run("simulate", "-n", 600, "-k", 2, "-d", 2, "--separation", 8, "--out", path)
     made = pd.read_csv(path)
-    fitted = bg.parameters(bg.fit(made[["x0", "x1"]], 2, seed=0))
+    fitted = bg.point_estimate(bg.fit(made[["x0", "x1"]], 2, seed=0))
     for k, (_, rows) in enumerate(made.groupby("z")):
         assert fitted.means[k] == pytest.approx(rows[["x0", "x1"]].mean().to_numpy(), abs=0.05)
 

@@ -19,7 +19,7 @@ from scipy.special import expit, logit, logsumexp
 
 import bayes_gmm as bg
 from bayes_gmm import plots
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.pipeline import Pipeline
 from bayes_gmm.plots.ranks import BAND
 from bayes_gmm.reports.sections import sections, summary
@@ -56,7 +56,7 @@ class World:
         self.permutation = np.stack([cycles[rng.choice(3, DRAWS, p=p)] for p in often])
         self.diverging = np.zeros(shape, bool)
         self.diverging[1, :4] = self.diverging[2, 7] = True
-        self.prior = Prior.default(self.x, K)
+        self.prior = ConjugatePrior.default(self.x, K)
         self.pivot = bg.Parameters([0.45, 0.35, 0.2], center, self.covariances.mean(axis=(0, 1)))
         self.posterior = posterior_result(
             (self.weights, self.means, self.covariances),
@@ -78,7 +78,7 @@ class World:
 
     @cached_property
     def comparison(self):
-        point = {"one": bg.parameters(self.point)}
+        point = {"one": bg.point_estimate(self.point)}
         return bg.compare(point, self.posterior, ci_prob=LEVEL)
 
     @cached_property
@@ -195,7 +195,7 @@ def test_of_predict(world):
 
 
 def test_of_predict_at_a_point(world):
-    theta = bg.parameters(world.point)
+    theta = bg.point_estimate(world.point)
     joint = np.stack(
         [
             np.log(w) + stats.multivariate_normal(m, c).logpdf(world.x)
@@ -306,7 +306,7 @@ def test_of_drawn_labels(world):
 
 
 def test_of_compare(world):
-    theta = bg.parameters(world.point)
+    theta = bg.point_estimate(world.point)
     found, draws = world.comparison, world.scalars()
     estimates = world.scalars(theta.weights, theta.means, theta.covariances)
     table = found.table
@@ -332,7 +332,7 @@ def test_of_compare(world):
 
 
 def test_of_compare_likelihoods(world):
-    theta = bg.parameters(world.point)
+    theta = bg.point_estimate(world.point)
     at_point = sum(
         w * stats.multivariate_normal(m, c).pdf(world.x)
         for w, m, c in zip(theta.weights, theta.means, theta.covariances, strict=True)
@@ -605,7 +605,7 @@ def test_of_select(selected):
         assert row.status == "ok"
     assert table["icl"].is_monotonic_increasing
     one = found.best
-    theta = bg.parameters(one)
+    theta = bg.point_estimate(one)
     joint = np.stack(
         [
             np.log(w) + stats.multivariate_normal(m, c).logpdf(x)

@@ -58,7 +58,7 @@ def mixed(apart, n, seed=1):
 
 def estimated(x):
     """Observations, the default prior and the MAP estimate of two components."""
-    observations, prior = Observations.of(x), bg.Prior.default(x, 2)
+    observations, prior = Observations.of(x), bg.ConjugatePrior.default(x, 2)
     found = point.estimate(observations, 2, prior, UNCONSTRAINED, seed=1)
     return observations, prior, found.parameters
 
@@ -206,7 +206,7 @@ def test_gibbs_is_thinned_by_as_much_as_its_draws_depend_on_each_other(monkeypat
 )
 def test_the_sweeps_of_a_draw_are_bounded_by_what_they_cost(n_rows, n_features, n_components):
     x = np.random.default_rng(1).normal(size=(n_rows, n_features))
-    observations, prior = Observations.of(x), bg.Prior.default(x, n_components)
+    observations, prior = Observations.of(x), bg.ConjugatePrior.default(x, n_components)
     theta = prior.sample(np.random.default_rng(2))
     choice = engines.choose("gibbs", observations, theta, prior)
     work = cost.of_a_sweep(n_rows, n_components, n_features)
@@ -216,7 +216,7 @@ def test_the_sweeps_of_a_draw_are_bounded_by_what_they_cost(n_rows, n_features, 
 
 def test_one_component_leaves_no_labels_open_and_its_draws_are_independent():
     observations = Observations.of(FAITHFUL)
-    prior = bg.Prior.default(FAITHFUL, 1)
+    prior = bg.ConjugatePrior.default(FAITHFUL, 1)
     theta = prior.sample(np.random.default_rng(1))
     for engine in ("auto", "gibbs"):
         assert engines.choose(engine, observations, theta, prior) == ("gibbs", 1)

@@ -13,7 +13,7 @@ from bayes_gmm.inference.em import point
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import CODES, Structure
 
 IRIS = datasets.load("iris").to_numpy()
@@ -35,7 +35,7 @@ either_prior = pytest.mark.parametrize("with_prior", [False, True], ids=["MLE", 
 
 def fit(x: np.ndarray, n_components: int, code: str, with_prior: bool) -> Parameters:
     observations = Observations.of(x)
-    prior = Prior.default(observations, n_components) if with_prior else None
+    prior = ConjugatePrior.default(observations, n_components) if with_prior else None
     structure = Structure.of(code, x.shape[1])
     found = point.estimate(observations, n_components, prior, structure, n_starts=3, seed=1)
     assert found.optimizer["converged"]

@@ -52,11 +52,11 @@ def test_wide_too_few_rows_for_a_covariance_are_said_as_such_without_a_list_of_n
 @pytest.mark.parametrize("n_rows", [30, 60])
 def test_wide_a_proper_prior_is_taken_whether_the_users_or_the_default(n_rows):
     x = wide(n_rows)
-    own = bg.Prior(np.ones(2), x.mean(axis=0), 0.01, 52.0, np.eye(50))
+    own = bg.ConjugatePrior(np.ones(2), x.mean(axis=0), 0.01, 52.0, np.eye(50))
     for prior in (own, "default"):
         result = bg.fit(x, 2, prior=prior, n_starts=3, seed=1)
         assert groups_found(result, x)
-        assert np.isfinite(bg.parameters(result).choleskys).all()
+        assert np.isfinite(bg.point_estimate(result).choleskys).all()
     note = result["prior_parameters"].attrs["note"]
     assert f"{n_rows} rows are few for 50 features" in note
 
@@ -90,7 +90,7 @@ def test_few_rows_one_component_needs_no_thinning():
 
 def one_prior(n_components, n_features):
     alpha, mean, scale = np.ones(n_components), np.zeros(n_features), np.eye(n_features)
-    return bg.Prior(alpha, mean, 0.3, n_features + 3.0, scale)
+    return bg.ConjugatePrior(alpha, mean, 0.3, n_features + 3.0, scale)
 
 
 LITTLE = {
@@ -129,7 +129,7 @@ def test_more_components_than_rows_are_followed_by_every_verb(little, tmp_path):
     x, prior, posterior = little
     posterior = posterior.isel(draw=slice(None, None, 5), missing_dims="ignore")
     point = bg.fit(x, prior.n_components, prior=prior, seed=1)
-    assert np.isfinite(bg.parameters(point).covariances).all()
+    assert np.isfinite(bg.point_estimate(point).covariances).all()
     assert bg.standard_errors(point) is not None
     bg.compare({"MAP": point}, posterior)
     assert bg.diagnose(posterior).verdict
@@ -154,7 +154,7 @@ def test_typo_one_wild_entry_does_not_widen_the_default_prior():
     wrong = typo()
     right = wrong.copy()
     right.loc[57, "body_mass_g"] = 4100.0
-    there, here = (bg.Prior.default(table, 3) for table in (wrong, right))
+    there, here = (bg.ConjugatePrior.default(table, 3) for table in (wrong, right))
     # At most 12 robust sds in one of 342 rows: 144 / 342 of the robust variance, which is about
     # the plain one here.
     ratio = np.diagonal(there.scale[0]) / np.diagonal(here.scale[0])
@@ -169,7 +169,7 @@ def test_typo_the_species_are_found_beside_it():
     with pytest.warns(bg.OutlierWarning, match="Row 57"):
         result = bg.fit(table, 4, prior="default", seed=1)
     assert "body_mass_g" in result["prior_parameters"].attrs["note"]
-    weights = bg.parameters(result).weights
+    weights = bg.point_estimate(result).weights
     assert np.sort(weights)[0] == pytest.approx(1 / len(table), rel=1e-3)
     np.testing.assert_allclose(np.sort(weights)[1:], [0.2, 0.36, 0.44], atol=0.02)
 

@@ -28,7 +28,7 @@ def outcome(result, name: str = "log_likelihood") -> float:
 
 
 def labels(x, result) -> np.ndarray:
-    return mixture.responsibilities(np.asarray(x), bg.parameters(result)).argmax(axis=1)
+    return mixture.responsibilities(np.asarray(x), bg.point_estimate(result)).argmax(axis=1)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,7 +55,7 @@ def test_a_fit_is_at_least_as_good_as_the_optimum_that_is_known(
 ):
     result = bg.fit(x, n_components, n_starts=n_starts, seed=1)
     assert outcome(result) >= expected - 1e-6
-    found = mixture.log_likelihood(x.to_numpy(), bg.parameters(result))
+    found = mixture.log_likelihood(x.to_numpy(), bg.point_estimate(result))
     assert outcome(result) == pytest.approx(found, rel=1e-10)
 
 
@@ -67,7 +67,7 @@ def test_a_fit_is_at_least_as_good_as_the_optimum_that_is_known(
 def test_the_map_fit_is_known(x, n_components, expected):
     result = bg.fit(x, n_components, prior="default", seed=1)
     assert outcome(result) == pytest.approx(expected, abs=1e-4)
-    log_prior = bg.Prior.default(x, n_components).log_density(bg.parameters(result))
+    log_prior = bg.ConjugatePrior.default(x, n_components).log_density(bg.point_estimate(result))
     assert outcome(result, "log_prior") == pytest.approx(log_prior, rel=1e-10)
     total = outcome(result) + log_prior
     assert outcome(result, "objective_final") == pytest.approx(total, rel=1e-12)
@@ -78,8 +78,8 @@ def test_the_map_fit_of_a_structure_is_where_its_objective_is_flat(code):
     """By finite differences along the structure, of a log posterior that is computed apart."""
     x, structure = FLOWERS.to_numpy(), Structure.of(code, 4)
     result = bg.fit(x, 2, covariance=code, prior="default", n_starts=3, seed=1)
-    own = StructuredPrior.of(bg.Prior.default(x, 2), structure)
-    local = LocalCoordinates.at(bg.parameters(result), structure)
+    own = StructuredPrior.of(bg.ConjugatePrior.default(x, 2), structure)
+    local = LocalCoordinates.at(bg.point_estimate(result), structure)
 
     def objective(place: np.ndarray) -> float:
         there = moved(local, place)
@@ -98,7 +98,7 @@ def test_the_map_fit_of_a_structure_is_where_its_objective_is_flat(code):
 def test_the_map_fit_of_iris_is_no_worse_than_the_mode_beside_the_maximum_likelihood_estimate():
     """The reference's mode, of log-likelihood -192.695, is where EM goes from the MLE."""
     x = FLOWERS.to_numpy()
-    prior = bg.Prior.default(x, 3)
+    prior = bg.ConjugatePrior.default(x, 3)
     nearby = run_em(x, run_em(x, from_labels(x, SPECIES)).parameters, prior)
     assert mixture.log_likelihood(x, nearby.parameters) == pytest.approx(-192.695283865, abs=1e-4)
     for seed in range(3):
@@ -119,16 +119,16 @@ def test_plain_em_finds_nothing_left_to_gain_where_a_fit_has_converged(x, n_comp
     """Where components overlap, EM creeps, and an early stop is tempting."""
     result = bg.fit(x, n_components, prior=prior, seed=1)
     assert result["optimizer_result"]["converged"]
-    chosen = prior and bg.Prior.default(x, n_components)
-    further = run_em(x.to_numpy(), bg.parameters(result), chosen, 3000, 1e-13, accelerate=False)
+    chosen = prior and bg.ConjugatePrior.default(x, n_components)
+    further = run_em(x.to_numpy(), bg.point_estimate(result), chosen, 3000, 1e-13, accelerate=False)
     assert len(further.objectives) > 2
     assert further.objectives[-1] - outcome(result, "objective_final") < 1e-8
 
 
 def test_the_default_prior_by_name_is_the_one_made_by_hand():
     by_name = bg.fit(FAITHFUL, 2, prior="default", n_starts=2, seed=1)
-    by_hand = bg.fit(FAITHFUL, 2, prior=bg.Prior.default(FAITHFUL, 2), n_starts=2, seed=1)
-    assert_same_mixture(bg.parameters(by_name), bg.parameters(by_hand), rtol=1e-6)
+    by_hand = bg.fit(FAITHFUL, 2, prior=bg.ConjugatePrior.default(FAITHFUL, 2), n_starts=2, seed=1)
+    assert_same_mixture(bg.point_estimate(by_name), bg.point_estimate(by_hand), rtol=1e-6)
     assert outcome(by_name, "objective_final") == pytest.approx(
         outcome(by_hand, "objective_final"), rel=1e-12
     )
@@ -146,8 +146,8 @@ def test_units_change_nothing_but_the_jacobian(unit, prior):
     # at the mode the log-likelihood has a slope, so it moves with the last digits of the fit
     tolerance = 1e-8 if prior is None else 1e-5
     assert outcome(there) + jacobian == pytest.approx(outcome(here), abs=tolerance)
-    moved = bg.parameters(here).rescale(np.zeros(2), unit)
-    assert_same_mixture(bg.parameters(there), moved, rtol=1e-5)
+    moved = bg.point_estimate(here).rescale(np.zeros(2), unit)
+    assert_same_mixture(bg.point_estimate(there), moved, rtol=1e-5)
     np.testing.assert_array_equal(labels(FAITHFUL * unit, there), labels(FAITHFUL, here))
     if prior:
         jacobian += 2 * 4 * np.log(unit).sum()
@@ -168,7 +168,7 @@ def test_an_offset_of_1e8_standard_deviations_changes_nothing(prior):
     )
     np.testing.assert_array_equal(labels(far, there), labels(x, here))
     np.testing.assert_allclose(
-        bg.parameters(there).covariances, bg.parameters(here).covariances, rtol=1e-4
+        bg.point_estimate(there).covariances, bg.point_estimate(here).covariances, rtol=1e-4
     )
 
 
@@ -182,7 +182,7 @@ def test_the_order_of_the_rows_changes_nothing(prior):
     assert outcome(there, "objective_final") == pytest.approx(
         outcome(here, "objective_final"), rel=1e-10
     )
-    assert_same_mixture(bg.parameters(there), bg.parameters(here), rtol=1e-5)
+    assert_same_mixture(bg.point_estimate(there), bg.point_estimate(here), rtol=1e-5)
 
 
 def test_the_order_of_many_rows_changes_nothing():
@@ -191,8 +191,8 @@ def test_the_order_of_many_rows_changes_nothing():
     x, _ = mixture.sample(truth, 6000, np.random.default_rng(1))
     here, there = (bg.fit(rows, 2, n_starts=2, seed=1) for rows in (x, x[::-1]))
     assert outcome(there) == pytest.approx(outcome(here), rel=1e-12)
-    assert_same_mixture(bg.parameters(there), bg.parameters(here), rtol=1e-5)
-    assert_same_mixture(bg.parameters(here), truth, rtol=0.1)
+    assert_same_mixture(bg.point_estimate(there), bg.point_estimate(here), rtol=1e-5)
+    assert_same_mixture(bg.point_estimate(here), truth, rtol=0.1)
 
 
 def test_a_seed_gives_the_same_fit_again():
@@ -206,9 +206,11 @@ def test_every_kind_of_table_gives_the_same_fit(tmp_path):
     file = tmp_path / "x.npy"
     np.save(file, values)
     kinds = [values.tolist(), np.asfortranarray(values), np.load(file, mmap_mode="r"), values[::-1]]
-    expected = bg.parameters(bg.fit(FAITHFUL, 2, n_starts=2, seed=1))
+    expected = bg.point_estimate(bg.fit(FAITHFUL, 2, n_starts=2, seed=1))
     for x in kinds:
-        assert_same_mixture(bg.parameters(bg.fit(x, 2, n_starts=2, seed=1)), expected, rtol=1e-5)
+        assert_same_mixture(
+            bg.point_estimate(bg.fit(x, 2, n_starts=2, seed=1)), expected, rtol=1e-5
+        )
     as_column = bg.fit(values[:, 1], 2, n_starts=2, seed=1)
     assert outcome(as_column) == pytest.approx(-1034.001749832, abs=1e-6)
     single = bg.fit(values.astype(np.float32), 2, n_starts=2, seed=1)
@@ -241,7 +243,9 @@ def test_the_result_is_labelled_and_ordered_by_the_first_feature():
     mode = bg.fit(FLOWERS, 2, prior="default", n_starts=1, seed=1)
     assert mode.attrs["estimator"] == "MAP"
     np.testing.assert_allclose(
-        mode["prior_parameters"]["scale"].values, bg.Prior.default(FLOWERS, 2).scale, rtol=1e-10
+        mode["prior_parameters"]["scale"].values,
+        bg.ConjugatePrior.default(FLOWERS, 2).scale,
+        rtol=1e-10,
     )
 
 
@@ -254,7 +258,7 @@ def test_collapsed_starts_are_told_and_never_win():
     collapsed = result["optimizer_result"]["start_collapsed"].values.astype(bool)
     assert collapsed.any()
     assert not collapsed.all()
-    theta = bg.parameters(result)
+    theta = bg.point_estimate(result)
     assert np.linalg.det(theta.covariances).min() > 0.1
     assert outcome(result) == pytest.approx(mixture.log_likelihood(x, theta), rel=1e-10)
     assert result["optimizer_result"]["converged"]
@@ -267,14 +271,16 @@ def test_when_every_start_collapses_there_is_no_estimate_but_there_is_a_mode():
     ):
         bg.fit(x, 3, seed=1)
     result = bg.fit(x, 3, prior="default", seed=1)
-    np.testing.assert_allclose(bg.parameters(result).means[:, 0], [0, 1, 5], atol=0.1)
+    np.testing.assert_allclose(bg.point_estimate(result).means[:, 0], [0, 1, 5], atol=0.1)
 
 
 def test_many_rows_with_few_values_can_be_fitted():
     x = np.repeat([0.0, 1.0, 5.0], [9000, 1000, 9000])
     result = bg.fit(x, 3, prior="default", n_starts=2, seed=1)
-    np.testing.assert_allclose(bg.parameters(result).means[:, 0], [0, 1, 5], atol=0.01)
-    np.testing.assert_allclose(bg.parameters(result).weights, [9 / 19, 1 / 19, 9 / 19], atol=0.01)
+    np.testing.assert_allclose(bg.point_estimate(result).means[:, 0], [0, 1, 5], atol=0.01)
+    np.testing.assert_allclose(
+        bg.point_estimate(result).weights, [9 / 19, 1 / 19, 9 / 19], atol=0.01
+    )
 
 
 def test_too_few_iterations_are_warned_about():
@@ -327,8 +333,8 @@ def test_data_that_cannot_be_fitted_are_refused(x, words):
         bg.fit(x, 2)
 
 
-OTHER_PRIOR = bg.Prior([1.0] * 3, [0.0, 0.0], 0.01, 4.0, np.eye(2))
-ONE_FEATURE = bg.Prior([1.0] * 2, [0.0], 0.01, 3.0, [[1.0]])
+OTHER_PRIOR = bg.ConjugatePrior([1.0] * 3, [0.0, 0.0], 0.01, 4.0, np.eye(2))
+ONE_FEATURE = bg.ConjugatePrior([1.0] * 2, [0.0], 0.01, 3.0, [[1.0]])
 
 
 @pytest.mark.parametrize(
@@ -373,28 +379,28 @@ def test_more_components_than_distinct_rows_are_refused():
 @pytest.mark.parametrize("seed", range(4))
 def test_a_prior_that_rewards_an_empty_component_never_wins_by_infinity(seed):
     """With concentration below 1 the density is infinite where a weight is zero."""
-    prior = bg.Prior([0.05] * 3, [0.0, 0.0], 0.01, 4.0, np.eye(2))
+    prior = bg.ConjugatePrior([0.05] * 3, [0.0, 0.0], 0.01, 4.0, np.eye(2))
     try:
         result = bg.fit(ROWS, 3, prior=prior, seed=seed)
     except (bg.InputError, bg.CollapseError) as error:
         assert "\n" not in str(error)
         return
     assert np.isfinite(outcome(result, "objective_final"))
-    assert (bg.parameters(result).weights > 0).all()
+    assert (bg.point_estimate(result).weights > 0).all()
 
 
 @pytest.mark.parametrize("prior", [None, "default"])
 def test_equal_weights_are_held_and_the_rest_is_the_best_under_them(prior):
     data = FAITHFUL
     held = bg.fit(data, 2, prior=prior, equal_weights=True, seed=1)
-    theta = bg.parameters(held)
+    theta = bg.point_estimate(held)
     np.testing.assert_array_equal(theta.weights, [0.5, 0.5])
     assert outcome(held, "n_parameters") == 10
     # Its own EM step, written with the book, changes nothing.
     x = data.to_numpy(float)
     share = mixture.responsibilities(x, theta)
     statistics = SufficientStatistics.of(x, share, theta.means, 0.0)
-    flat = bg.Prior.flat(2, 2) if prior is None else bg.Prior.default(x, 2)
+    flat = bg.ConjugatePrior.flat(2, 2) if prior is None else bg.ConjugatePrior.default(x, 2)
     after = flat.posterior(statistics).mode()
     np.testing.assert_allclose(after.means, theta.means, rtol=1e-7)
     np.testing.assert_allclose(after.covariances, theta.covariances, rtol=1e-6)

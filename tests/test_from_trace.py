@@ -234,7 +234,7 @@ def test_what_the_sampler_recorded_stays_and_divergences_count(two):
 
 
 def test_the_prior_gives_the_log_posterior(two):
-    prior = bg.Prior.default(two.x, 2)
+    prior = bg.ConjugatePrior.default(two.x, 2)
     result = bg.from_trace(ours(two), two.x, prior=prior, seed=0)
     free = result["invariants"].to_dataset()
     theta = bg.Parameters(*(array[2, 3] for array in two.raw))

@@ -86,7 +86,7 @@ def test_the_parts_of_the_log_prior_are_its_densities_and_follow_the_labels(know
         for k in range(2):
             own = order[place][k]  # the component in the order of the sampler, and of the prior
             mean, covariance = (named[name][place][k] for name in ("means", "covariances"))
-            if isinstance(prior, bg.Prior):
+            if isinstance(prior, bg.ConjugatePrior):
                 spread = covariance / prior.mean_precision[own]
                 of_mean = stats.multivariate_normal(prior.mean[own], spread).logpdf(mean)
                 inverse = stats.invwishart(prior.degrees_of_freedom[own], prior.scale[own])
@@ -152,7 +152,7 @@ def test_draws_of_the_prior_have_its_moments_in_its_own_order(known):
     assert abs(alpha[0] - alpha[1]) > 0.1
     assert np.abs(z).max() < 5
     assert np.abs(z_scores(means, prior.mean)).max() < 5
-    if isinstance(prior, bg.Prior):
+    if isinstance(prior, bg.ConjugatePrior):
         covariances = group["covariances"][0].to_numpy()
         degrees = prior.degrees_of_freedom[:, None, None]
         precisions = np.linalg.inv(covariances)
@@ -209,7 +209,9 @@ def test_rows_are_labelled_as_the_data_are_in_a_file_too(labels, tmp_path):
 def test_replicates_have_the_moments_of_their_draw(group):
     """A row less the mean of its draw's mixture, by the factor of its covariance."""
     posterior = two_components(3, n=50, n_draws=50)[3]
-    result = bg.add_groups(posterior, group, prior=bg.Prior.default(X, 2), draws=200, seed=2)
+    result = bg.add_groups(
+        posterior, group, prior=bg.ConjugatePrior.default(X, 2), draws=200, seed=2
+    )
     from_group = result["prior" if group == "prior_predictive" else "posterior"].to_dataset()
     arrays = [from_group[name].to_numpy() for name in ("weights", "means", "covariances")]
     mean, covariance = mixture_moments(*arrays)
@@ -318,7 +320,7 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
     with refuses("prior is given, but the result holds its own"):
         bg.add_groups(drawn, "log_prior", prior=PRIORS["Prior"])
     with refuses("prior is for 3 components and 2 features", "2 and 2"):
-        bg.add_groups(plain, "prior", prior=bg.Prior.default(X, 3))
+        bg.add_groups(plain, "prior", prior=bg.ConjugatePrior.default(X, 3))
     with refuses(
         "log_likelihood in 80 draws and posterior_predictive in 80 draws of 20 rows needs"
     ):

@@ -20,7 +20,7 @@ from bayes_gmm.kernels import reference, rows
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.score import score
 
 KERNELS = pytest.mark.parametrize("accumulate", [rows.accumulate, reference.accumulate])
@@ -140,16 +140,16 @@ def test_em_never_decreases_the_log_posterior(
 @pytest.mark.parametrize(("name", "n_components"), [("faithful", 2), ("iris", 2)])
 def test_flat_prior_map_is_maximum_likelihood(name, n_components):
     x = bg.datasets.load(name)
-    flat = Prior.flat(n_components, x.shape[1])
+    flat = ConjugatePrior.flat(n_components, x.shape[1])
     estimate = bg.fit(x, n_components, n_starts=2, seed=1)
     mode = bg.fit(x, n_components, prior=flat, n_starts=2, seed=1)
-    assert_same_mixture(bg.parameters(mode), bg.parameters(estimate), rtol=1e-9)
+    assert_same_mixture(bg.point_estimate(mode), bg.point_estimate(estimate), rtol=1e-9)
     for field in ("log_likelihood", "objective_final"):
         found, expected = (float(tree["optimizer_result"][field]) for tree in (mode, estimate))
         assert found == pytest.approx(expected, rel=1e-12)
     other = bg.fit(x, n_components, prior="default", n_starts=2, seed=1)
     with pytest.raises(AssertionError):
-        assert_same_mixture(bg.parameters(other), bg.parameters(estimate), rtol=1e-9)
+        assert_same_mixture(bg.point_estimate(other), bg.point_estimate(estimate), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["faithful", "iris", "galaxies"])
@@ -161,7 +161,7 @@ def test_one_component_em_is_maximum_likelihood_in_one_step(name):
     for _ in range(3):
         start = random_parameters(rng, 1, x.shape[1]).rescale(mean, 3 * x.std(axis=0))
         assert_same_mixture(run_em(x, start, max_iter=1).parameters, expected, rtol=1e-11)
-    assert_same_mixture(bg.parameters(bg.fit(x, 1)), expected, rtol=1e-12)
+    assert_same_mixture(bg.point_estimate(bg.fit(x, 1)), expected, rtol=1e-12)
 
 
 @KERNELS

@@ -11,7 +11,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.poles import Pole
 from bayes_gmm.results.labels import record_columns
@@ -30,7 +30,7 @@ def drawn(x, z):
     """Exact draws of the posterior given these labels, laid out as `sample` does."""
     exact = conjugate_posterior(x, z, z.max() + 1)
     draws = exact_draws(exact, 2, 100, np.random.default_rng(1))
-    return posterior_result(draws, x, Prior.default(x, int(z.max()) + 1), names=NAMES)
+    return posterior_result(draws, x, ConjugatePrior.default(x, int(z.max()) + 1), names=NAMES)
 
 
 def em_from(x, z, **settings):
@@ -100,10 +100,12 @@ def test_an_optimum_that_was_set_aside_is_no_miss():
     higher = em_from(x, z)
     heights = [float(one["optimizer_result"]["log_likelihood"]) for one in (fitted, higher)]
     assert heights[1] > heights[0] + 1, "the data are such that the highest optimum is set aside"
-    theta = bg.parameters(higher)
+    theta = bg.point_estimate(higher)
     arrays = (theta.weights, theta.means, theta.covariances)
     draws = tuple(np.tile(array, (2, 8, *[1] * array.ndim)) for array in arrays)
-    compared = bg.compare(fitted, posterior_result(draws, x, Prior.default(x, 2), names=NAMES))
+    compared = bg.compare(
+        fitted, posterior_result(draws, x, ConjugatePrior.default(x, 2), names=NAMES)
+    )
     assert "was rejected because" in of_draws(compared)
     assert "starts" not in str(compared)
 
@@ -125,7 +127,9 @@ def test_where_the_likelihood_is_unbounded_that_is_said():
         np.tile([0.0, 2.0], (2, 8, 1))[..., None],
         np.tile([1.0, 1e-8], (2, 8, 1))[..., None, None],
     )
-    compared = bg.compare(fitted, posterior_result(draws, x, Prior.default(x, 2), names=NAMES))
+    compared = bg.compare(
+        fitted, posterior_result(draws, x, ConjugatePrior.default(x, 2), names=NAMES)
+    )
     assert "the likelihood is unbounded there" in of_draws(compared)
     assert "starts" not in str(compared)
 
@@ -156,6 +160,6 @@ def test_an_unconstrained_estimate_has_no_constraint(covariance):
     fitted = bg.fit(pd.DataFrame(x, columns=NAMES), 2, covariance=covariance, seed=0)
     compared = bg.compare(fitted, drawn(x, (GROUP > 0).astype(int)))
     assert compared.dataset["constraint"].to_numpy().tolist() == [""]
-    assert mixture.log_likelihood(x, bg.parameters(fitted)) == pytest.approx(
+    assert mixture.log_likelihood(x, bg.point_estimate(fitted)) == pytest.approx(
         float(compared.dataset["log_likelihood"][0])
     )

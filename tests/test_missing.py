@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.plots.subject import Subject
 
 nan = np.nan
@@ -163,7 +163,7 @@ def test_the_optimum_is_that_of_a_numerical_maximizer(code, with_prior):
     x = x[~np.isnan(x).all(axis=1)]
     prior = random_prior(rng, 2, 2) if with_prior else None
     fit = bg.fit(x, 2, covariance=code, prior=prior, missing="mar", n_starts=60, seed=0)
-    theta, search = bg.parameters(fit), fit["optimizer_result"]
+    theta, search = bg.point_estimate(fit), fit["optimizer_result"]
 
     def height(one):
         return log_likelihood_by_scipy(x, one) + (log_prior(code, prior, one) if prior else 0.0)
@@ -179,7 +179,7 @@ def test_the_optimum_is_that_of_a_numerical_maximizer(code, with_prior):
 
 
 def test_what_a_fit_says_of_itself_is_of_the_observed_entries(fit):
-    theta, search = bg.parameters(fit), fit["optimizer_result"].to_dataset()
+    theta, search = bg.point_estimate(fit), fit["optimizer_result"].to_dataset()
     height = log_likelihood_by_scipy(VALUES, theta)
     share = responsibilities_by_scipy(VALUES, theta)
     entropy = -np.sum(share * np.log(np.maximum(share, 1e-300)))
@@ -199,7 +199,7 @@ def test_one_normal_with_one_incomplete_column_has_its_closed_form():
     rng = np.random.default_rng(7)
     x = rng.normal(size=(40, 2)) @ np.array([[1.0, 0.7], [0.0, 0.5]])
     x[25:, 1] = nan
-    theta = bg.parameters(bg.fit(x, 1, missing="mar", seed=0))
+    theta = bg.point_estimate(bg.fit(x, 1, missing="mar", seed=0))
     whole = np.cov(x[:25].T, ddof=0)
     slope, mean, variance = whole[0, 1] / whole[0, 0], x[:, 0].mean(), x[:, 0].var()
     left = whole[1, 1] - slope * whole[0, 1]
@@ -216,7 +216,7 @@ def test_row_weights_are_repeated_rows(code, prior):
     options = {"covariance": code, "prior": prior, "missing": "mar", "seed": 1, "n_starts": 8}
     weighted = bg.fit(X, 2, row_weights=times, **options)
     repeated = bg.fit(X.iloc[np.repeat(np.arange(len(X)), times)], 2, **options)
-    assert_same_mixture(bg.parameters(weighted), bg.parameters(repeated), rtol=1e-5)
+    assert_same_mixture(bg.point_estimate(weighted), bg.point_estimate(repeated), rtol=1e-5)
     for name in ("log_likelihood", "bic", "entropy", "icl", "objective_final"):
         one, other = (float(fit["optimizer_result"][name]) for fit in (weighted, repeated))
         assert one == pytest.approx(other, rel=1e-7), name
@@ -228,10 +228,10 @@ def test_units_origin_and_order_change_nothing_but_roundings(prior):
     one = bg.fit(X, 2, **options)
     scale, shift = np.array([1e3, 1e-3, 7.0]), np.array([-1e4, 3.0, 0.0])
     order = np.random.default_rng(0).permutation(len(X))
-    moved = bg.parameters(bg.fit(X * scale + shift, 2, **options))
+    moved = bg.point_estimate(bg.fit(X * scale + shift, 2, **options))
     mixed = bg.fit(X.iloc[order], 2, **options)
-    assert_same_mixture(moved, bg.parameters(one).rescale(shift, scale), rtol=1e-6)
-    assert_same_mixture(bg.parameters(mixed), bg.parameters(one), rtol=1e-6)
+    assert_same_mixture(moved, bg.point_estimate(one).rescale(shift, scale), rtol=1e-6)
+    assert_same_mixture(bg.point_estimate(mixed), bg.point_estimate(one), rtol=1e-6)
     np.testing.assert_array_equal(mixed["observed_data"]["x"], VALUES[order])
     np.testing.assert_array_equal(mixed["observed_data"]["obs_id"], order)
 
@@ -239,8 +239,8 @@ def test_units_origin_and_order_change_nothing_but_roundings(prior):
 def test_many_rows_are_searched_by_a_sample_of_them():
     whole = complete(12_000, seed=8)
     fit = bg.fit(with_holes(whole), 2, missing="mar", n_starts=2, seed=0)
-    truth = bg.parameters(bg.fit(whole, 2, n_starts=2, seed=0))
-    assert_same_mixture(bg.parameters(fit), truth, rtol=0.05)
+    truth = bg.point_estimate(bg.fit(whole, 2, n_starts=2, seed=0))
+    assert_same_mixture(bg.point_estimate(fit), truth, rtol=0.05)
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,9 @@ def test_a_fifth_of_the_entries_missing_moves_estimates_by_a_few_standard_errors
     options = {"covariance": code, "seed": 0}
     fit = bg.fit(table, n_components, **options)
     errors = bg.standard_errors(fit).dataset
-    theta = bg.parameters(fit)
+    theta = bg.point_estimate(fit)
     lacking = pd.DataFrame(with_holes(table.to_numpy(), seed=2), columns=table.columns)
-    found = bg.parameters(bg.fit(lacking, n_components, missing="mar", **options))
+    found = bg.point_estimate(bg.fit(lacking, n_components, missing="mar", **options))
     for kind, one, other in (
         ("weight", found.weights, theta.weights),
         ("mean", found.means, theta.means),
@@ -292,7 +292,10 @@ def test_the_choice_is_that_of_the_fits():
 
 
 def test_labels_and_densities_of_a_fit_are_those_of_the_marginals(fit):
-    theta, new = bg.parameters(fit), np.array([[5.0, nan, nan], [nan, 10.0, 0.1], [4.0, 0.0, 0.0]])
+    theta, new = (
+        bg.point_estimate(fit),
+        np.array([[5.0, nan, nan], [nan, 10.0, 0.1], [4.0, 0.0, 0.0]]),
+    )
     for rows in (None, new):
         values = VALUES if rows is None else rows
         found = bg.predict(fit, rows)
@@ -416,7 +419,7 @@ def test_what_cannot_be_used_is_refused_though_entries_may_be_missing(verb, tmp_
 def test_a_file_is_read_with_its_gaps(fit, tmp_path):
     X.to_csv(tmp_path / "table.csv", index=False)
     found = bg.fit(tmp_path / "table.csv", 2, missing="mar", seed=0)
-    assert_same_mixture(bg.parameters(found), bg.parameters(fit), rtol=1e-6)
+    assert_same_mixture(bg.point_estimate(found), bg.point_estimate(fit), rtol=1e-6)
 
 
 def test_pymc_needs_complete_rows(posterior):
@@ -430,7 +433,7 @@ def test_pymc_needs_complete_rows(posterior):
         bg.pymc_model(X, 2)
     trace = posterior["posterior"].to_dataset()
     with refuses("leave"):
-        bg.from_trace({"/posterior": trace}, X, prior=Prior.default(WHOLE, 2))
+        bg.from_trace({"/posterior": trace}, X, prior=ConjugatePrior.default(WHOLE, 2))
 
 
 def test_nuts_and_gibbs_draw_from_the_same_posterior():

@@ -7,7 +7,7 @@ from missing_enumeration import MissingExact, StructuredMissing
 from scipy.special import gammaln, logsumexp
 from scipy.stats import multivariate_normal
 
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 nan = np.nan
 PRIOR = {p.name: p for p in problems()}["components told apart, plane"].prior
@@ -17,7 +17,7 @@ ROWS = np.array([[-1.2, -0.6], [0.1, 0.9], [1.4, nan], [0.6, -0.8], [2.0, nan], 
 def closed_form(x, prior):
     """log p(x_o), P(z_i = z_j) of rows that lack the last feature or nothing, without a grid."""
     lacks, n_rows = np.isnan(x[:, -1]), len(x)
-    part = Prior(
+    part = ConjugatePrior(
         prior.concentration,
         prior.mean[:, :-1],
         prior.mean_precision,

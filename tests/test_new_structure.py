@@ -32,7 +32,7 @@ def rows():
 @pytest.mark.parametrize("prior", [None, "proper"])
 def test_em_finds_the_same_optimum_and_counts_the_same_parameters(prior):
     if prior:
-        prior = bg.Prior([1.0, 1.0], [1.0, 0.0], 0.1, 5.0, [[1.0, 0.3], [0.3, 2.0]])
+        prior = bg.ConjugatePrior([1.0, 1.0], [1.0, 0.0], 0.1, 5.0, [[1.0, 0.3], [0.3, 2.0]])
     ours = bg.fit(rows(), 2, covariance="CS", prior=prior, seed=1)
     if prior:
         mean, scale = prior.mean @ TURN, TURN @ prior.scale @ TURN
@@ -44,7 +44,7 @@ def test_em_finds_the_same_optimum_and_counts_the_same_parameters(prior):
     if prior:
         masses = float(here["optimum_log_mass"][0]), float(there["optimum_log_mass"][0])
         assert masses[0] == pytest.approx(masses[1], abs=1e-6)
-    theta = bg.parameters(ours).covariances
+    theta = bg.point_estimate(ours).covariances
     assert theta[:, 0, 0] == pytest.approx(theta[:, 1, 1])
     weights = [_errors_of_weights(one) for one in (ours, turned)]
     np.testing.assert_allclose(weights[0], weights[1], rtol=1e-4)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import bayes_gmm as bg
 from bayes_gmm import cli, pipeline
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.sklearn import GaussianMixture
 
 NAMES = ["length", "width"]
@@ -312,7 +312,7 @@ def test_what_the_pipeline_is_told_reaches_every_verb(files, tmp_path, monkeypat
         bg, "report", recorded("report", lambda results, path, title: path.write_text(title))
     )
     told = {
-        "prior": Prior.default(x.to_numpy(), 2),
+        "prior": ConjugatePrior.default(x.to_numpy(), 2),
         "engine": "nuts",
         "seed": 3,
         "draws": 30,

@@ -6,7 +6,7 @@ import pytest
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import gibbs
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.progress import progress
 
 
@@ -41,7 +41,7 @@ def test_gibbs_counts_draws_whatever_the_thinning(monkeypatch, tune, draws, thin
     start = Parameters([0.5, 0.5], [[-1.0], [1.0]], [[[1.0]], [[1.0]]])
     gibbs.sample(
         Observations.of(x),
-        Prior.default(x, 2),
+        ConjugatePrior.default(x, 2),
         [start] * 3,
         draws=draws,
         tune=tune,

@@ -20,7 +20,7 @@ from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.kernels.log_posterior import LogPosterior
 from bayes_gmm.model import mixture
 from bayes_gmm.model.free_coordinates import FreeCoordinates
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import CODES
 from bayes_gmm.posterior.dispensable import best_merger
 from bayes_gmm.results.evidence import gather
@@ -110,7 +110,7 @@ def test_select_ranks_as_of_repeated_rows():
 
 
 def test_rows_of_weight_zero_count_for_nothing():
-    centers = bg.parameters(bg.fit(X, 2, prior="default", seed=1)).means
+    centers = bg.point_estimate(bg.fit(X, 2, prior="default", seed=1)).means
     far = np.vstack([X, centers, [[1e30, -1e6]]])
     times = np.append(np.ones(len(X)), [0.0, 0.0, 0.0])
     for prior in (None, "default"):
@@ -178,7 +178,7 @@ def test_the_step_in_pymc_gives_each_copy_a_label():
     ("rows", "times"), [(X, TIMES), (np.vstack([X, X]), np.tile(TIMES / 2, 2))]
 )
 def test_the_density_that_nuts_climbs_is_that_of_repeated_rows(rows, times):
-    prior = Prior.default(Observations.of(REPEATED), 2)
+    prior = ConjugatePrior.default(Observations.of(REPEATED), 2)
     observations = [Observations.of(rows).weighted(times), Observations.of(REPEATED)]
     free = 0.3 * np.random.default_rng(0).normal(size=11)
     found = []
@@ -207,8 +207,8 @@ def test_the_model_in_pymc_has_the_density_of_repeated_rows(likelihood, density_
 
 
 def test_auto_is_an_engine_that_takes_the_weights():
-    theta = bg.parameters(bg.fit(X, 2, row_weights=TIMES, seed=1))
-    prior = Prior.default(Observations.of(X), 2)
+    theta = bg.point_estimate(bg.fit(X, 2, row_weights=TIMES, seed=1))
+    prior = ConjugatePrior.default(Observations.of(X), 2)
     for times, engine in ((TIMES, "gibbs"), (TIMES + 0.5, "nuts"), (TIMES * 2.0**32, "nuts")):
         weighted = Observations.of(X).weighted(times)
         assert choose("auto", weighted, theta, prior).engine == engine
@@ -221,7 +221,7 @@ def posteriors():
         X, 2, row_weights=TIMES, engine="gibbs", draws=200, tune=50, chains=2, seed=1, **QUIET
     )
     trace = xr.DataTree.from_dict({"/posterior": weighted["posterior"].to_dataset()})
-    theta = bg.parameters(weighted)
+    theta = bg.point_estimate(weighted)
     return [
         bg.from_trace(trace, x, prior="default", pivot=theta, row_weights=times)
         for x, times in ((X, TIMES), (REPEATED, None))
@@ -292,7 +292,7 @@ def test_merging_takes_the_number_of_copies():
         bg.sample(rows, 3, row_weights=weights, **options)
         for rows, weights in ((x, times), (np.repeat(x, times.astype(int), axis=0), None))
     ]
-    draws, theta = draws_of(fits[0]), bg.parameters(fits[0])
+    draws, theta = draws_of(fits[0]), bg.point_estimate(fits[0])
     height = np.full(draws.weights.shape[:2], -1e9)
     found = [best_merger(theta, draws, height, kept_observations(tree)) for tree in fits]
     assert found[0][:2] == found[1][:2]
@@ -407,7 +407,7 @@ def test_what_weights_cannot_be_used_for_is_said():
 
 
 def test_a_prior_of_the_users_takes_one_row_and_a_column_that_does_not_vary():
-    prior = Prior([1.0, 1.0], [0.0, 0.0], 1.0, 5.0, np.eye(2))
+    prior = ConjugatePrior([1.0, 1.0], [0.0, 0.0], 1.0, 5.0, np.eye(2))
     one = bg.fit(X, 2, prior=prior, row_weights=np.eye(60)[4], seed=1)
     assert_same_fit(one, bg.fit(X[4:5], 2, prior=prior, seed=1))
 

@@ -31,7 +31,7 @@ def test_the_best_is_the_smallest_criterion(found):
 
 def test_the_criteria_are_their_formulas(found):
     frame = bg.datasets.load("iris")
-    x, theta = frame.to_numpy(), bg.parameters(found.best)
+    x, theta = frame.to_numpy(), bg.point_estimate(found.best)
     shares = mixture.responsibilities(x, theta)
     log_likelihood = mixture.log_likelihood(x, theta)
     entropy = -(shares * np.log(np.maximum(shares, 1e-300))).sum()
@@ -67,8 +67,8 @@ def test_a_cell_is_the_fit_of_the_same_arguments(found):
         alone = bg.fit(bg.datasets.load("iris"), size, covariance=code, n_starts=10, seed=0)
         one = found.dataset.sel(covariance=code, n_components=size)
         assert float(one["log_likelihood"]) == float(alone["optimizer_result"]["log_likelihood"])
-    best = bg.parameters(found.best)
-    fitted = bg.parameters(
+    best = bg.point_estimate(found.best)
+    fitted = bg.point_estimate(
         bg.fit(bg.datasets.load("iris"), 2, covariance="VEV", n_starts=10, seed=0)
     )
     np.testing.assert_array_equal(best.means, fitted.means)

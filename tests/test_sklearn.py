@@ -60,7 +60,7 @@ def test_parameters_are_theirs_and_a_prior_with_the_defaults_of_fit():
 
 def test_the_default_fit_is_that_of_the_verb(faithful):
     model = GaussianMixture(2, random_state=0).fit(faithful)
-    theta = bg.parameters(bg.fit(faithful, 2, seed=5))
+    theta = bg.point_estimate(bg.fit(faithful, 2, seed=5))
     np.testing.assert_allclose(model.weights_, theta.weights, atol=1e-5)
     np.testing.assert_allclose(model.means_, theta.means, rtol=1e-5)
     np.testing.assert_allclose(model.covariances_, theta.covariances, rtol=1e-4)
@@ -74,7 +74,7 @@ def test_the_default_fit_is_that_of_the_verb(faithful):
 def test_a_prior_is_that_of_the_verb(faithful):
     result = bg.fit(faithful, 3, prior="default", seed=1)
     model = GaussianMixture(3, prior="default", random_state=0).fit(faithful)
-    same = GaussianMixture(3, prior=bg.Prior.default(faithful.to_numpy(), 3)).fit(faithful)
+    same = GaussianMixture(3, prior=bg.ConjugatePrior.default(faithful.to_numpy(), 3)).fit(faithful)
     objective = float(result["optimizer_result"]["objective_final"])
     assert len(faithful) * model.lower_bound_ == pytest.approx(objective, abs=1e-6)
     assert same.lower_bound_ == pytest.approx(model.lower_bound_, abs=1e-8)
@@ -336,7 +336,7 @@ def test_a_collapse_can_be_caught_under_both_names():
             ["precisions_init[1]", "positive definite"],
         ),
         ({"n_components": 1000}, ["n_components", "272 rows"]),
-        ({"prior": bg.Prior.default(np.eye(3), 2)}, ["prior", "3 features"]),
+        ({"prior": bg.ConjugatePrior.default(np.eye(3), 2)}, ["prior", "3 features"]),
         ({"covariance_type": "E"}, ["covariance"]),
     ],
 )

@@ -74,8 +74,8 @@ def one_stuck(rng, n_components, apart):
     draws, chain = raw_draws(posterior), rng.integers(CHAINS)
     for array in draws:
         array[chain] = array[chain, last_moved]
-    prior = bg.Prior.default(x, n_components)
-    pivot = bg.parameters(posterior)
+    prior = bg.ConjugatePrior.default(x, n_components)
+    pivot = bg.point_estimate(posterior)
     return bg.diagnose(posterior_tree(sampled_tree(draws), pivot, Observations.of(x), prior))
 
 
@@ -94,7 +94,7 @@ def two_modes(rng, n_components, apart):
     starts = [modes[int(chain < n_other)] for chain in range(CHAINS)]
     settings = {"draws": 1000, "tune": 1000, "cores": 2, "progressbar": False}
     seed = int(rng.integers(1 << 30))
-    observations, prior = Observations.of(x), bg.Prior.default(x, n_components)
+    observations, prior = Observations.of(x), bg.ConjugatePrior.default(x, n_components)
     sampled = gibbs.sample(observations, prior, starts, seed=seed, **settings)
     return bg.diagnose(posterior_tree(sampled, modes[0], observations, prior))
 

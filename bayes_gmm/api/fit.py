@@ -12,7 +12,7 @@ from bayes_gmm.seeds import as_seed
 if TYPE_CHECKING:
     import xarray as xr
 
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.seeds import Seed
 
 
@@ -21,7 +21,7 @@ def fit(
     n_components: int,
     *,
     covariance: str = "VVV",
-    prior: Prior | str | None = None,
+    prior: ConjugatePrior | str | None = None,
     equal_weights: bool = False,
     row_weights: Any = None,
     missing: str = "refuse",
@@ -46,10 +46,10 @@ def fit(
     covariance : str
         Covariance structure: one of the 14 codes EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV
         EVV VVV, or spherical, diag, tied, full; E or V for one feature.
-    prior : None, "default" or Prior
-        None is maximum likelihood; "default" is `Prior.default(X, n_components)`. Under a proper
-        prior the estimate exists for any number of rows; under a `Prior` of your own also for a
-        single row and for constant columns.
+    prior : None, "default" or ConjugatePrior
+        None is maximum likelihood; "default" is `ConjugatePrior.default(X, n_components)`. Under a
+        proper prior the estimate exists for any number of rows; under a `ConjugatePrior` of your
+        own also for a single row and for constant columns.
     equal_weights : bool
         Fix every weight at 1 / K, so that K - 1 fewer parameters are estimated.
     row_weights : array_like (N,), optional

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bayes_gmm.data import Observations
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.prior_family import PriorFamily
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.posterior.draws import Draws
     from bayes_gmm.seeds import Seed
 
@@ -34,7 +34,7 @@ def from_trace(
     covariances: str | Sequence[str] | xr.DataArray | None = None,
     choleskys: str | Sequence[str] | xr.DataArray | None = None,
     sds: str | Sequence[str] | xr.DataArray | None = None,
-    prior: Prior | PriorFamily | str | None = None,
+    prior: ConjugatePrior | PriorFamily | str | None = None,
     pivot: Parameters | xr.DataTree | None = None,
     row_weights: Any = None,
     seed: Seed = None,
@@ -66,7 +66,7 @@ def from_trace(
         D (D + 1) / 2), as in `pymc.LKJCholeskyCov`.
     sds : str, list of str or DataArray (chain, draw, K, D), optional
         Standard deviations of uncorrelated features, instead of covariances.
-    prior : Prior, IndependentPrior, HierarchicalPrior or "default", optional
+    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior or "default", optional
         The prior of weights, means and covariances in the model, if it is one of these. It gives
         the log posterior of each draw, which `sensitivity` needs.
     pivot : Parameters or result of `fit`, optional
@@ -183,13 +183,13 @@ def _named(observations: Observations, labels: tuple[str, ...] | None) -> Observ
 
 
 def _with_density(
-    prior: Prior | PriorFamily | str, observations: Observations, n_components: int
-) -> Prior | PriorFamily:
+    prior: ConjugatePrior | PriorFamily | str, observations: Observations, n_components: int
+) -> ConjugatePrior | PriorFamily:
     from bayes_gmm.model.prior_family import PriorFamily
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
 
     chosen = prior_of_posterior(prior, observations, n_components)
-    if not isinstance(chosen, Prior | PriorFamily):
+    if not isinstance(chosen, ConjugatePrior | PriorFamily):
         raise InputError("prior is a function, whose density cannot be evaluated here: omit prior")
     return chosen
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bayes_gmm.arguments import AnyPrior
     from bayes_gmm.data import Observations
     from bayes_gmm.model.prior_family import PriorFamily
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.model.structures.prior import StructuredPrior
     from bayes_gmm.seeds import Seed
 
@@ -32,7 +32,7 @@ def add_groups(
     groups: str | Sequence[str],
     X: Any = None,
     *,
-    prior: Prior | PriorFamily | Callable[[], Any] | str | None = None,
+    prior: ConjugatePrior | PriorFamily | Callable[[], Any] | str | None = None,
     draws: int = PRIOR_DRAWS,
     seed: Seed = None,
     memory: float = MEMORY,

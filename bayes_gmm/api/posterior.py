@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bayes_gmm.model.prior_family import PriorFamily
-    from bayes_gmm.model.priors import Prior
+    from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.seeds import Seed
 
 LATER = "omit groups here, and call bg.add_groups on a thinned posterior"
@@ -32,7 +32,7 @@ def pymc_model(
     X: Any,
     n_components: int,
     *,
-    prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
+    prior: ConjugatePrior | PriorFamily | Callable[[], Any] | str = "default",
     likelihood: str = "fused",
     row_weights: Any = None,
 ) -> pm.Model:
@@ -46,13 +46,13 @@ def pymc_model(
     X : array, DataFrame, DataArray (N, D)
     n_components : int
         K.
-    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior or callable
         A callable gives any other prior: a function without arguments that is called inside the
         model context, where the dims cluster, feature and feature_bis exist, and returns weights
         (K,), means (K, D) and lower Cholesky factors (K, D, D) built from PyMC distributions. It
-        may instead return a dict of fields of `Prior`, any of which may be random variables: the
-        prior is then conjugate given these. Fields that are not in the dict are those of
-        `Prior.default`.
+        may instead return a dict of fields of `ConjugatePrior`, any of which may be random
+        variables: the prior is then conjugate given these. Fields that are not in the dict are
+        those of `ConjugatePrior.default`.
     likelihood : str
         "fused": the whole mixture as one operation, whose value and gradient come from one pass
         over the rows. "mixture": `pymc.Mixture` over a batch of multivariate normal components;
@@ -94,7 +94,7 @@ def sample(
     n_components: int,
     *,
     covariance: str = "VVV",
-    prior: Prior | PriorFamily | Callable[[], Any] | str = "default",
+    prior: ConjugatePrior | PriorFamily | Callable[[], Any] | str = "default",
     engine: str = "auto",
     draws: int = 1000,
     tune: int = 1000,
@@ -119,16 +119,16 @@ def sample(
         K.
     covariance : str
         Covariance structure: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in `fit`.
-        Structures other than VVV need the conjugate `Prior`, from which the prior of the structure
+        Structures other than VVV need the `ConjugatePrior`, from which the prior of the structure
         is derived: see "Structures" on the page "From posterior to answers".
-    prior : "default", Prior, IndependentPrior, HierarchicalPrior or callable
+    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior or callable
         As for `pymc_model`.
     engine : str
         "gibbs": labels and parameters in turn, with one pass over the rows per sweep. Draws are
         thinned automatically: the more the components overlap, the more sweeps per stored draw.
         Chains that would fail `diagnose` are extended if that takes only seconds. `attrs["thin"]`
         is the number of sweeps per stored draw. "nuts": NUTS with a hand-written gradient. Both
-        need the conjugate `Prior`. "pymc": NUTS on `pymc_model`, for any prior. "auto": gibbs for a
+        need the `ConjugatePrior`. "pymc": NUTS on `pymc_model`, for any prior. "auto": gibbs for a
         conjugate prior, or nuts if components are almost indistinguishable or row weights are not
         whole numbers; pymc for any other prior.
     draws, tune : int

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bayes_gmm.seeds import Seed
 
 
-def parameters(result: Any) -> Parameters:
+def point_estimate(result: Any) -> Parameters:
     """Return the point estimate of a result as `Parameters`.
 
     Parameters

@@ -22,7 +22,7 @@ from bayes_gmm.inference.settings import sequences_of_starts, standardized
 from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -33,7 +33,7 @@ NEGLIGIBLE = 1e-2
 
 def starts(
     found: PointEstimate,
-    prior: Prior,
+    prior: ConjugatePrior,
     n_chains: int,
     seed: int | None,
     structure: Structure = UNCONSTRAINED,
@@ -56,7 +56,7 @@ def starts(
 
 
 def appreciable(
-    optima: list[State], prior: Prior, structure: Structure = UNCONSTRAINED
+    optima: list[State], prior: ConjugatePrior, structure: Structure = UNCONSTRAINED
 ) -> list[State]:
     """Optima that hold an appreciable share of the posterior, the largest share first.
 

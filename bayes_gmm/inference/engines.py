@@ -38,7 +38,7 @@ from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.structures.prior import StructuredPrior, within
@@ -76,10 +76,10 @@ def check(engine: Any, prior: Any) -> None:
     """Check that there is such an engine, and that it can sample under this prior."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
-    if engine in ("nuts", "gibbs") and not isinstance(prior, Prior):
+    if engine in ("nuts", "gibbs") and not isinstance(prior, ConjugatePrior):
         raise InputError(
-            f"engine is {engine!r}, which needs a conjugate prior (bayes_gmm.Prior); for any other "
-            'prior choose engine="pymc"'
+            f"engine is {engine!r}, which needs a bayes_gmm.ConjugatePrior; for any other prior "
+            'choose engine="pymc"'
         )
 
 
@@ -87,8 +87,12 @@ def completes(engine: str, prior: Any, observations: Observations) -> None:
     """Check that the engine supports missing entries, which all but PyMC do."""
     if observations.is_complete:
         return
-    if engine == "pymc" or not isinstance(prior, Prior):
-        by = 'engine="pymc"' if isinstance(prior, Prior) else "a prior that is not conjugate"
+    if engine == "pymc" or not isinstance(prior, ConjugatePrior):
+        by = (
+            'engine="pymc"'
+            if isinstance(prior, ConjugatePrior)
+            else "a prior that is not conjugate"
+        )
         raise InputError(
             f"X has missing entries, but {by} needs complete rows: choose another engine with a "
             "conjugate prior, or leave incomplete rows out"
@@ -97,21 +101,21 @@ def completes(engine: str, prior: Any, observations: Observations) -> None:
 
 def reads_blocks(engine: str, prior: Any) -> bool:
     """Whether the engine reads the rows block by block, so that they need not be in memory."""
-    return engine in ("auto", "gibbs") and isinstance(prior, Prior)
+    return engine in ("auto", "gibbs") and isinstance(prior, ConjugatePrior)
 
 
 def choose(
     engine: str,
     observations: Observations,
     at: Parameters,
-    prior: Prior | Any,
+    prior: ConjugatePrior | Any,
     structure: Structure = UNCONSTRAINED,
 ) -> Choice:
     """Choose the engine for "auto", and the thinning of Gibbs.
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
-    if not isinstance(prior, Prior) or engine == "pymc":
+    if not isinstance(prior, ConjugatePrior) or engine == "pymc":
         return Choice("pymc")
     if engine == "nuts" or (engine == "auto" and not _has_copies(observations)):
         return Choice("nuts")
@@ -136,7 +140,7 @@ def choose(
 def sweeps_per_draw(
     observations: Observations,
     at: Parameters,
-    prior: Prior,
+    prior: ConjugatePrior,
     structure: Structure = UNCONSTRAINED,
 ) -> float:
     r"""Estimate the autocorrelation time of Gibbs, in sweeps.
@@ -191,7 +195,7 @@ class Drawn(NamedTuple):
 def run(
     choice: Choice,
     observations: Observations,
-    prior: Prior | Any,
+    prior: ConjugatePrior | Any,
     starts: Sequence[Parameters],
     optima: Sequence[Parameters],
     structure: Structure = UNCONSTRAINED,
@@ -230,7 +234,7 @@ def run(
 def _runs(
     choice: Choice,
     observations: Observations,
-    prior: Prior | Any,
+    prior: ConjugatePrior | Any,
     starts: Sequence[Parameters],
     structure: Structure,
     settings: dict[str, Any],

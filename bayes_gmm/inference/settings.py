@@ -7,7 +7,7 @@ import numpy as np
 
 from bayes_gmm.errors import require_whole
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
@@ -47,7 +47,9 @@ def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
     return [int(sequence.generate_state(1, np.uint64)[0]) for sequence in sequences]
 
 
-def standardized[T: (Prior, Parameters)](located: T, view: "Observations | PointEstimate") -> T:
+def standardized[T: (ConjugatePrior, Parameters)](
+    located: T, view: "Observations | PointEstimate"
+) -> T:
     """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.
 
     The origin goes first: far from zero, the difference is exact where a ratio is not.

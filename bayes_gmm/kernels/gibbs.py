@@ -28,7 +28,7 @@ from bayes_gmm.kernels.signatures import (
 )
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
@@ -54,7 +54,7 @@ class Conjugate(NamedTuple):
     draw_one: int
 
     @classmethod
-    def of(cls, prior: Prior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
+    def of(cls, prior: ConjugatePrior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
         """Copy the fields of a prior, as they count for the structure."""
         own = StructuredPrior.of(prior, structure).counted
         assert structure.draw_one is not None

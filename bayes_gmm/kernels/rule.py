@@ -22,7 +22,7 @@ from bayes_gmm.kernels.signatures import (
 )
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.loops import SINGULAR
@@ -59,7 +59,7 @@ class Rule:
 
     def __init__(
         self,
-        prior: Prior,
+        prior: ConjugatePrior,
         structure: Structure,
         data_variances: np.ndarray,
         *,

@@ -9,8 +9,8 @@ r"""EM on one page, as the lecture notes have it. `bayes_gmm.inference.em` does 
               Sigma_k = (Psi_k + W_k + kappa_k N_k / (kappa_k + N_k) (xbar_k - m_k)(xbar_k - m_k)')
                         / (nu_k + N_k + D + 2)
 
-With `Prior.flat`, alpha = 1, kappa = 0, nu = -(D + 2) and Psi = 0, that is maximum likelihood, and
-Sigma_k = W_k / N_k. No step lowers the objective, log p(x | theta) + log p(theta).
+With `ConjugatePrior.flat`, alpha = 1, kappa = 0, nu = -(D + 2) and Psi = 0, that is maximum
+likelihood, and Sigma_k = W_k / N_k. No step lowers the objective, log p(x | theta) + log p(theta).
 """
 
 import numpy as np
@@ -18,10 +18,12 @@ from scipy.special import logsumexp
 
 from bayes_gmm.model import normal
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 
-def em(x: np.ndarray, theta: Parameters, prior: Prior, n_steps: int) -> tuple[Parameters, list]:
+def em(
+    x: np.ndarray, theta: Parameters, prior: ConjugatePrior, n_steps: int
+) -> tuple[Parameters, list]:
     """Take steps of EM with rows x (N, D); return where they end, and the objective all the way."""
     objective = []
     for step in range(n_steps + 1):

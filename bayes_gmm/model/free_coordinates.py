@@ -18,7 +18,7 @@ from scipy.special import gammaln
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.prior_family import log_dirichlet
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 
 LOG_2 = float(np.log(2))
@@ -39,7 +39,7 @@ class FreeCoordinates:
     Bartlett (1933), Proc. R. Soc. Edinburgh 53; Smith & Hocking (1972), Algorithm AS 53.
     """
 
-    def __init__(self, prior: Prior):
+    def __init__(self, prior: ConjugatePrior):
         prior.require_proper()
         n_components, n_features = prior.mean.shape
         self.prior = prior

@@ -35,8 +35,8 @@ class HierarchicalPrior(PriorFamily):
 
     Psi is integrated out, so that the prior is a density of the parameters alone. Because Psi may
     be small, this prior prevents a component from collapsing onto coinciding rows less strongly
-    than `Prior` does: if more than `most_tied_rows` rows have the same value of a feature, as can
-    happen in rounded data, the posterior is improper.
+    than `ConjugatePrior` does: if more than `most_tied_rows` rows have the same value of a feature,
+    as can happen in rounded data, the posterior is improper.
 
     Parameters
     ----------

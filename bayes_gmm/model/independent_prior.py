@@ -39,7 +39,7 @@ class IndependentPrior(PriorFamily):
     log-normal instead of half-normal, because under a density that is positive at zero the
     posterior is improper as soon as rows coincide. The prior bounds correlations less strongly:
     with 2 eta + D or more rows on one hyperplane that is not parallel to an axis, as can happen in
-    rounded data, the posterior is improper. `Prior` has neither problem.
+    rounded data, the posterior is improper. `ConjugatePrior` has neither problem.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 
 
@@ -56,7 +56,7 @@ class Curvature(NamedTuple):
 
     @classmethod
     def of(
-        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None = None
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: ConjugatePrior | None = None
     ) -> "Curvature":
         """Put the curvature together from the sums of a pass and the prior, as counted.
 
@@ -88,7 +88,7 @@ class LabelledRows(NamedTuple):
 
     @classmethod
     def of(
-        cls, local: LocalCoordinates, products: ScoreProducts, prior: Prior | None
+        cls, local: LocalCoordinates, products: ScoreProducts, prior: ConjugatePrior | None
     ) -> "LabelledRows":
         """Add the rows that the prior stands for to those of the data."""
         count, first, second = products.counts, products.first, products.second

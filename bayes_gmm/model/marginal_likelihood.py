@@ -15,7 +15,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.prior_family import log_dirichlet
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -23,7 +23,7 @@ from bayes_gmm.model.structures.structure import Project
 
 
 def complete_data(
-    prior: Prior,
+    prior: ConjugatePrior,
     statistics: SufficientStatistics,
     structure: Structure = UNCONSTRAINED,
     *,
@@ -77,7 +77,7 @@ def log_volume(
 
 
 def cheeseman_stutz(
-    prior: Prior,
+    prior: ConjugatePrior,
     log_quadratic: LogQuadratic,
     statistics: SufficientStatistics,
     structure: Structure = UNCONSTRAINED,

@@ -92,7 +92,7 @@ def maximum_likelihood(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bartlett(degrees: float, n_features: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a lower triangular T with T T' ~ Wishart(degrees, I); see `Prior.sample`."""
+    """Draw a lower triangular T with T T' ~ Wishart(degrees, I); see `ConjugatePrior.sample`."""
     triangle = np.tril(rng.standard_normal((n_features, n_features)), -1)
     triangle[np.diag_indices(n_features)] = np.sqrt(rng.chisquare(degrees - np.arange(n_features)))
     return triangle

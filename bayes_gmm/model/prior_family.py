@@ -152,7 +152,7 @@ class PriorFamily:
     def log_densities(
         self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
     ) -> np.ndarray:
-        """Log prior densities of many mixtures at once; see `Prior.log_densities`."""
+        """Log prior densities of many mixtures at once; see `ConjugatePrior.log_densities`."""
         return self.log_density_by_part(weights, means, factors).total
 
     def log_density_by_part(
@@ -165,7 +165,7 @@ class PriorFamily:
             + \log \Gamma(\textstyle\sum_k \alpha_k) - \sum_k \log \Gamma(\alpha_k) \\
             \log p(\mu_k) &= \sum_j \log N(\mu_{kj}; m_j, s_j^2)
 
-        As `Prior.log_density_by_part`.
+        As `ConjugatePrior.log_density_by_part`.
         """
         alpha = self.concentration
         standard = (means - self.mean) / self.mean_sd

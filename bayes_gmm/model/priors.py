@@ -30,7 +30,7 @@ INDEFINITE = 1e-12  # an eigenvalue below minus this share of the largest is no 
 
 
 @dataclass(frozen=True, eq=False)
-class Prior:
+class ConjugatePrior:
     r"""Conjugate prior of a Gaussian mixture: Dirichlet weights, normal-inverse-Wishart components.
 
     .. math:: \phi \sim \mathrm{Dirichlet}(\alpha), \quad
@@ -61,7 +61,7 @@ class Prior:
 
     Examples
     --------
-    >>> prior = Prior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]])
+    >>> prior = ConjugatePrior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]])
     >>> prior.n_components, prior.n_features, prior.is_proper
     (2, 1, True)
     """
@@ -116,7 +116,7 @@ class Prior:
             object.__setattr__(self, name, array)
 
     @classmethod
-    def trusted(cls, **fields: np.ndarray) -> "Prior":
+    def trusted(cls, **fields: np.ndarray) -> "ConjugatePrior":
         """Build from computed arrays of full shape, without checks."""
         prior = object.__new__(cls)
         for name, array in fields.items():
@@ -124,7 +124,7 @@ class Prior:
         return prior
 
     @classmethod
-    def default(cls, x: ArrayOrLike | Observations, n_components: int) -> "Prior":
+    def default(cls, x: ArrayOrLike | Observations, n_components: int) -> "ConjugatePrior":
         r"""Return the data-scaled default prior of Fraley & Raftery (2007).
 
         .. math:: \alpha = 1, \quad m_0 = \bar x, \quad \kappa_0 = 0.01, \quad \nu_0 = D + 2,
@@ -148,7 +148,7 @@ class Prior:
 
         Returns
         -------
-        Prior
+        ConjugatePrior
         """
         if not isinstance(n_components, int | np.integer) or n_components < 1:
             raise InputError(f"n_components must be a whole number >= 1; got {n_components!r}")
@@ -159,7 +159,9 @@ class Prior:
         return prior
 
     @classmethod
-    def from_moments(cls, mean: np.ndarray, covariance: np.ndarray, n_components: int) -> "Prior":
+    def from_moments(
+        cls, mean: np.ndarray, covariance: np.ndarray, n_components: int
+    ) -> "ConjugatePrior":
         """Return the default prior for data with this mean and covariance.
 
         mean (D,), covariance (D, D).
@@ -174,7 +176,7 @@ class Prior:
         )
 
     @classmethod
-    def flat(cls, n_components: int, n_features: int) -> "Prior":
+    def flat(cls, n_components: int, n_features: int) -> "ConjugatePrior":
         """Return the flat prior, under which the posterior mode is the maximum-likelihood estimate.
 
         alpha = 1, kappa0 = 0, nu0 = -(D + 2) and Psi0 = 0 make the density constant in
@@ -186,7 +188,7 @@ class Prior:
 
         Returns
         -------
-        Prior
+        ConjugatePrior
         """
         return cls(
             concentration=np.ones(n_components),
@@ -258,7 +260,7 @@ class Prior:
     def _scale_factors(self) -> np.ndarray:
         return cholesky(self.scale, "scale")
 
-    def posterior(self, statistics: SufficientStatistics) -> "Prior":
+    def posterior(self, statistics: SufficientStatistics) -> "ConjugatePrior":
         r"""Return the conjugate posterior given sufficient statistics, of the same family.
 
         With n_k, the mean :math:`\bar x_k` and the scatter W_k of component k,
@@ -276,7 +278,7 @@ class Prior:
 
         Returns
         -------
-        Prior
+        ConjugatePrior
 
         References
         ----------
@@ -289,7 +291,7 @@ class Prior:
         share = np.divide(count, precision, out=np.zeros_like(count), where=precision > 0)
         distance = statistics.mean - self.mean
         pull = (self.mean_precision * share)[:, None, None]
-        return Prior.trusted(
+        return ConjugatePrior.trusted(
             concentration=self.concentration + count,
             mean=self.mean + share[:, None] * distance,
             mean_precision=precision,
@@ -439,7 +441,7 @@ class Prior:
             means[k] = self.mean[k] + root @ noise / np.sqrt(self.mean_precision[k])
         return Parameters(rng.dirichlet(self.concentration), means, covariances)
 
-    def rescale(self, shift: np.ndarray, scale: np.ndarray) -> "Prior":
+    def rescale(self, shift: np.ndarray, scale: np.ndarray) -> "ConjugatePrior":
         """Return the prior of the parameters of shift + scale * x.
 
         Parameters
@@ -449,10 +451,10 @@ class Prior:
 
         Returns
         -------
-        Prior
+        ConjugatePrior
         """
         scale = np.asarray(scale, dtype=float)
-        return Prior(
+        return ConjugatePrior(
             self.concentration,
             shift + scale * self.mean,
             self.mean_precision,

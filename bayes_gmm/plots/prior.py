@@ -46,7 +46,7 @@ def prior(
 
     Parameters
     ----------
-    prior : Prior, IndependentPrior or HierarchicalPrior
+    prior : ConjugatePrior, IndependentPrior or HierarchicalPrior
     X : table (N, D)
     features : str or sequence of str, optional
         One feature, for density curves, or two; by default the first two.
@@ -66,7 +66,7 @@ def prior(
     """
     if not hasattr(prior, "sample"):
         raise InputError(
-            "prior cannot be sampled here: give a Prior, an IndependentPrior or a "
+            "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior or a "
             "HierarchicalPrior, and use pymc.sample_prior_predictive for a function"
         )
     require_whole("draws", draws, 1)

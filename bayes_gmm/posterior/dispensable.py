@@ -28,7 +28,7 @@ from scipy.stats import beta
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import mixture_moments
@@ -51,7 +51,7 @@ def dispensable(
     log_likelihood: np.ndarray,
     observations: Observations,
     structure: Structure,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
 ) -> tuple[Merger | None, bool]:
     """Find two components that BIC takes for one, and whether the draws bear out all the same.
 

@@ -24,7 +24,7 @@ from scipy.stats import norm, rankdata
 
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import PriorFamily
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws, Scalar
 
@@ -124,7 +124,7 @@ def _normal_scores(values: np.ndarray) -> np.ndarray:
 
 
 def log_prior_parts(
-    prior: Prior | StructuredPrior | PriorFamily, draws: Draws
+    prior: ConjugatePrior | StructuredPrior | PriorFamily, draws: Draws
 ) -> dict[str, np.ndarray]:
     """Split the log prior of draws.
 
@@ -142,7 +142,7 @@ def log_prior_parts(
     }
 
 
-def conflicts(prior: Prior, draws: Draws, scalars: Sequence[Scalar]) -> list[Conflict]:
+def conflicts(prior: ConjugatePrior, draws: Draws, scalars: Sequence[Scalar]) -> list[Conflict]:
     """Hold weights and means against what the prior expects of them.
 
     Evans & Moshonov (2006), Bayesian Analysis 1.
@@ -159,7 +159,7 @@ def conflicts(prior: Prior, draws: Draws, scalars: Sequence[Scalar]) -> list[Con
     return sorted(found, key=lambda one: one.p_value)
 
 
-def _means(prior: Prior, draws: Draws) -> tuple[np.ndarray, ...]:
+def _means(prior: ConjugatePrior, draws: Draws) -> tuple[np.ndarray, ...]:
     """Expected means, their prior sds, posterior means and tail probabilities, each (K, D)."""
     shape = draws.means.shape[2:]
     variances = np.einsum("...kjj->...kj", draws.covariances)
@@ -170,7 +170,7 @@ def _means(prior: Prior, draws: Draws) -> tuple[np.ndarray, ...]:
     return np.broadcast_to(prior.mean, shape), *(one.mean(axis=(0, 1)) for one in by_draw)
 
 
-def _weights(prior: Prior, draws: Draws) -> tuple[np.ndarray, ...]:
+def _weights(prior: ConjugatePrior, draws: Draws) -> tuple[np.ndarray, ...]:
     """Expected weights, their prior sds, posterior means and tail probabilities, each (K,)."""
     own, total = prior.concentration, prior.concentration.sum()
     if len(own) == 1:

@@ -16,7 +16,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.kernels.scores import score_products
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.uncertainty import FLAT, Uncertainty
@@ -124,7 +124,7 @@ def from_curvature(
     observations: Observations,
     parameters: Parameters,
     structure: Structure,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
     scalars: list[Scalar],
     ci_prob: float,
     *,
@@ -154,7 +154,10 @@ def from_curvature(
 
 
 def quick_errors(
-    observations: Observations, parameters: Parameters, structure: Structure, prior: Prior | None
+    observations: Observations,
+    parameters: Parameters,
+    structure: Structure,
+    prior: ConjugatePrior | None,
 ) -> np.ndarray | None:
     """Standard errors from the observed information (S,); None if there is much to compute."""
     local = LocalCoordinates.at(parameters, structure)

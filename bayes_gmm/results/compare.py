@@ -185,7 +185,7 @@ def _checked(name: str, result: Any, posterior: xr.DataTree) -> Parameters:
     if not same or n_observed(result) != n_observed(posterior):
         raise InputError(
             f"point {name!r} was fitted to other data than the posterior, or to other row "
-            "weights: fit both to the same rows, or compare bg.parameters(point)"
+            "weights: fit both to the same rows, or compare bg.point_estimate(point)"
         )
     return theta
 

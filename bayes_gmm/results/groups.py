@@ -22,7 +22,7 @@ from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import LogPrior, PriorFamily
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
@@ -38,7 +38,7 @@ from bayes_gmm.results.reading import (
 )
 from bayes_gmm.results.relabel import follow
 
-Drawable = Prior | StructuredPrior | PriorFamily
+Drawable = ConjugatePrior | StructuredPrior | PriorFamily
 LEADING = ("chain", "draw")
 NAMES = ("log_likelihood", "posterior_predictive", "prior", "prior_predictive", "log_prior")
 OF_ROWS = ("log_likelihood", "posterior_predictive", "prior_predictive")

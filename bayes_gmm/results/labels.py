@@ -15,7 +15,7 @@ import xarray as xr
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 DIMS: dict[str, tuple[str, ...]] = {
     "weights": ("cluster",),
@@ -38,7 +38,7 @@ OF_COMPONENTS = {
 OF_FEATURES: dict[str, tuple[str, ...]] = {"mean_sd": ("feature",), "sd": ("feature",)}
 # The dims of fields that are neither scalars nor in `DIMS`.
 OF_PRIORS: dict[type, dict[str, tuple[str, ...]]] = {
-    Prior: OF_COMPONENTS,
+    ConjugatePrior: OF_COMPONENTS,
     IndependentPrior: OF_FEATURES,
     HierarchicalPrior: OF_FEATURES,
 }
@@ -96,26 +96,28 @@ def records(prefix: str, kind: type, dataset: xr.Dataset) -> list[Any]:
 
 def prior_groups(prior: Any, feature_names: tuple[str, ...]) -> dict[str, xr.Dataset]:
     """Return the group that holds a result's prior; none for a function, which has no fields."""
-    if not isinstance(prior, Prior | PriorFamily):
+    if not isinstance(prior, ConjugatePrior | PriorFamily):
         return {}
     return {f"/{GROUP}": prior_dataset(prior, feature_names)}
 
 
-def prior_dataset(prior: Prior | PriorFamily, feature_names: tuple[str, ...]) -> xr.Dataset:
+def prior_dataset(
+    prior: ConjugatePrior | PriorFamily, feature_names: tuple[str, ...]
+) -> xr.Dataset:
     """Label the parameters of a prior."""
     kind = next(one for one in OF_PRIORS if isinstance(prior, one))
     values = {field.name: getattr(prior, field.name) for field in fields(kind)}
     described = labelled(values, feature_names=feature_names, dims=OF_PRIORS[kind])
-    note = {"note": prior.note} if isinstance(prior, Prior) and prior.note else {}
+    note = {"note": prior.note} if isinstance(prior, ConjugatePrior) and prior.note else {}
     return described.assign_attrs(family=kind.__name__, **note)
 
 
-def read_prior(result: xr.DataTree) -> Prior | PriorFamily | None:
+def read_prior(result: xr.DataTree) -> ConjugatePrior | PriorFamily | None:
     """Read the prior of a result, if it has one."""
     if GROUP not in result.children:
         return None
     group = result[GROUP].to_dataset()
-    kind = FAMILIES[str(group.attrs.get("family", Prior.__name__))]
+    kind = FAMILIES[str(group.attrs.get("family", ConjugatePrior.__name__))]
     own = {**DIMS, **OF_PRIORS[kind]}
     return kind(
         **{
@@ -125,7 +127,7 @@ def read_prior(result: xr.DataTree) -> Prior | PriorFamily | None:
     )
 
 
-def read_conjugate_prior(result: xr.DataTree) -> Prior | None:
+def read_conjugate_prior(result: xr.DataTree) -> ConjugatePrior | None:
     """Read the prior of a result, if it has one and that is conjugate."""
     prior = read_prior(result)
-    return prior if isinstance(prior, Prior) else None
+    return prior if isinstance(prior, ConjugatePrior) else None

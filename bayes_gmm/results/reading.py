@@ -12,7 +12,7 @@ from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws, Scalar, catalogue
@@ -196,13 +196,13 @@ class Fitted(NamedTuple):
     observations: Observations
     parameters: Parameters
     structure: Structure
-    prior: Prior | None  # None for maximum likelihood
+    prior: ConjugatePrior | None  # None for maximum likelihood
     estimator: str  # MLE or MAP
     features: tuple[str, ...]
     equal_weights: bool = False  # Whether every weight was held at 1 / K
 
     @property
-    def counted(self) -> Prior | None:
+    def counted(self) -> ConjugatePrior | None:
         """The prior as it counts for this structure; see `model.structures.prior`."""
         if self.prior is None:
             return None
@@ -236,7 +236,7 @@ class Fitted(NamedTuple):
 
 
 def _rows(
-    result: xr.DataTree, X: Any, features: tuple[str, ...], prior: Prior | None
+    result: xr.DataTree, X: Any, features: tuple[str, ...], prior: ConjugatePrior | None
 ) -> Observations:
     """The data, given or kept."""
     spread = None if prior is None else prior.spread

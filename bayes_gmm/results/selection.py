@@ -12,7 +12,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, OutlierWarning
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.poles import Pole
 from bayes_gmm.results.remarks import advice, place, search_warnings
@@ -50,7 +50,7 @@ class Fitted(NamedTuple):
 
     covariance: str
     n_components: int
-    prior: Prior | None
+    prior: ConjugatePrior | None
     parameters: Parameters | None  # In the user's units; None where no fit could be made
     # What the search for the optimum reports; empty where no fit could be made
     optimizer: Mapping[str, Any]

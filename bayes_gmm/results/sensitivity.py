@@ -34,7 +34,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.convergence import FEWEST_DRAWS, convergence
 from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
@@ -240,7 +240,7 @@ def _of_prior(
     prior = read_prior(posterior)
     if prior is None:
         return {}, []
-    if not isinstance(prior, Prior):
+    if not isinstance(prior, ConjugatePrior):
         return log_prior_parts(prior, draws_of(posterior)), []
     own = within(prior, structure_of(posterior))
     # A prior that tells components apart does so by the sampler's labels.
@@ -290,7 +290,8 @@ def verdict(table: pd.DataFrame, wrong: Sequence[Conflict], unknown: Set[str]) -
     if part:
         said.append(
             f"Most of it comes from the prior of the {part}: {HOW[part]}, as in bg.sample(..., "
-            "prior=bg.Prior(...)). On the command line, --prior independent tries another prior."
+            "prior=bg.ConjugatePrior(...)). On the command line, --prior independent tries another "
+            "prior."
         )
     else:
         said.append("Change the prior, or justify it.")

@@ -17,7 +17,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import within
 from bayes_gmm.posterior.criteria import criteria
@@ -87,7 +87,7 @@ def attributes(kind: str, observations: Observations, n_components: int, **more:
 def point_tree(
     parameters: Parameters,
     observations: Observations,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
     optimizer: Mapping[str, Any],
     **described: Any,
 ) -> xr.DataTree:

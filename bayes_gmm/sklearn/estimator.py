@@ -17,7 +17,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em, point
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import ALIASES, Structure, names
 from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
 from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
@@ -72,7 +72,7 @@ class GaussianMixture(FittedMixture):
         iterations.
     verbose_interval : int
         Number of iterations between printed lower bounds.
-    prior : None, "default" or Prior
+    prior : None, "default" or ConjugatePrior
         None is maximum likelihood. Otherwise the estimate is the posterior mode, as in
         `bayes_gmm.fit`.
 
@@ -126,7 +126,7 @@ class GaussianMixture(FittedMixture):
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "prior": [StrOptions({"default"}), Prior, None],
+        "prior": [StrOptions({"default"}), ConjugatePrior, None],
     }
 
     _last_gain: float  # what a warm start of a single iteration compares its own gain with
@@ -148,7 +148,7 @@ class GaussianMixture(FittedMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
-        prior: Prior | str | None = None,
+        prior: ConjugatePrior | str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type

@@ -5,7 +5,7 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SHIFT, SCALE = np.array([1e8, -2e3]), np.array([1.0, 1e-5])
@@ -18,7 +18,7 @@ class Conjugate:
         rng = np.random.default_rng(5)
         x = SHIFT + SCALE * rng.multivariate_normal([0, 0], [[1.0, 0.8], [0.8, 1.0]], size=40)
         self.observations = Observations.of(x)
-        self.prior = Prior.default(x, 1)
+        self.prior = ConjugatePrior.default(x, 1)
         statistics = SufficientStatistics.of(
             x, np.ones((40, 1)), self.observations.origin[None], log_normalizer=0.0
         )

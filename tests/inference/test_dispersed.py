@@ -17,7 +17,7 @@ from bayes_gmm.posterior.pivot import match
 
 def found_in(frame, n_components):
     observations = Observations.of(frame)
-    prior = bg.Prior.default(observations, n_components)
+    prior = bg.ConjugatePrior.default(observations, n_components)
     found = point.estimate(observations, n_components, prior, UNCONSTRAINED, seed=1)
     return found, prior
 
@@ -52,7 +52,7 @@ def test_labels_come_in_every_order_unless_their_order_means_something(faithful)
     found, prior = faithful
     first = [start.means[0, 0] < 3 for start in dispersed.starts(found, prior, 40, seed=1)]
     assert 8 < sum(first) < 32
-    fixed = bg.Prior(
+    fixed = bg.ConjugatePrior(
         [1.0, 2.0], prior.mean, prior.mean_precision, prior.degrees_of_freedom, prior.scale
     )
     kept = [start.means[0, 0] < 3 for start in dispersed.starts(found, fixed, 40, seed=1)]
@@ -111,7 +111,7 @@ def test_no_chain_starts_in_a_mode_of_a_smaller_mixture():
     """A component of two rows costs next to nothing, and its mode holds more mass."""
     rng = np.random.default_rng(3)
     x = np.concatenate([rng.normal(size=(60, 4)), rng.normal(size=(60, 4)) + 1.2])
-    prior = bg.Prior.default(x, 2)
+    prior = bg.ConjugatePrior.default(x, 2)
 
     def optimum(labels):
         theta = prior.posterior(

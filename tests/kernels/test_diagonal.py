@@ -12,7 +12,7 @@ from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rows import accumulate
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics, entropy
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -112,7 +112,7 @@ def test_an_m_step_from_diagonals_is_the_posterior_mode_of_whole_moments(code, k
     x = rng.normal(size=(300, n_features))
     log_quadratic = functions(rng, 3, n_features, spread=0.3)
     structure = Structure.of(code, n_features)
-    flat = Prior.flat(3, n_features)
+    flat = ConjugatePrior.flat(3, n_features)
     prior = flat if kind == "flat" else random_prior(rng, 3, n_features)
     whole = reference.accumulate(x, np.zeros(n_features), np.ones(n_features), log_quadratic)
     short = accumulate(x, np.zeros(n_features), np.ones(n_features), log_quadratic, None, structure)
@@ -133,7 +133,7 @@ def test_an_m_step_from_diagonals_is_the_posterior_mode_of_whole_moments(code, k
 @pytest.mark.parametrize("lost", [0, 1, 2])
 def test_a_variance_at_the_floor_is_no_spread(lost):
     variances = np.ones((3, 2))
-    rule = Rule(Prior.flat(3, 2), VVI, np.array([1.0, 1e-6]))
+    rule = Rule(ConjugatePrior.flat(3, 2), VVI, np.array([1.0, 1e-6]))
     variances[lost, 1] = 1.1e-18
     theta = Parameters(np.full(3, 1 / 3), np.zeros((3, 2)), variances[:, :, None] * np.eye(2))
     assert rule.at(theta).lost == -1
@@ -148,7 +148,7 @@ def test_em_goes_the_same_way_with_either_pass_and_never_falls(code, n_features)
     rng = np.random.default_rng([DIAGONAL.index(code), n_features, 5])
     x = rng.normal(size=(400, n_features)) + rng.integers(3, size=400)[:, None]
     observations, structure = Observations.of(x), Structure.of(code, n_features)
-    rule = Rule(Prior.flat(3, n_features), structure, np.ones(n_features))
+    rule = Rule(ConjugatePrior.flat(3, n_features), structure, np.ones(n_features))
     means = rng.normal(size=(3, n_features))
     start = rule.at(Parameters(np.full(3, 1 / 3), means, np.tile(np.eye(n_features), (3, 1, 1))))
     short, long = (
@@ -191,7 +191,7 @@ def test_extrapolated_moments_lead_to_the_same_maximum(code):
     rng = np.random.default_rng(7)
     x = rng.normal(size=(500, 3)) + 1.3 * rng.integers(2, size=500)[:, None]
     observations, structure = Observations.of(x), Structure.of(code, 3)
-    rule = Rule(Prior.flat(2, 3), structure, np.ones(3))
+    rule = Rule(ConjugatePrior.flat(2, 3), structure, np.ones(3))
     start = rule.at(Parameters([0.5, 0.5], [[-0.3] * 3, [0.3] * 3], [np.eye(3)] * 2))
     expect = expectation(observations, structure)
     fast, plain = (

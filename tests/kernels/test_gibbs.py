@@ -6,7 +6,7 @@ from helpers import random_parameters, random_prior, z_scores
 
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
@@ -34,7 +34,7 @@ class Case:
         return state
 
 
-def reference_draw(posterior: Prior, rng: np.random.Generator) -> Parameters:
+def reference_draw(posterior: ConjugatePrior, rng: np.random.Generator) -> Parameters:
     """Bartlett's decomposition with the random numbers taken in the order of the kernel."""
     n_components, n_features = posterior.mean.shape
     gammas = np.array([rng.standard_gamma(alpha) for alpha in posterior.concentration])

@@ -172,7 +172,7 @@ from bayes_gmm.data import Observations
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(1300, {n_features})) + 2.0 * rng.integers(3, size=1300)[:, None]
-theta = bg.Prior.default(x, 3).sample(rng)
+theta = bg.ConjugatePrior.default(x, 3).sample(rng)
 options = dict(draws=30, tune=30, chains=2, cores=2, seed=3, progressbar=False)
 
 def show(*arrays):
@@ -194,7 +194,7 @@ from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.log_posterior import LogPosterior
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 observations = Observations.of(x)
-coordinates = FreeCoordinates(standardized(bg.Prior.default(x, 3), observations))
+coordinates = FreeCoordinates(standardized(bg.ConjugatePrior.default(x, 3), observations))
 density = LogPosterior(observations, coordinates)
 show(*density(coordinates.of(standardized(theta, observations))))
 """,

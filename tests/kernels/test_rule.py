@@ -11,7 +11,7 @@ from scipy.stats import invwishart, multivariate_normal
 from bayes_gmm.kernels.moments import flatten, restore
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -28,7 +28,7 @@ def statistics(rng: np.random.Generator) -> SufficientStatistics:
 @pytest.mark.parametrize("kind", ["flat", "proper"])
 def test_the_compiled_m_step_is_the_posterior_mode(code, kind):
     rng = np.random.default_rng(CODES.index(code))
-    prior = Prior.flat(K, D) if kind == "flat" else random_prior(rng, K, D)
+    prior = ConjugatePrior.flat(K, D) if kind == "flat" else random_prior(rng, K, D)
     structure, totals = Structure.of(code, D), statistics(rng)
     previous = structure.covariances(random_covariances(rng, K, D), np.ones(K), np.ones((K, D, D)))
     found = Rule(prior, structure, np.ones(D)).maximize(totals, previous)
@@ -54,7 +54,9 @@ def test_factors_and_log_prior_are_those_of_scipy_in_any_dimension(kind, code, n
     if code == "EEE":
         one = np.tile(theta.covariances[0], (K, 1, 1))
         theta = Parameters(theta.weights, theta.means, one)
-    prior = Prior.flat(K, n_features) if kind == "flat" else random_prior(rng, K, n_features)
+    prior = (
+        ConjugatePrior.flat(K, n_features) if kind == "flat" else random_prior(rng, K, n_features)
+    )
     if kind == "one for all":
         prior = replace(prior, scale=np.tile(prior.scale[0], (K, 1, 1)))
     structure = Structure.of(code, n_features)
@@ -82,7 +84,7 @@ def test_factors_and_log_prior_are_those_of_scipy_in_any_dimension(kind, code, n
 
 def test_equal_weights_are_held():
     rng = np.random.default_rng(3)
-    rule = Rule(Prior.flat(K, D), Structure.of("VVV", D), np.ones(D), equal_weights=True)
+    rule = Rule(ConjugatePrior.flat(K, D), Structure.of("VVV", D), np.ones(D), equal_weights=True)
     totals = statistics(rng)
     np.testing.assert_allclose(rule.maximize(totals, totals.second).parameters.weights, 1 / K)
 
@@ -90,7 +92,7 @@ def test_equal_weights_are_held():
 @pytest.mark.parametrize("lost", range(K))
 def test_an_empty_or_singular_component_is_named(lost):
     rng = np.random.default_rng(4)
-    rule = Rule(Prior.flat(K, D), Structure.of("VVV", D), np.ones(D))
+    rule = Rule(ConjugatePrior.flat(K, D), Structure.of("VVV", D), np.ones(D))
     totals = statistics(rng)
     count = totals.count.copy()
     count[lost] = 1e-9
@@ -107,7 +109,7 @@ def test_an_empty_or_singular_component_is_named(lost):
 def test_a_component_on_a_plane_is_named_whatever_it_shares(code, lost):
     rng = np.random.default_rng(6)
     structure, totals = Structure.of(code, D), statistics(rng)
-    rule = Rule(Prior.flat(K, D), structure, np.ones(D))
+    rule = Rule(ConjugatePrior.flat(K, D), structure, np.ones(D))
     second = totals.scatter
     second[lost] -= second[lost, :, :1] * second[lost, :1] / second[lost, 0, 0]
     flat = SufficientStatistics(0.0, totals.count, 0 * totals.first, second, totals.center)
@@ -117,7 +119,7 @@ def test_a_component_on_a_plane_is_named_whatever_it_shares(code, lost):
 @pytest.mark.parametrize(("rest", "lost"), [(1e-15, 1), (1e-14, 1), (1e-11, -1)])
 def test_what_rounding_leaves_of_a_variance_is_no_spread(rest, lost):
     """However narrow the data are in some direction: fewer than three digits say nothing."""
-    rule = Rule(Prior.flat(2, 2), Structure.of("VVV", 2), np.array([1.0, 1e-10]))
+    rule = Rule(ConjugatePrior.flat(2, 2), Structure.of("VVV", 2), np.array([1.0, 1e-10]))
     narrow = [[1.0, 1.0 - rest], [1.0 - rest, 1.0]]
     theta = Parameters([0.5, 0.5], np.zeros((2, 2)), [[[1.0, 0.5], [0.5, 1.0]], narrow])
     assert rule.at(theta).lost == lost

@@ -12,7 +12,7 @@ from bayes_gmm.kernels.rows import Rows, accumulate
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.short_runs import short_runs
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import entropy
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -111,7 +111,7 @@ def test_a_large_offset_costs_no_digit():
 def test_an_m_step_from_the_sum_is_the_posterior_mode_of_whole_moments(kind):
     rng = np.random.default_rng(5)
     x, log_quadratic = rng.normal(size=(300, 16)), functions(rng, 3, 16)
-    prior = Prior.flat(3, 16) if kind == "flat" else random_prior(rng, 3, 16)
+    prior = ConjugatePrior.flat(3, 16) if kind == "flat" else random_prior(rng, 3, 16)
     zeros, ones = np.zeros(16), np.ones(16)
     previous = np.tile(np.eye(16), (3, 1, 1))
     found = Rule(prior, EEE, ones).maximize(
@@ -134,7 +134,7 @@ def test_em_goes_the_same_way_with_either_pass_compiled_or_not_and_never_falls()
     x = rng.normal(size=(600, 16)) @ rng.normal(size=(16, 16)) + rng.integers(3, size=600)[:, None]
     observations = Observations.of(x)
     rows = (x - observations.origin) / observations.scale
-    rule = Rule(Prior.flat(3, 16), EEE, np.ones(16))
+    rule = Rule(ConjugatePrior.flat(3, 16), EEE, np.ones(16))
     start = rule.at(
         Parameters(np.full(3, 1 / 3), rows[:3], np.tile(random_covariances(rng, 1, 16), (3, 1, 1)))
     )

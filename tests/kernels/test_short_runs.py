@@ -18,7 +18,7 @@ DATA = initialize.sketch(IRIS)
 
 
 def a_rule(code="VVV", prior=None, **options):
-    prior = bg.Prior.flat(3, 4) if prior is None else prior
+    prior = bg.ConjugatePrior.flat(3, 4) if prior is None else prior
     return Rule(prior, Structure.of(code, 4), np.ones(4), **options)
 
 
@@ -54,7 +54,7 @@ def test_a_short_run_is_a_run_of_plain_em(code):
 @pytest.mark.parametrize("options", [{"equal_weights": True}, {"prior": "default"}])
 def test_the_prior_and_held_weights_are_kept_to(options):
     if "prior" in options:
-        options = {"prior": bg.Prior.default((IRIS.values - IRIS.origin) / IRIS.scale, 3)}
+        options = {"prior": bg.ConjugatePrior.default((IRIS.values - IRIS.origin) / IRIS.scale, 3)}
     rule = a_rule(**options)
     (start,) = starts_for(rule, 1)
     (found,) = short_runs(rule, DATA.as_rows())([start], 20, 1e-2)
@@ -86,7 +86,7 @@ def test_starts_do_not_disturb_each_other_on_any_number_of_threads(monkeypatch):
 def test_a_lost_component_ends_its_own_run_only(code):
     """Three equal rows far away are a component without spread."""
     rows = np.concatenate([DATA.rows, np.full((3, 4), 9.0)])
-    rule = Rule(bg.Prior.flat(2, 4), Structure.of(code, 4), np.ones(4))
+    rule = Rule(bg.ConjugatePrior.flat(2, 4), Structure.of(code, 4), np.ones(4))
     tight = np.stack([np.eye(4), 1e-3 * np.eye(4)])
     theta = bg.Parameters([0.98, 0.02], [DATA.rows.mean(axis=0), np.full(4, 9.0)], tight)
     even = bg.Parameters([0.5, 0.5], DATA.rows[[0, 100]], np.stack([np.eye(4)] * 2))

@@ -8,7 +8,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import em
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED
 
 VARIANCES = np.array([0.3, 0.1, 0.02])
@@ -41,7 +41,7 @@ def test_the_pass_averages_over_the_spread_of_each_row():
 
 def test_em_adds_the_spread_to_covariances_and_never_falls():
     _, x, expect = problem(1)
-    rule = Rule(Prior.flat(3, 3), UNCONSTRAINED, np.ones(3))
+    rule = Rule(ConjugatePrior.flat(3, 3), UNCONSTRAINED, np.ones(3))
     start = rule.maximize(complete_statistics(x, np.arange(40) % 3, 3), np.ones((3, 3, 3)))
     run = em.run(expect, rule, start, max_iter=2000, tol=1e-8)
     assert run.converged

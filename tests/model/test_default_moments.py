@@ -9,7 +9,7 @@ from bayes_gmm import datasets
 from bayes_gmm.data import Observations
 from bayes_gmm.model import quantiles
 from bayes_gmm.model.default_moments import WIDTH, DefaultMoments
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 
 def moments(x) -> DefaultMoments:
@@ -115,7 +115,7 @@ def test_the_prior_is_proper_for_any_number_of_rows(n_rows):
     found = moments(x)
     assert found.shrunk == pytest.approx(max(0.0, 1 - (n_rows - 1) / 20))
     np.testing.assert_allclose(np.diagonal(found.covariance), x.var(axis=0, ddof=1), rtol=1e-10)
-    prior = Prior.default(x, 3)
+    prior = ConjugatePrior.default(x, 3)
     assert prior.is_proper
     assert ("rows are few" in prior.note) == (n_rows < 21)
 
@@ -123,7 +123,7 @@ def test_the_prior_is_proper_for_any_number_of_rows(n_rows):
 def test_the_prior_is_proper_where_columns_determine_each_other_and_names_them():
     x = np.random.default_rng(0).normal(size=(50, 4))
     table = pd.DataFrame(x, columns=["a", "b", "c", "d"]).assign(sum=x[:, 0] + x[:, 2])
-    prior = Prior.default(table, 2)
+    prior = ConjugatePrior.default(table, 2)
     assert prior.is_proper
     assert "(a, c, sum)" in prior.note
 

@@ -6,7 +6,7 @@ from helpers import assert_same_mixture, from_labels, run_em
 
 import bayes_gmm as bg
 from bayes_gmm.model.em import em
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 RNG = np.random.default_rng(1)
 DATA = {
@@ -22,7 +22,7 @@ DATA = {
 def test_it_takes_the_same_steps_as_the_fast_one(name, with_prior):
     x, k = np.asarray(DATA[name][0], float), DATA[name][1]
     start = from_labels(x, np.arange(len(x)) * k // len(x))
-    prior = Prior.default(x, k) if with_prior else Prior.flat(k, x.shape[1])
+    prior = ConjugatePrior.default(x, k) if with_prior else ConjugatePrior.flat(k, x.shape[1])
     fast = run_em(x, start, prior, max_iter=40, tol=0.0, accelerate=False)
     theta, objective = em(x, start, prior, len(fast.objectives) - 1)
     assert len(objective) > 20

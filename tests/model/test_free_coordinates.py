@@ -4,7 +4,7 @@ import pytest
 from bayes_gmm.kernels import reference
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from tests.helpers import gradient, random_parameters, random_prior, refuses
 
 SIZES = [(n_components, n_features) for n_components in (1, 2, 3, 4) for n_features in (1, 2, 3)]
@@ -113,4 +113,4 @@ def test_many_points_are_as_one_at_a_time(problem):
 
 def test_an_improper_prior_is_refused():
     with refuses("prior", "improper", "mean_precision"):
-        FreeCoordinates(Prior.flat(2, 2))
+        FreeCoordinates(ConjugatePrior.flat(2, 2))

@@ -26,7 +26,7 @@ def test_one_component_has_its_evidence_by_the_chain_rule(n_features):
     """p(x) is a product of predictive densities, each the ratio of two evidences of fewer rows."""
     rng = np.random.default_rng(n_features)
     x = rng.normal(size=(6, n_features))
-    prior = bg.Prior.default(x, 1)
+    prior = bg.ConjugatePrior.default(x, 1)
     exact = enumerate_posterior(x, prior).log_evidence
     assert complete_data(prior, labelled(x, [0] * 6, 1)) == pytest.approx(exact, rel=1e-10)
 
@@ -34,7 +34,7 @@ def test_one_component_has_its_evidence_by_the_chain_rule(n_features):
 def test_it_is_the_sum_of_all_labellings_over_one_of_them():
     """Far apart, one labelling and its renamings are all that counts."""
     x = np.array([[-20.0], [-19.5], [-20.4], [20.0], [20.3]])
-    prior = bg.Prior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]])
+    prior = bg.ConjugatePrior([1.0, 1.0], [0.0], 0.01, 3.0, [[1.0]])
     theta = bg.Parameters([0.6, 0.4], [[-20.0], [20.0]], [[[0.5]], [[0.5]]])
     functions = theta.log_quadratic()
     mass = cheeseman_stutz(prior, functions, from_log_quadratic(x, functions))
@@ -44,7 +44,7 @@ def test_it_is_the_sum_of_all_labellings_over_one_of_them():
 
 def test_doubt_about_the_labels_adds_their_entropy():
     x = np.random.default_rng(1).normal(size=(8, 1))
-    prior = bg.Prior([1.0, 1.0], [0.0], 0.5, 4.0, [[1.0]])
+    prior = bg.ConjugatePrior([1.0, 1.0], [0.0], 0.5, 4.0, [[1.0]])
     theta = bg.Parameters([0.5, 0.5], [[-0.5], [0.5]], [[[1.0]], [[1.0]]])
     functions = theta.log_quadratic()
     statistics = from_log_quadratic(x, functions)
@@ -57,9 +57,9 @@ def test_doubt_about_the_labels_adds_their_entropy():
 def test_an_improper_prior_and_one_that_rounding_makes_so_are_refused():
     x = np.outer(np.linspace(-1, 1, 20), [1.0, 1.0])  # on a line
     with refuses("prior", "improper"):
-        complete_data(bg.Prior.flat(1, 2), labelled(x, [0] * 20, 1))
+        complete_data(bg.ConjugatePrior.flat(1, 2), labelled(x, [0] * 20, 1))
     with refuses("scale", "rounding"):
-        tiny = bg.Prior([1.0], [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
+        tiny = bg.ConjugatePrior([1.0], [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
         complete_data(tiny, labelled(x, [0] * 20, 1))
 
 
@@ -69,7 +69,7 @@ def test_variances_are_integrated_out_over_the_structure(code):
     rng = np.random.default_rng(4)
     x = rng.normal(size=(9, 2)) * [1.0, 3.0]
     statistics = labelled(x, [0, 0, 0, 0, 0, 1, 1, 1, 1], 2)
-    prior = bg.Prior([1.0, 2.0], [0.5, 0.0], [0.3, 0.6], [4.0, 5.0], np.diag([1.5, 4.0]))
+    prior = bg.ConjugatePrior([1.0, 2.0], [0.5, 0.0], [0.3, 0.6], [4.0, 5.0], np.diag([1.5, 4.0]))
     after = prior.posterior(statistics)
     shared = {"VII": (1,), "EII": (0, 1), "VVI": (), "EEI": (0,)}[code]
     # Marginals of the inverse-Wishart; one variance for several has their geometric mean.
@@ -88,7 +88,7 @@ def test_variances_are_integrated_out_over_the_structure(code):
             for a, b in zip(np.ravel(shape), np.ravel(half), strict=True)
         )
 
-    def log_rest(one: bg.Prior) -> float:
+    def log_rest(one: bg.ConjugatePrior) -> float:
         alpha, kappa = one.concentration, one.mean_precision
         return gammaln(alpha).sum() - gammaln(alpha.sum()) - np.log(kappa).sum()
 
@@ -109,14 +109,14 @@ def test_the_mass_of_many_rows_is_their_peak_less_half_a_log_for_each_parameter(
     rng = np.random.default_rng(8)
     x = np.concatenate([rng.normal(size=(50, 3)), rng.normal(size=(50, 3)) * [1, 2, 3] + 9])
     structure = Structure.of(code, 3)
-    prior = bg.Prior.default(x, 2)
+    prior = bg.ConjugatePrior.default(x, 2)
     left = []
     for times in (1e3, 1e5):
         one = labelled(x, [0] * 50 + [1] * 50, 2)
         statistics = SufficientStatistics(
             0.0, times * one.count, times * one.first, times * one.second, one.center
         )
-        theta = bg.Prior.flat(2, 3).posterior(statistics)
+        theta = bg.ConjugatePrior.flat(2, 3).posterior(statistics)
         covariances = structure.covariances(theta.scale, statistics.count, theta.scale)
         at = Parameters(statistics.count / statistics.count.sum(), statistics.mean, covariances)
         log_det = np.linalg.slogdet(2 * np.pi * covariances)[1]

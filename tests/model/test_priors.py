@@ -20,7 +20,7 @@ from scipy import optimize, stats
 
 from bayes_gmm.model import normal
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 SIZES = [(1, 1), (2, 1), (1, 2), (3, 2), (2, 4)]
 
@@ -141,16 +141,16 @@ def test_a_prior_without_a_mode_says_so(changed):
         "degrees_of_freedom": 5.0,
         "scale": np.eye(2),
     }
-    assert Prior(**fields).mode().n_components == 2
+    assert ConjugatePrior(**fields).mode().n_components == 2
     with refuses("mode", "concentration", "degrees_of_freedom"):
-        Prior(**{**fields, **changed}).mode()
+        ConjugatePrior(**{**fields, **changed}).mode()
 
 
 @pytest.fixture(scope="module")
 def draws():
     """A prior with finite variances, and draws from it."""
     rng = np.random.default_rng(4)
-    prior = Prior(
+    prior = ConjugatePrior(
         concentration=[2.0, 5.0],
         mean=[[1.0, -2.0], [30.0, 0.5]],
         mean_precision=[0.5, 4.0],
@@ -208,10 +208,10 @@ def test_draws_of_components_and_weights_do_not_depend_on_each_other(draws):
 
 def test_an_improper_prior_cannot_be_sampled():
     for prior in (
-        Prior.flat(2, 2),
-        Prior([1.0], [0.0, 0.0], 0.0, 4.0, np.eye(2)),
-        Prior([1.0], [0.0, 0.0], 1.0, 1.0, np.eye(2)),
-        Prior([1.0], [0.0, 0.0], 1.0, 4.0, np.zeros((2, 2))),
+        ConjugatePrior.flat(2, 2),
+        ConjugatePrior([1.0], [0.0, 0.0], 0.0, 4.0, np.eye(2)),
+        ConjugatePrior([1.0], [0.0, 0.0], 1.0, 1.0, np.eye(2)),
+        ConjugatePrior([1.0], [0.0, 0.0], 1.0, 4.0, np.zeros((2, 2))),
     ):
         assert not prior.is_proper
         with refuses("improper", "mean_precision", "degrees_of_freedom", "scale"):
@@ -221,14 +221,14 @@ def test_an_improper_prior_cannot_be_sampled():
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_flat_prior_has_log_density_zero_everywhere(sizes):
     rng = np.random.default_rng(500)
-    flat = Prior.flat(*sizes)
+    flat = ConjugatePrior.flat(*sizes)
     for _ in range(5):
         assert flat.log_density(random_parameters(rng, *sizes)) == 0.0
 
 
 def test_the_flat_prior_has_log_density_zero_even_where_a_weight_is():
     theta = Parameters([1.0, 0.0], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
-    assert Prior.flat(2, 1).log_density(theta) == 0.0
+    assert ConjugatePrior.flat(2, 1).log_density(theta) == 0.0
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -238,7 +238,7 @@ def test_the_mode_under_the_flat_prior_is_maximum_likelihood(sizes):
     z = np.repeat(np.arange(n_components), 10 + np.arange(n_components))
     x = rng.normal(size=(len(z), n_features)) + 5 * z[:, None]
     statistics = complete_statistics(x, z, n_components, rng.normal(size=sizes))
-    mode = Prior.flat(*sizes).posterior(statistics).mode()
+    mode = ConjugatePrior.flat(*sizes).posterior(statistics).mode()
     np.testing.assert_allclose(mode.weights, np.bincount(z) / len(z), rtol=1e-13)
     for k in range(n_components):
         mean, covariance = normal.maximum_likelihood(x[z == k])
@@ -278,7 +278,7 @@ def test_bayes_rule_and_rescaling_can_be_taken_in_either_order():
 def test_the_default_prior_is_the_documented_one(n_components, n_features):
     rng = np.random.default_rng(9)
     x = rng.normal(size=(30, n_features)) @ rng.normal(size=(n_features, n_features)) + 4
-    prior = Prior.default(x, n_components)
+    prior = ConjugatePrior.default(x, n_components)
     covariance = np.cov(x.T, ddof=1).reshape(n_features, n_features)
     np.testing.assert_array_equal(prior.concentration, np.ones(n_components))
     np.testing.assert_allclose(prior.mean, np.tile(x.mean(axis=0), (n_components, 1)))
@@ -291,15 +291,17 @@ def test_the_default_prior_is_the_documented_one(n_components, n_features):
 
 def test_the_default_prior_follows_a_change_of_units():
     x = np.random.default_rng(10).normal(size=(40, 2))
-    here = Prior.default(x, 3).rescale(SHIFT, SCALE)
-    there = Prior.default(SHIFT + SCALE * x, 3)
+    here = ConjugatePrior.default(x, 3).rescale(SHIFT, SCALE)
+    there = ConjugatePrior.default(SHIFT + SCALE * x, 3)
     np.testing.assert_allclose(there.mean, here.mean, rtol=1e-10)
     np.testing.assert_allclose(there.scale, here.scale, rtol=1e-8)
 
 
 def test_one_feature_may_be_a_vector():
     x = np.array([1.0, 2.0, 4.0])
-    np.testing.assert_array_equal(Prior.default(x, 2).scale, Prior.default(x[:, None], 2).scale)
+    np.testing.assert_array_equal(
+        ConjugatePrior.default(x, 2).scale, ConjugatePrior.default(x[:, None], 2).scale
+    )
 
 
 GOOD = {
@@ -341,12 +343,12 @@ GOOD = {
 )
 def test_what_is_no_prior_is_refused(name, value, words):
     with refuses(*words):
-        Prior(**{**GOOD, name: value})
+        ConjugatePrior(**{**GOOD, name: value})
 
 
 def test_a_prior_holds_frozen_copies_of_full_shape():
     mean = np.zeros(2)
-    prior = Prior(**{**GOOD, "mean": mean})
+    prior = ConjugatePrior(**{**GOOD, "mean": mean})
     mean[0] = 9
     assert (prior.n_components, prior.n_features) == (2, 2)
     assert (prior.mean == 0).all()

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import CODES, DRAWN, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior, within
@@ -30,7 +30,7 @@ def rows_with_labels(rng: np.random.Generator) -> SufficientStatistics:
     return SufficientStatistics.of(x, np.eye(K)[labels.astype(int)], np.zeros((K, D)), 0.0)
 
 
-def by_scipy(code: str, prior: Prior, theta: Parameters) -> float:
+def by_scipy(code: str, prior: ConjugatePrior, theta: Parameters) -> float:
     """The densities as the page of equations has them; nu and Psi are means over components."""
     nu, psi = prior.degrees_of_freedom, prior.scale
     freedom, half = (nu - D + 1) / 2, np.einsum("kjj->kj", psi) / 2
@@ -97,7 +97,7 @@ def test_one_covariance_has_its_prior_once_as_in_mclust():
     """Fraley & Raftery (2007), Table 1: (Psi + sum_k W_k + pulls) / (nu + N + D + K + 1)."""
     rng = np.random.default_rng(1)
     rows, psi = rows_with_labels(rng), random_covariances(rng, 1, D)[0]
-    prior = Prior(np.ones(K), np.zeros(D), 0.1, D + 2.0, psi)
+    prior = ConjugatePrior(np.ones(K), np.zeros(D), 0.1, D + 2.0, psi)
     pull = rows.count * 0.1 / (rows.count + 0.1)
     total = psi + rows.scatter.sum(axis=0)
     total += np.einsum("k,ki,kj->ij", pull, rows.mean, rows.mean)
@@ -109,7 +109,7 @@ def test_one_covariance_has_its_prior_once_as_in_mclust():
 @pytest.mark.parametrize("code", CODES)
 def test_a_flat_prior_is_flat_over_any_structure(code):
     rng = np.random.default_rng(2)
-    structure, flat = Structure.of(code, D), Prior.flat(K, D)
+    structure, flat = Structure.of(code, D), ConjugatePrior.flat(K, D)
     own = StructuredPrior.of(flat, structure)
     assert own.log_density(mixture_of(code, rng)) == 0.0
     ridge = StructuredPrior.of(replace(flat, scale=1e-9 * np.eye(D)), structure)
@@ -184,7 +184,9 @@ def test_the_prior_counts_as_often_as_there_are_parameters(code):
 def test_a_prior_of_covariances_that_share_parts_is_proper(code):
     """Its integral over log volumes and contrasts does not grow with the box."""
     structure, rng = Structure.of(code, 2), np.random.default_rng(7)
-    prior = Prior([1.0] * K, [0.0, 0.0], 1.0, 1.5, random_covariances(rng, K, 2))  # above D - 1
+    prior = ConjugatePrior(
+        [1.0] * K, [0.0, 0.0], 1.0, 1.5, random_covariances(rng, K, 2)
+    )  # above D - 1
     own = StructuredPrior.of(prior, structure)
     found = []
     for reach in (36.0, 54.0):

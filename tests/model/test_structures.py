@@ -10,7 +10,7 @@ from bayes_gmm import cli
 from bayes_gmm.kernels.gibbs import DRAW_ONE
 from bayes_gmm.kernels.kernel import c_order, twin
 from bayes_gmm.kernels.rule import project
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import CODES, DRAWN, Structure, structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
@@ -147,7 +147,7 @@ def test_draws_compiled_or_not_have_the_integrals_of_the_density(one):
 def test_the_prior_of_covariances_integrates_to_one(one):
     """In coordinates, over all covariances of one component and of two features."""
     rng = np.random.default_rng(7)
-    prior = Prior([1.0], [0.0, 0.0], 1.0, 24.0, 10 * random_covariances(rng, 1, 2))
+    prior = ConjugatePrior([1.0], [0.0, 0.0], 1.0, 24.0, 10 * random_covariances(rng, 1, 2))
     own = StructuredPrior.of(prior, one)
     center = one.coordinates(prior.scale / 27)
     axis = np.linspace(-1, 1, 49) * 2.6

@@ -18,7 +18,7 @@ from bayes_gmm import plots
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.plots import panels, style
 from bayes_gmm.plots.checks import _pair_labels
 from bayes_gmm.plots.subject import Subject
@@ -93,8 +93,8 @@ def test_a_mixture_has_a_panel_per_feature_and_pair(d):
     x, _, posterior = one_component(1, n=40, n_draws=30, d=d)
     panels_expected = {1: 1, 2: 1, 3: 6}[d]
     assert len(draw(plots.mixture(posterior)).axes) == panels_expected
-    assert len(draw(plots.mixture(bg.parameters(posterior))).axes) == panels_expected
-    assert len(draw(plots.mixture(bg.parameters(posterior), X=x)).axes) == panels_expected
+    assert len(draw(plots.mixture(bg.point_estimate(posterior))).axes) == panels_expected
+    assert len(draw(plots.mixture(bg.point_estimate(posterior), X=x)).axes) == panels_expected
 
 
 def test_of_many_features_the_six_that_separate_the_components_are_shown(wide):
@@ -180,7 +180,7 @@ def test_estimates_are_marked_at_their_values(world):
 
 def test_an_estimate_far_from_the_posterior_is_an_arrow_with_its_value(world):
     _, _, posterior = world
-    theta = bg.parameters(posterior)
+    theta = bg.point_estimate(posterior)
     far = Parameters(theta.weights, theta.means + np.array([0.0, 1000.0]), theta.covariances)
     figure = draw(plots.comparison({"far": far}, posterior))
     arrows = [line for axes in figure.axes for line in axes.lines if line.get_marker() == ">"]
@@ -196,10 +196,10 @@ def test_two_estimates_at_one_place_are_both_seen():
 def test_many_quantities_are_cut_to_the_most_surprising():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 7))
-    exact = Prior.default(x, 1)
+    exact = ConjugatePrior.default(x, 1)
     draws = exact_draws(exact, 2, 30, rng)
     posterior = posterior_result(draws, x, exact)
-    figure = draw(plots.comparison(bg.parameters(posterior), posterior))
+    figure = draw(plots.comparison(bg.point_estimate(posterior), posterior))
     assert "30 of 35 quantities" in title(figure)
 
 
@@ -209,7 +209,7 @@ def test_chains_that_agree_stay_in_the_band_and_others_leave_it():
     apart = means.copy()
     apart[0] += 3 * means.std()
     for moved, inside in ((means, True), (apart, False)):
-        result = posterior_result((weights, moved, covariances), x, Prior.default(x, 1))
+        result = posterior_result((weights, moved, covariances), x, ConjugatePrior.default(x, 1))
         figure = draw(plots.ranks(result))
         excess = []
         for axes in figure.axes:
@@ -238,7 +238,7 @@ def test_one_component_has_no_climb_to_show():
 
 def test_a_trajectory_needs_a_fit(world):
     _, point, posterior = world
-    for other in (posterior, bg.parameters(point), None):
+    for other in (posterior, bg.point_estimate(point), None):
         with pytest.raises(InputError, match=r"bg\.fit"):
             plots.em_trajectory(other)
 
@@ -253,11 +253,11 @@ def test_long_names_are_cut_and_nothing_collapses():
     names = [f"concentration of something rather long (mg/l, dry weight) {j}" for j in range(3)]
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
-    exact = Prior.default(x, 2)
+    exact = ConjugatePrior.default(x, 2)
     posterior = posterior_result(exact_draws(exact, 2, 20, rng), x, exact, names=names)
     for figure in (
         plots.mixture(posterior),
-        plots.comparison(bg.parameters(posterior), posterior),
+        plots.comparison(bg.point_estimate(posterior), posterior),
         plots.checks(check(posterior, draws=20, seed=0)),
     ):
         assert "…" in texts(draw(figure))
@@ -266,7 +266,7 @@ def test_long_names_are_cut_and_nothing_collapses():
 def test_surprising_statistics_stand_out():
     rng = np.random.default_rng(0)
     skewed = rng.exponential(size=(300, 1)) ** 2
-    exact = Prior.default(skewed, 1)
+    exact = ConjugatePrior.default(skewed, 1)
     fitted = maximum_likelihood(skewed, np.zeros(300, int), 1)
     draws = (
         np.ones((2, 100, 1)),

@@ -8,10 +8,10 @@ from matplotlib.text import Text
 
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.plots.prior import prior as picture
 
-FAMILIES = [Prior, IndependentPrior, HierarchicalPrior]
+FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior]
 
 
 def table(n_features, n=60):
@@ -46,7 +46,7 @@ def test_every_panel_shows_the_data_and_one_mixture(family):
 
 def test_the_outlines_are_those_of_the_draws():
     x = table(2)
-    prior = Prior.default(x, 2)
+    prior = ConjugatePrior.default(x, 2)
     figure = picture(prior, x, draws=3, seed=7)
     rng = np.random.default_rng(7)
     for axes in panels_of(figure):
@@ -59,7 +59,7 @@ def test_the_outlines_are_those_of_the_draws():
 
 def test_one_feature_is_drawn_as_densities():
     x = table(3)
-    figure = picture(Prior.default(x, 2), x, "length 2", draws=2)
+    figure = picture(ConjugatePrior.default(x, 2), x, "length 2", draws=2)
     for axes in panels_of(figure):
         assert len(axes.lines) == 3  # the mixture and two components
         mixture, *components = (line.get_ydata() for line in axes.lines)
@@ -81,10 +81,10 @@ def test_what_cannot_be_drawn_is_refused():
     with refuses("prior", "sample_prior_predictive"):
         picture(lambda: None, x)
     with refuses("prior is for 1", "X has 2"):
-        picture(Prior.default(x["length 0"], 2), x)
+        picture(ConjugatePrior.default(x["length 0"], 2), x)
     with refuses("features", "one or two"):
-        picture(Prior.default(table(3), 2), table(3), ["length 0", "length 1", "length 2"])
+        picture(ConjugatePrior.default(table(3), 2), table(3), ["length 0", "length 1", "length 2"])
     with refuses("features", "height", "length 0"):
-        picture(Prior.default(x, 2), x, "height")
+        picture(ConjugatePrior.default(x, 2), x, "height")
     with refuses("draws", "0"):
-        picture(Prior.default(x, 2), x, draws=0)
+        picture(ConjugatePrior.default(x, 2), x, draws=0)

@@ -8,7 +8,7 @@ from scipy.stats import beta
 from bayes_gmm.model import mixture
 from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.dispensable import borne_out, log_empty
 from bayes_gmm.posterior.draws import Draws
@@ -17,7 +17,7 @@ ALLOWANCE = 1.2  # for the noise of 2000 draws, several standard errors
 
 
 def prior_of(n_components, concentration):
-    return Prior(
+    return ConjugatePrior(
         concentration=np.full(n_components, concentration),
         mean=[0.5],
         mean_precision=0.1,

@@ -11,7 +11,7 @@ from results.synthetic import (
 from scipy.signal import lfilter
 
 from bayes_gmm.model import mixture
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.length import long_enough
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.reading import invariants
@@ -22,7 +22,7 @@ def sticky(n_draws, rho):
     rng = np.random.default_rng(4)
     x, z = mixture.sample(FAR_APART, 80, rng)
     draws = exact_draws(conjugate_posterior(x, z, 2), 4, n_draws, rng)
-    posterior = posterior_result(draws, x, Prior.default(x, 2))
+    posterior = posterior_result(draws, x, ConjugatePrior.default(x, 2))
     for array in posterior["invariants"].data_vars.values():
         noise = rng.normal(size=(4, n_draws + 300, *array.shape[2:]))
         array[:] = lfilter([1], [1, -rho], noise, axis=1)[:, 300:]

@@ -7,7 +7,7 @@ from results.synthetic import conjugate_posterior, exact_draws, posterior_result
 
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.dispensable import SAVING, best_merger, merged
 from bayes_gmm.posterior.draws import Draws
@@ -125,12 +125,12 @@ def posterior(x, z, seed, stuck=None):
     if stuck is not None:
         for array in draws:
             array[stuck] = array[stuck, :1]
-    return posterior_result(draws, x, Prior.default(x, k), pivot=from_labels(x, z))
+    return posterior_result(draws, x, ConjugatePrior.default(x, k), pivot=from_labels(x, z))
 
 
 def under_default_prior(result, x):
     """The same result, which says what prior it was made under."""
-    prior = prior_dataset(Prior.default(x, result.attrs["n_components"]), ("x0", "x1"))
+    prior = prior_dataset(ConjugatePrior.default(x, result.attrs["n_components"]), ("x0", "x1"))
     return result.assign(prior_parameters=xr.DataTree(prior))
 
 

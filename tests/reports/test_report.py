@@ -13,7 +13,7 @@ from results.synthetic import two_components
 import bayes_gmm as bg
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.reports import draws, page, write_report
 from bayes_gmm.reports.sections import summary
 from bayes_gmm.reports.words import engine_sentence, prior_sentences, relabelling_sentence
@@ -225,7 +225,7 @@ def test_the_same_results_give_the_same_page(results, tmp_path):
 
 
 def test_the_prior_is_described_in_the_units_of_the_data():
-    prior = Prior([1.0, 1.0], [3.5, 70.0], 0.01, 4.0, np.diag([0.8, 128.0]))
+    prior = ConjugatePrior([1.0, 1.0], [3.5, 70.0], 0.01, 4.0, np.diag([0.8, 128.0]))
     said = " ".join(prior_sentences(prior_dataset(prior, ("eruptions", "waiting"))))
     assert "concentration 1 for each of 2, which is uniform" in said
     assert "eruptions 3.50, waiting 70.0" in said
@@ -235,7 +235,7 @@ def test_the_prior_is_described_in_the_units_of_the_data():
 
 
 def test_a_prior_that_differs_between_components_is_said_to():
-    prior = Prior([1.0, 2.0], [[0.0], [5.0]], 0.01, 3.0, [[1.0]])
+    prior = ConjugatePrior([1.0, 2.0], [[0.0], [5.0]], 0.01, 3.0, [[1.0]])
     said = " ".join(prior_sentences(prior_dataset(prior, ("x",))))
     assert "concentration 1, 2." in said
     assert "differs between components" in said

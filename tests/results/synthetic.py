@@ -1,8 +1,8 @@
 """Posterior results whose truth is known in closed form, laid out as `sample` lays them out.
 
 With known labels the posterior of a mixture is conjugate, so that independent exact draws of it
-come from `Prior.posterior(...).sample`: with one component always, and with several where they are
-so far apart that no label is in doubt.
+come from `ConjugatePrior.posterior(...).sample`: with one component always, and with several where
+they are so far apart that no label is in doubt.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import invariants
@@ -29,7 +29,7 @@ def conjugate_posterior(x, z, n_components):
     """Return the exact posterior of a mixture whose labels are known, under the default prior."""
     shares = np.eye(n_components)[z]
     statistics = SufficientStatistics.of(x, shares, np.zeros((n_components, x.shape[1])), 0.0)
-    return Prior.default(x, n_components).posterior(statistics)
+    return ConjugatePrior.default(x, n_components).posterior(statistics)
 
 
 def maximum_likelihood(x, z, n_components):
@@ -100,7 +100,7 @@ def one_component(seed, n=60, n_chains=4, n_draws=250, d=2):
     x = np.array([3.0, -40.0, 0.7])[:d] + rng.normal(size=(n, d)) @ root.T
     exact = conjugate_posterior(x, np.zeros(n, int), 1)
     draws = exact_draws(exact, n_chains, n_draws, rng)
-    return x, exact, posterior_result(draws, x, Prior.default(x, 1))
+    return x, exact, posterior_result(draws, x, ConjugatePrior.default(x, 1))
 
 
 def two_components(seed, n=200, n_chains=4, n_draws=250, **more):
@@ -109,7 +109,7 @@ def two_components(seed, n=200, n_chains=4, n_draws=250, **more):
     x, z = mixture.sample(FAR_APART, n, rng)
     exact = conjugate_posterior(x, z, 2)
     draws = exact_draws(exact, n_chains, n_draws, rng)
-    return x, z, exact, posterior_result(draws, x, Prior.default(x, 2), **more)
+    return x, z, exact, posterior_result(draws, x, ConjugatePrior.default(x, 2), **more)
 
 
 def sampled_tree(draws, names=None, **stats):

@@ -39,8 +39,8 @@ def test_everything_comes_back_from_the_file(results, tmp_path):
     assert tree.attrs == results["posterior"].attrs
     for group, kept in results["mle"].children.items():
         xr.testing.assert_equal(tree[f"mle/{group}"].to_dataset(), kept.to_dataset())
-    assert bg.parameters(tree["mle"]).weights == pytest.approx(
-        bg.parameters(results["mle"]).weights
+    assert bg.point_estimate(tree["mle"]).weights == pytest.approx(
+        bg.point_estimate(results["mle"]).weights
     )
     estimate = results["comparison"].dataset["estimate"]
     np.testing.assert_array_equal(tree["comparison/estimate"], estimate)
@@ -66,7 +66,7 @@ def test_the_point_estimate_is_read_back_from_the_richest_result(results, tmp_pa
         saved = {name: results[name] for name in names}
         parameters, features = read_point(save(saved, tmp_path / "analysis.nc"))
         assert features == NAMES
-        np.testing.assert_array_equal(parameters.means, bg.parameters(results[source]).means)
+        np.testing.assert_array_equal(parameters.means, bg.point_estimate(results[source]).means)
 
 
 def test_a_file_without_a_point_estimate_is_refused(results, tmp_path):

@@ -10,7 +10,7 @@ from results.synthetic import (
 from scipy import stats
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.checks import STATISTICS, Marginals, adjusted_p_values, p_values, shape
 from bayes_gmm.results import checks
 from bayes_gmm.results.checks import check
@@ -20,7 +20,7 @@ from bayes_gmm.results.reading import draws_of
 def one_normal_fitted_to(x, seed=0, n_draws=200):
     rng = np.random.default_rng(seed)
     exact = conjugate_posterior(x, np.zeros(len(x), int), 1)
-    return posterior_result(exact_draws(exact, 1, n_draws, rng), x, Prior.default(x, 1))
+    return posterior_result(exact_draws(exact, 1, n_draws, rng), x, ConjugatePrior.default(x, 1))
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_units_and_origin_change_no_p_value():
     moved = posterior_result(
         (draws.weights, shift + scale * draws.means, draws.covariances * np.outer(scale, scale)),
         shift + scale * x,
-        Prior.default(x, 1),
+        ConjugatePrior.default(x, 1),
     )
     here, there = check(result, seed=5), check(moved, seed=5)
     columns = ["p_value", "adjusted_p_value"]

@@ -8,7 +8,7 @@ from results.synthetic import point_result, posterior_result, two_components
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior import predictive
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.clustering import co_clustering
@@ -24,7 +24,7 @@ def random_posterior(seed, n_rows=5, n_components=3, shape=(2, 4)):
         for name in ("weights", "means", "covariances")
     )
     draws = Draws(*(array.reshape(*shape, *array.shape[1:]) for array in arrays))
-    return x, thetas, draws, posterior_result(draws, x, Prior.default(x, n_components))
+    return x, thetas, draws, posterior_result(draws, x, ConjugatePrior.default(x, n_components))
 
 
 def test_co_clustering_is_the_sum_over_all_labellings():
@@ -44,7 +44,7 @@ def test_co_clustering_is_the_sum_over_all_labellings():
 def test_it_does_not_know_names():
     x, _, draws, posterior = random_posterior(1)
     order = np.random.default_rng(0).permuted(np.broadcast_to(np.arange(3), (2, 4, 3)), axis=2)
-    shuffled = posterior_result(draws.reorder(order), x, Prior.default(x, 3))
+    shuffled = posterior_result(draws.reorder(order), x, ConjugatePrior.default(x, 3))
     assert (order != np.arange(3)).any()
     np.testing.assert_allclose(co_clustering(shuffled), co_clustering(posterior), rtol=1e-12)
 

@@ -17,7 +17,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.draws import Draws, catalogue, flatten
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
@@ -170,7 +170,7 @@ def test_relabelling_repairs_rhat_and_leaves_label_free_quantities_alone(world):
     order = np.tile([0, 1], (4, draws.n_draws, 1))
     order[1:3] = [1, 0]
     switched = posterior_result(
-        tuple(draws), x, Prior.default(x, 2), permutation=order, names=NAMES
+        tuple(draws), x, ConjugatePrior.default(x, 2), permutation=order, names=NAMES
     )
     compared = compare(mle, switched)
     rhat = compared.dataset["rhat"].sel(parameter=["mean[0, waiting]", "weight[1]"])
@@ -201,7 +201,7 @@ def test_raw_draws_are_had_back():
     np.testing.assert_array_equal(
         relabelled.means[1, 7], [raw.means[1, 7, order[1, 7, c]] for c in range(3)]
     )
-    stored = posterior_result(tuple(relabelled), x, Prior.default(x, 3), permutation=order)
+    stored = posterior_result(tuple(relabelled), x, ConjugatePrior.default(x, 3), permutation=order)
     for back, original, changed in zip(raw_draws(stored), raw, relabelled, strict=True):
         np.testing.assert_array_equal(back, original)
         assert not np.array_equal(changed, original)
@@ -250,7 +250,7 @@ def test_units_change_the_numbers_and_not_the_comparison(world):
     moved = posterior_result(
         (draws.weights, scale * draws.means, draws.covariances * np.outer(scale, scale)),
         scale * x,
-        Prior.default(scale * x, 2),
+        ConjugatePrior.default(scale * x, 2),
         names=NAMES,
     )
     there = compare(mle.rescale(np.zeros(2), scale), moved)
@@ -303,7 +303,7 @@ def test_a_result_laid_out_by_sample_and_read_from_a_file_compares_alike(world, 
         }
     )
     observations = Observations.of(pd.DataFrame(x, columns=NAMES))
-    laid_out = posterior_tree(sampled, mle, observations, Prior.default(x, 2), seed=1)
+    laid_out = posterior_tree(sampled, mle, observations, ConjugatePrior.default(x, 2), seed=1)
     laid_out.to_netcdf(tmp_path / "posterior.nc")
     with xr.open_datatree(tmp_path / "posterior.nc") as stored:
         compared = compare(mle, stored.load())

@@ -13,7 +13,7 @@ from results.synthetic import (
 from scipy.signal import lfilter
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior import chains
 from bayes_gmm.posterior.convergence import convergence, too_large
 from bayes_gmm.posterior.draws import Draws
@@ -30,7 +30,7 @@ def names(diagnosis):
 
 
 def rebuild(x, draws, n_components, **more):
-    return posterior_result(draws, x, Prior.default(x, n_components), **more)
+    return posterior_result(draws, x, ConjugatePrior.default(x, n_components), **more)
 
 
 def swap(draws, chain, order=(1, 0)):
@@ -303,7 +303,7 @@ def test_only_a_posterior_is_diagnosed():
 def test_the_mass_of_a_mode_is_the_evidence_where_there_is_one_mode():
     for seed, n, d in ((0, 60, 2), (1, 200, 1), (2, 300, 3)):
         x, exact, result = one_component(seed, n=n, d=d, n_draws=500)
-        prior = Prior.default(x, 1)
+        prior = ConjugatePrior.default(x, 1)
         evidence = prior.log_normalizer - exact.log_normalizer - n * d / 2 * np.log(2 * np.pi)
         height = result["invariants"]["log_posterior"].to_numpy()
         # The best of 2000 draws is below the peak, by a part of a nat in up to nine dimensions.
@@ -315,7 +315,7 @@ def test_the_mass_of_a_mode_is_the_evidence_where_there_is_one_mode():
 def test_the_mass_counts_two_components_of_known_labels():
     # With labels that are in no doubt, the evidence of the mixture is that of its labelling.
     x, _, exact, result = two_components(3, n_draws=500)
-    prior = Prior.default(x, 2)
+    prior = ConjugatePrior.default(x, 2)
     evidence = prior.log_normalizer - exact.log_normalizer - x.size / 2 * np.log(2 * np.pi)
     height = result["invariants"]["log_posterior"].to_numpy()
     assert log_mass(draws_of(result), height) == pytest.approx(evidence, abs=2.0)

@@ -41,7 +41,7 @@ OF_ANY = {
     "log_density": lambda result, rows: bg.log_density(result),
     "sample_labels": lambda result, rows: bg.sample_labels(result, n_draws=5, seed=1),
     "co_clustering": lambda result, rows: bg.co_clustering(result),
-    "parameters": lambda result, rows: bg.parameters(result).weights,
+    "parameters": lambda result, rows: bg.point_estimate(result).weights,
 }
 OF_ONE = {
     "mle": {"standard_errors": lambda result, rows: bg.standard_errors(result).table},

@@ -11,7 +11,7 @@ from bayes_gmm.api.groups import add_log_likelihood
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior import loo as loo_module
 from bayes_gmm.posterior.draws import Draws
@@ -45,7 +45,7 @@ def test_the_relative_efficiency_can_be_given(pair):
 
 def test_left_out_densities_of_one_component_are_student_t():
     x, _, _ = one_component(3, n=40)
-    prior = Prior.default(x, 1)
+    prior = ConjugatePrior.default(x, 1)
 
     def posterior_of(rows):
         ones = np.ones((len(rows), 1))
@@ -92,9 +92,9 @@ def test_no_more_is_held_than_is_allowed_and_the_numbers_are_the_same(pair, monk
 def test_models_are_compared_by_arviz(pair):
     x, _, _, two = pair
     one = SufficientStatistics.of(x, np.ones((len(x), 1)), np.zeros((1, 2)), 0.0)
-    exact = Prior.default(x, 1).posterior(one)
+    exact = ConjugatePrior.default(x, 1).posterior(one)
     draws = exact_draws(exact, 4, 250, np.random.default_rng(1))
-    single = posterior_result(draws, x, Prior.default(x, 1))
+    single = posterior_result(draws, x, ConjugatePrior.default(x, 1))
     table = az.compare({"K = 1": loo(single), "K = 2": loo(two)}, round_to="none")
     assert table.index[0] == "K = 2"
     assert table.loc["K = 1", "elpd_diff"] == pytest.approx(loo(single).elpd - loo(two).elpd)
@@ -103,7 +103,7 @@ def test_models_are_compared_by_arviz(pair):
 def test_an_influential_row_is_reported():
     x, _, _ = one_component(5, n=12)
     x[7] = x.mean(axis=0) + np.array([40, 0])
-    prior = Prior.default(x, 1)
+    prior = ConjugatePrior.default(x, 1)
     exact = prior.posterior(SufficientStatistics.of(x, np.ones((12, 1)), np.zeros((1, 2)), 0.0))
     result = posterior_result(exact_draws(exact, 4, 250, np.random.default_rng(0)), x, prior)
     with pytest.warns(
@@ -159,7 +159,7 @@ def test_units_move_elpd_by_their_logarithm_and_nothing_else(scale):
     moved = Draws(draws.weights, scale * draws.means, scale**2 * draws.covariances)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        other = loo(posterior_result(moved, scale * x, Prior.default(scale * x, 1)))
+        other = loo(posterior_result(moved, scale * x, ConjugatePrior.default(scale * x, 1)))
     found = loo(result)
     np.testing.assert_allclose(other.elpd_i + 2 * np.log(scale), found.elpd_i, rtol=1e-9)
     np.testing.assert_allclose(other.pareto_k, found.pareto_k, atol=1e-6)

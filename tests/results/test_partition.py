@@ -8,7 +8,7 @@ from sklearn.metrics import mutual_info_score, rand_score
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.partition import (
     LOSSES,
@@ -150,7 +150,7 @@ def unsure():
     weights[0, :10] = [1 - 1e-6, 1e-6]  # now and then everything is one cluster
     means = theta.means + 0.4 * rng.normal(size=(*shape, 2, 1))
     draws = Draws(weights, means, np.ones((*shape, 2, 1, 1)))
-    return x, draws, posterior_result(draws, x, Prior.default(x, 2))
+    return x, draws, posterior_result(draws, x, ConjugatePrior.default(x, 2))
 
 
 @pytest.mark.parametrize("loss", ["binder", "vi"])
@@ -206,7 +206,7 @@ def test_the_partition_has_nothing_random_and_knows_no_names(unsure):
     np.testing.assert_array_equal(found["label"], partition(posterior, seed=2)["label"])
     xr.testing.assert_identical(found, partition(posterior, seed=1))
     order = np.random.default_rng(0).permuted(np.broadcast_to([0, 1], (2, 50, 2)), axis=2)
-    renamed = posterior_result(draws.reorder(order), x, Prior.default(x, 2))
+    renamed = posterior_result(draws.reorder(order), x, ConjugatePrior.default(x, 2))
     np.testing.assert_array_equal(partition(renamed, seed=1)["label"], found["label"])
 
 
@@ -214,7 +214,7 @@ def test_the_partition_has_nothing_random_and_knows_no_names(unsure):
 def test_the_order_of_the_rows_does_not_matter(unsure, loss):
     x, draws, posterior = unsure
     order = np.random.default_rng(5).permutation(len(x))
-    shuffled = posterior_result(draws, x[order], Prior.default(x, 2))
+    shuffled = posterior_result(draws, x[order], ConjugatePrior.default(x, 2))
     label = partition(posterior, loss=loss, seed=0)["label"].to_numpy()
     moved = partition(shuffled, loss=loss, seed=0)["label"].to_numpy()
     np.testing.assert_array_equal(ordered(moved), ordered(label[order]))

@@ -6,7 +6,7 @@ from results.synthetic import sampled_tree
 
 from bayes_gmm.data import Observations
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.reading import VARIABLES, draws_of, point_parameters, raw_draws
@@ -75,7 +75,7 @@ def pieces():
             ),
         }
     )
-    prior = Prior.default(observations.values, 3)
+    prior = ConjugatePrior.default(observations.values, 3)
     described = {"engine": "pymc", "sampler": "any", "seed": None, "draws": 6, "tune": 1}
     tree = posterior_tree(sampled, pivot, observations, prior, chains=2, **described)
     return tree, raw, draws, order
@@ -138,7 +138,7 @@ def test_what_was_drawn_is_counted_and_an_interruption_is_marked(pieces):
     cut = sampled_tree(Draws(*(array[:, :4] for array in raw)))
     cut.attrs["partial"] = 1
     observations = Observations.of(tree["observed_data"]["x"].to_numpy())
-    prior, pivot = Prior.default(observations.values, 3), point_parameters(tree)
+    prior, pivot = ConjugatePrior.default(observations.values, 3), point_parameters(tree)
     partial = posterior_tree(cut, pivot, observations, prior, draws=6, chains=9)
     assert {name: partial.attrs[name] for name in ("partial", "draws", "chains")} == {
         "partial": 1,

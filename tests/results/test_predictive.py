@@ -16,7 +16,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior import blocks
 from bayes_gmm.posterior.predictive import log_likelihood
 from bayes_gmm.results import predictive
@@ -127,7 +127,7 @@ def test_a_known_parameter_leaves_no_mutual_information(pair_posterior):
         np.broadcast_to(part, (2, 5, *part.shape))
         for part in (theta.weights, theta.means, theta.covariances)
     )
-    predicted = predict(posterior_result(same, x, Prior.default(x, 2)), [[0.0, 65.0]])
+    predicted = predict(posterior_result(same, x, ConjugatePrior.default(x, 2)), [[0.0, 65.0]])
     assert predicted["mutual_information"].item() < 1e-15
     assert predicted["expected_entropy"].item() > 1e-3
     np.testing.assert_allclose(predicted["entropy"], predict(theta, [[0.0, 65.0]])["entropy"])

@@ -10,7 +10,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import ConvergenceWarning, InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior import relabel_by_rows as by_rows
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import best, runner_up
@@ -48,7 +48,7 @@ def problem(seed, n_components, spread, n=40):
     x = mixture.sample(theta, n, rng)[0]
     draws = about(rng, theta, spread)
     raw, order = shuffled(rng, draws)
-    observations, prior = Observations.of(x), Prior.default(x, n_components)
+    observations, prior = Observations.of(x), ConjugatePrior.default(x, n_components)
     result = posterior_tree(sampled_tree(raw), theta, observations, prior)
     return theta, x, draws, order, result
 
@@ -118,7 +118,9 @@ def test_every_draw_has_the_best_of_all_permutations(method, n_components):
 def test_the_order_in_which_draws_come_makes_no_difference(method):
     theta, x, _, _, result = problem(2, 4, spread=WIDE)
     raw, _ = shuffled(np.random.default_rng(0), raw_draws(result))
-    other = posterior_tree(sampled_tree(raw), theta, Observations.of(x), Prior.default(x, 4))
+    other = posterior_tree(
+        sampled_tree(raw), theta, Observations.of(x), ConjugatePrior.default(x, 4)
+    )
     assert (permutation(other) != permutation(result)).any()
     ours, theirs = (relabel(tree, method, **by_of(method)) for tree in (result, other))
     for name in VARIABLES:
@@ -160,7 +162,7 @@ def test_everything_that_belongs_to_components_follows(method):
     rng = np.random.default_rng(5)
     raw, _ = shuffled(rng, about(rng, theta, WIDE))
     sampled = sampled_tree(raw, component_counts=1e3 * raw.weights, energy=raw.weights[..., 0])
-    result = posterior_tree(sampled, theta, Observations.of(x), Prior.default(x, 3))
+    result = posterior_tree(sampled, theta, Observations.of(x), ConjugatePrior.default(x, 3))
     before = result.copy(deep=True)
     found = relabel(result, method, **by_of(method))
     stats = found["sample_stats"].dataset

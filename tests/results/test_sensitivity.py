@@ -13,7 +13,7 @@ from scipy import stats
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.power_scaling import log_prior_parts
@@ -106,7 +106,7 @@ def test_the_shift_of_a_conjugate_mean_is_known():
     x = np.random.default_rng(0).normal(size=(40, 1))
     x -= x.mean()
     spread = 1e5
-    prior = Prior([1.0], [[1.0]], [10.0], [spread], [[[spread]]])
+    prior = ConjugatePrior([1.0], [[1.0]], [10.0], [spread], [[[spread]]])
     result = normal_result(x, prior)
     row = sensitivity(result).table.loc[(RELABELLED, "mean[0, x0]")]
     exact = -0.5 * 40 * 10 * 1.0 / 50**2
@@ -122,7 +122,7 @@ def test_the_shift_of_a_conjugate_mean_is_known():
 
 def test_a_prior_far_from_the_data_is_a_conflict():
     x = np.random.default_rng(1).normal(size=(30, 1))
-    found = sensitivity(normal_result(x, Prior([1.0], [[4.0]], [10.0], [4.0], [[[1.0]]])))
+    found = sensitivity(normal_result(x, ConjugatePrior([1.0], [[4.0]], [10.0], [4.0], [[[1.0]]])))
     assert found.table.loc[(RELABELLED, "mean[0, x0]"), "diagnosis"] == CONFLICT
     assert found.verdict.startswith(
         "The prior contradicts the data: it expects mean[0, x0] at 4.00 with an sd of"
@@ -135,7 +135,7 @@ def test_a_prior_far_from_the_data_is_a_conflict():
 
 def test_a_prior_that_outweighs_the_data_is_strong():
     x = np.random.default_rng(1).normal(size=(4, 1))
-    tight = Prior([1.0], [[x.mean()]], [1000.0], [4.0], [[[1.0]]])
+    tight = ConjugatePrior([1.0], [[x.mean()]], [1000.0], [4.0], [[[1.0]]])
     found = sensitivity(normal_result(x, tight))
     assert found.table.loc[(RELABELLED, "mean[0, x0]"), "diagnosis"] == STRONG_PRIOR
     assert "The data say little about mixture_mean[x0], mean[0, x0]." in found.verdict
@@ -144,7 +144,7 @@ def test_a_prior_that_outweighs_the_data_is_strong():
 
 def test_the_prior_hardly_matters_to_many_rows():
     x = np.random.default_rng(2).normal(size=(2000, 1))
-    weak = Prior([1.0], [[0.0]], [0.01], [3.0], [[[1.0]]])
+    weak = ConjugatePrior([1.0], [[0.0]], [0.01], [3.0], [[[1.0]]])
     found = sensitivity(normal_result(x, weak))
     assert set(found.table["diagnosis"]) == {"-"}
     assert found.verdict.startswith("The prior hardly matters: if it counted half as much, no end")
@@ -152,7 +152,7 @@ def test_the_prior_hardly_matters_to_many_rows():
 
 def test_a_threshold_says_from_when_a_sensitivity_counts():
     x = np.random.default_rng(1).normal(size=(30, 1))
-    result = normal_result(x, Prior([1.0], [[4.0]], [10.0], [4.0], [[[1.0]]]))
+    result = normal_result(x, ConjugatePrior([1.0], [[4.0]], [10.0], [4.0], [[[1.0]]]))
     assert CONFLICT in set(sensitivity(result).table["diagnosis"])
     assert set(sensitivity(result, threshold=10).table["diagnosis"]) == {"-"}
 
@@ -161,7 +161,7 @@ def test_a_sensitive_quantity_that_moves_by_little_is_not_spoken_of():
     # A wide covariance prior adds some rows to the scatter: sensitive by the usual threshold, and
     # less than a posterior sd.
     x = np.random.default_rng(2).normal(size=(60, 1))
-    found = sensitivity(normal_result(x, Prior([1.0], [[0.0]], [0.01], [3.0], [[[12.0]]])))
+    found = sensitivity(normal_result(x, ConjugatePrior([1.0], [[0.0]], [0.01], [3.0], [[[12.0]]])))
     row = found.table.loc[(RELABELLED, "sd[0, x0]")]
     assert row["prior"] > 0.05
     assert 0.2 < row["prior_effect"] < 1
@@ -178,9 +178,9 @@ def test_a_sensitive_quantity_that_moves_by_little_is_not_spoken_of():
 )
 def test_the_part_of_the_prior_that_does_it_is_named(field, changed, part):
     x, z, _, _ = two_components(4, n=150, n_draws=500, names=NAMES)
-    usual = Prior.default(x, 2)
+    usual = ConjugatePrior.default(x, 2)
     fields = ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale")
-    prior = Prior(**{name: getattr(usual, name) for name in fields} | {field: changed})
+    prior = ConjugatePrior(**{name: getattr(usual, name) for name in fields} | {field: changed})
     shares = np.eye(2)[z]
     statistics = SufficientStatistics.of(x, shares, np.zeros((2, 2)), 0.0)
     draws = exact_draws(prior.posterior(statistics), 4, 500, np.random.default_rng(0))
@@ -192,8 +192,8 @@ def test_the_part_of_the_prior_that_does_it_is_named(field, changed, part):
 
 def test_the_parts_of_the_log_prior_are_those_of_the_book():
     x, _, _, result = two_components(4, n=50, n_draws=20, names=NAMES)
-    usual = Prior.default(x, 2)
-    prior = Prior([2.0, 3.0], usual.mean, usual.mean_precision, 5.0, usual.scale)
+    usual = ConjugatePrior.default(x, 2)
+    prior = ConjugatePrior([2.0, 3.0], usual.mean, usual.mean_precision, 5.0, usual.scale)
     draws = draws_of(result)
     log_prior = np.array(
         [
@@ -250,7 +250,7 @@ def test_label_free_rows_do_not_know_names(pair):
     order = np.random.default_rng(0).permuted(np.broadcast_to([0, 1], draws.weights.shape), axis=2)
     pivot = draws_of(posterior).thinned(1)[0]
     both = [
-        posterior_result(given, x, Prior.default(x, 2), pivot=pivot, names=NAMES)
+        posterior_result(given, x, ConjugatePrior.default(x, 2), pivot=pivot, names=NAMES)
         for given in (draws, draws.reorder(order))
     ]
     before, after = (sensitivity(result).table.loc[LABEL_FREE] for result in both)
@@ -263,7 +263,9 @@ def test_units_change_means_and_not_sensitivities(scale):
     x, _, result = one_component(1)
     draws = draws_of(result)
     moved = Draws(draws.weights, scale * draws.means, scale**2 * draws.covariances)
-    other = sensitivity(posterior_result(moved, scale * x, Prior.default(scale * x, 1))).table
+    other = sensitivity(
+        posterior_result(moved, scale * x, ConjugatePrior.default(scale * x, 1))
+    ).table
     table = sensitivity(result).table
     assert len(other) == len(table)
     np.testing.assert_allclose(other["prior"], table["prior"], rtol=1e-4)

@@ -40,8 +40,10 @@ def planted(rng, x, z):
     if rng.random() < 0.5:  # the same for all, five prior sds from the nearest
         moved = np.tile(means.mean(axis=0), (n_components, 1))
         moved[:, feature] = means[:, feature].max() + away.max() / np.sqrt(precision)
-    usual = bg.Prior.default(x, n_components)
-    return bg.Prior(usual.concentration, moved, precision, usual.degrees_of_freedom, usual.scale)
+    usual = bg.ConjugatePrior.default(x, n_components)
+    return bg.ConjugatePrior(
+        usual.concentration, moved, precision, usual.degrees_of_freedom, usual.scale
+    )
 
 
 def judged(place, *, off):

@@ -15,7 +15,7 @@ from bayes_gmm.errors import ConvergenceWarning, IdentificationWarning
 from bayes_gmm.inference.em import point
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.posterior import standard_errors as computed
 from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
@@ -112,7 +112,7 @@ def test_sandwich_of_one_normal_is_the_spread_of_its_products():
 
 def test_a_prior_counts_as_the_rows_that_it_is_worth():
     x, _ = one_normal("VVV")
-    prior = Prior.default(x, 1)
+    prior = ConjugatePrior.default(x, 1)
     mean, scatter = normal.maximum_likelihood(x)
     n, k = len(x), float(prior.mean_precision[0])
     gap = mean - prior.mean[0]
@@ -148,7 +148,7 @@ def test_errors_of_two_clusters_are_those_in_other_coordinates(code):
 
 
 def test_features_in_other_units_have_their_errors_in_these_units(observed):
-    theta = bg.parameters(bg.fit(FAITHFUL, 2, n_starts=3, seed=1))
+    theta = bg.point_estimate(bg.fit(FAITHFUL, 2, n_starts=3, seed=1))
     x = FAITHFUL.to_numpy()
     scale, shift = np.array([1e-8, 1e8]), np.array([5e-6, -3e9])
     there = errors_of(shift + scale * x, theta.rescale(shift, scale))
@@ -371,7 +371,7 @@ def test_data_may_be_given_where_the_result_does_not_keep_them(mle, observed):
 
 def test_what_it_cannot_do_is_said(mle, observed):
     with refuses("result", "bg.fit"):
-        bg.standard_errors(bg.parameters(mle), FAITHFUL)
+        bg.standard_errors(bg.point_estimate(mle), FAITHFUL)
     with refuses("method", "sandwich"):
         bg.standard_errors(mle, method="jackknife")
     with refuses("ci_prob"):
@@ -381,7 +381,9 @@ def test_what_it_cannot_do_is_said(mle, observed):
 
 
 def test_the_prior_of_a_result_is_read_back():
-    prior = Prior([2.0, 3.0], [[1.0, 50.0], [2.0, 60.0]], [0.1, 0.2], [5.0, 6.0], np.eye(2))
+    prior = ConjugatePrior(
+        [2.0, 3.0], [[1.0, 50.0], [2.0, 60.0]], [0.1, 0.2], [5.0, 6.0], np.eye(2)
+    )
     result = bg.fit(FAITHFUL, 2, prior=prior, n_starts=3, seed=1)
     read = Fitted.of(result).prior
     for name in ("concentration", "mean", "mean_precision", "degrees_of_freedom", "scale"):

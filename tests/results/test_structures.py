@@ -7,7 +7,7 @@ from helpers import complete_statistics, refuses
 import bayes_gmm as bg
 from bayes_gmm.model.marginal_likelihood import complete_data
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import DRAWN, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.dispensable import best_merger, merged
@@ -30,7 +30,7 @@ def of_labelled_rows(code, n_draws=2500):
     rng, structure = np.random.default_rng(3), Structure.of(code, 2)
     z = np.arange(60) % 3 // 2
     x = rng.normal(size=(60, 2)) * [1.0, 2.0] + 3 * z[:, None]
-    rows, prior = complete_statistics(x, z, 2), Prior.default(x, 2)
+    rows, prior = complete_statistics(x, z, 2), ConjugatePrior.default(x, 2)
     own = StructuredPrior.of(prior, structure)
     drawn = [own.posterior(rows).sample(rng) for _ in range(n_draws)]
     draws = Draws(*(np.stack([getattr(one, name) for one in drawn]) for name in VARIABLES))
@@ -73,7 +73,7 @@ def test_a_posterior_says_what_its_components_share(posteriors, code):
 @pytest.mark.parametrize("code", SHARED)
 def test_its_log_posterior_has_the_prior_of_the_structure(posteriors, code):
     tree = bg.add_groups(posteriors[code], ["log_prior", "prior"], draws=50, seed=1)
-    own = StructuredPrior.of(Prior.default(FLOWERS, 2), Structure.of(code, 4))
+    own = StructuredPrior.of(ConjugatePrior.default(FLOWERS, 2), Structure.of(code, 4))
     where = {"chain": 1, "draw": 7}
     # The sampler's own order of components makes no difference to a prior that is one for all.
     theta = Parameters(*(tree["posterior"][name].isel(where).to_numpy() for name in VARIABLES))
@@ -91,7 +91,7 @@ def test_its_log_posterior_has_the_prior_of_the_structure(posteriors, code):
 def test_the_posterior_of_one_matrix_lies_about_its_map(posteriors):
     """The mode of the marginal posterior is near, where the prior that counts K times is not."""
     tree = posteriors["EEE"]
-    found = bg.parameters(bg.fit(FLOWERS, 2, covariance="EEE", prior="default", seed=1))
+    found = bg.point_estimate(bg.fit(FLOWERS, 2, covariance="EEE", prior="default", seed=1))
     draws = tree["posterior"]["covariances"].to_numpy()[:, :, 0].reshape(-1, 4, 4)
     # E Sigma^-1 = nu' Psi'^-1, and the mode is Psi' / (nu' + D + K + 1).
     precision = np.linalg.inv(draws).mean(axis=0)
@@ -123,7 +123,7 @@ def test_a_merger_stays_in_the_structure_and_saves_the_parameters_of_one_compone
     x = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(150, 2)) + 0.1])
     x[:100] += 9.0
     structure = Structure.of(code, 2)
-    theta = bg.parameters(bg.fit(x, 3, covariance=code, prior="default", seed=1))
+    theta = bg.point_estimate(bg.fit(x, 3, covariance=code, prior="default", seed=1))
     draws = Draws(*(getattr(theta, name)[None, None] for name in VARIABLES))
     found = best_merger(theta, draws, np.array([[-1e9]]), x, structure)
     one = merged(theta, found.one, found.other, structure)

@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.modes import unconstrained
@@ -71,7 +71,7 @@ def verdict(x, draws, pivot, rng):
         chain[:] = rng.permutation(n_components)
         if rng.random() < 0.5:
             chain[rng.integers(len(chain)) :] = rng.permutation(n_components)
-    prior = Prior.default(x, n_components)
+    prior = ConjugatePrior.default(x, n_components)
     sampled = sampled_tree(draws.reorder(order))
     return diagnose(posterior_tree(sampled, pivot, Observations.of(x), prior))
 

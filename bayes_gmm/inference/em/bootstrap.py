@@ -24,7 +24,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
 from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 
 MAX_ITER = 10_000
@@ -89,7 +89,7 @@ class Replicates(NamedTuple):
 def bootstrap(
     observations: Observations,
     parameters: Parameters,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
     structure: Structure,
     *,
     equal_weights: bool = False,
@@ -127,7 +127,7 @@ def bootstrap(
 def _refit(
     observations: Observations,
     parameters: Parameters,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
     structure: Structure,
     moments: tuple[np.ndarray, np.ndarray],
     equal_weights: bool,

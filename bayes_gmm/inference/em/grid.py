@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError, InputError
 from bayes_gmm.inference.em.point import PointEstimate, estimate
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 
 
@@ -21,7 +21,7 @@ class Cell(NamedTuple):
 
     structure: Structure
     n_components: int
-    prior: Prior | None
+    prior: ConjugatePrior | None
     outcome: Any = None
 
 

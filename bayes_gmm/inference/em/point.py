@@ -18,7 +18,7 @@ from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.kernels.rule import Candidate, Rule
 from bayes_gmm.kernels.runs import Run, State
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import entropy
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import within
@@ -60,7 +60,7 @@ class PointEstimate(NamedTuple):
 def mode(
     observations: Observations,
     n_components: int,
-    prior: Prior,
+    prior: ConjugatePrior,
     structure: Structure = UNCONSTRAINED,
     *,
     seed: int | None,
@@ -74,7 +74,7 @@ def mode(
 def estimate(
     observations: Observations,
     n_components: int,
-    prior: Prior | None,
+    prior: ConjugatePrior | None,
     structure: Structure,
     *,
     n_starts: int = N_STARTS,

@@ -10,7 +10,7 @@ from bayes_gmm.inference.em.existence import conditional_variances
 from bayes_gmm.kernels.chunks import Expect, expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 MOST_STEPS, CLOSE = 200, 1e-3  # of EM for one normal, and nats at which it ends
@@ -22,7 +22,7 @@ class Problem:
 
     view: Observations
     structure: Structure
-    prior: Prior  # the flat one is maximum likelihood
+    prior: ConjugatePrior  # the flat one is maximum likelihood
     expect: Expect
     rule: Rule
     mean: np.ndarray  # (D,), of the data; of rows with missing entries the most likely ones
@@ -34,7 +34,7 @@ class Problem:
         cls,
         observations: Observations,
         n_components: int,
-        prior: Prior | None,
+        prior: ConjugatePrior | None,
         structure: Structure,
         *,
         equal_weights: bool = False,
@@ -55,7 +55,7 @@ class Problem:
             mean, covariance = moments_of(view, expect, diagonal=structure.is_diagonal)
         else:
             mean, covariance = (moments[0] - origin) / scale, moments[1] / np.outer(scale, scale)
-        own = Prior.flat(n_components, n_features)
+        own = ConjugatePrior.flat(n_components, n_features)
         if prior is not None:
             own = prior.rescale(-origin / scale, 1 / scale)
         variances = conditional_variances(covariance)
@@ -86,7 +86,7 @@ def moments_of(
         mean, covariance = statistics.mean, statistics.scatter / statistics.count[0]
         return mean[0], np.diag(np.diagonal(covariance[0])) if diagonal else covariance[0]
     structure = Structure.named("VVI", n_features) if diagonal else UNCONSTRAINED
-    rule = Rule(Prior.flat(1, n_features), structure, np.zeros(n_features))
+    rule = Rule(ConjugatePrior.flat(1, n_features), structure, np.zeros(n_features))
     start = rule.at(Parameters([1.0], mean, covariance))
     theta = em.run(expect, rule, start, max_iter=MOST_STEPS, tol=CLOSE).state.parameters
     return theta.means[0], theta.covariances[0]

@@ -43,7 +43,7 @@ from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.rule import project
 from bayes_gmm.kernels.runs import State
 from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
@@ -52,7 +52,9 @@ Order = Callable[[list[State]], list[int]]  # from the best one by score to numb
 FEWEST = 3.0  # numbers in the rows of a component for each of its own covariance parameters
 
 
-def predicted(prior: Prior, structure: Structure, covariance: np.ndarray, n_rows: float) -> Score:
+def predicted(
+    prior: ConjugatePrior, structure: Structure, covariance: np.ndarray, n_rows: float
+) -> Score:
     """Rank states by the log-likelihood that as many new rows are expected to have.
 
     Shapes: covariance (D, D).
@@ -113,7 +115,7 @@ def penalty(covariance: np.ndarray, n_rows: float) -> Score:
 
 
 def log_masses(
-    states: list[State], prior: Prior, structure: Structure, *, equal_weights: bool = False
+    states: list[State], prior: ConjugatePrior, structure: Structure, *, equal_weights: bool = False
 ) -> np.ndarray:
     """Estimate the logarithm of the posterior mass of each mode, log p(x) if it were the only one.
 
@@ -141,7 +143,7 @@ def log_masses(
         return np.full(len(states), np.nan)
 
 
-def by_mass(prior: Prior, structure: Structure, *, equal_weights: bool = False) -> Order:
+def by_mass(prior: ConjugatePrior, structure: Structure, *, equal_weights: bool = False) -> Order:
     """Order the modes of a proper posterior by their mass, the best by score being the first given.
 
     Those that use fewer components than it does come last, whatever they hold.

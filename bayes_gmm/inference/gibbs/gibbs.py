@@ -27,7 +27,7 @@ from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.progress import progress
 
@@ -37,7 +37,7 @@ LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made 
 
 def sample(
     observations: Observations,
-    prior: Prior,
+    prior: ConjugatePrior,
     starts: Sequence[Parameters],
     *,
     structure: Structure = UNCONSTRAINED,
@@ -51,7 +51,7 @@ def sample(
 
 def longer_runs(
     observations: Observations,
-    prior: Prior,
+    prior: ConjugatePrior,
     starts: Sequence[Parameters],
     *,
     draws: int,
@@ -128,7 +128,7 @@ def longer_runs(
 
 def _check(
     observations: Observations,
-    prior: Prior,
+    prior: ConjugatePrior,
     starts: Sequence[Parameters],
     draws: int,
     tune: int,

@@ -28,7 +28,7 @@ from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 # The distributions that are conjugate, as `pymc_model` makes them.
 CONJUGATE = ["DirichletRV", "MvNormal", "InverseWishart"]
@@ -44,7 +44,7 @@ class GibbsStep(BlockedStep):
         The weights (K,), means (K, D) and covariances (K, D, D) of the mixture, in any order; by
         default the free variables with these names, as in `pymc_model`.
     model : pymc.Model, optional
-        A model from `pymc_model` with a conjugate `Prior`, or with a function that returns fields
+        A model from `pymc_model` with a `ConjugatePrior`, or with a function that returns fields
         of one; or a model that extends it. By default the model of the current context. The rows
         are the current values of its data container.
     rng : numpy.random.Generator or int, optional
@@ -164,7 +164,7 @@ class GibbsStep(BlockedStep):
     def _prior_of(self, point: dict[str, np.ndarray]) -> Conjugate:
         """Prior in the coordinates of the sweep, given the other variables."""
         if self._prior is None or not self._is_fixed:
-            prior = Prior(*self._prior_at(point))
+            prior = ConjugatePrior(*self._prior_at(point))
             prior.require_proper()
             self._prior = Conjugate.of(standardized(prior, self._observations))
         return self._prior
@@ -177,7 +177,7 @@ def _variables(model: pm.Model, chosen: Sequence[TensorVariable] | None) -> Mixt
         if not set(names) <= {variable.name for variable in model.free_RVs}:
             raise InputError(
                 "the model has no free variables weights, means and covariances: build it with "
-                "pymc_model and a conjugate Prior or a function that returns fields of one, or "
+                "pymc_model and a ConjugatePrior or a function that returns fields of one, or "
                 "pass the three variables as vars"
             )
         chosen = [model[name] for name in names]
@@ -220,7 +220,7 @@ def _rows(model: pm.Model, theta: MixtureVariables) -> tuple[np.ndarray, np.ndar
 
 
 def _prior_parameters(theta: MixtureVariables) -> list[TensorVariable]:
-    """Parameters of the prior in the order of the fields of `Prior`."""
+    """Parameters of the prior in the order of the fields of `ConjugatePrior`."""
     (concentration,) = _parameters_of(theta.weights)
     degrees, scale = _parameters_of(theta.covariances)
     mean, precision, _ = _parameters_of(theta.means)

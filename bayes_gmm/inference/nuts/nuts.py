@@ -23,12 +23,12 @@ from bayes_gmm.inference.settings import (
 from bayes_gmm.kernels.log_posterior import LogPosterior, no_expansion
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 
 def sample(
     observations: Observations,
-    prior: Prior,
+    prior: ConjugatePrior,
     starts: Sequence[Parameters],
     *,
     draws: int,

@@ -24,7 +24,7 @@ from bayes_gmm.inference.pymc.distributions import (
     mean_log_density,
 )
 from bayes_gmm.model.normal import cholesky, inverse_factors
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 DIMS = {
     "weights": ("cluster",),
@@ -42,7 +42,7 @@ class MixtureVariables(NamedTuple):
 
 
 class ConjugateFields(NamedTuple):
-    """The fields of a `Prior`, of which any may be a variable of the model."""
+    """The fields of a `ConjugatePrior`, of which any may be a variable of the model."""
 
     concentration: Any
     mean: Any
@@ -52,7 +52,7 @@ class ConjugateFields(NamedTuple):
 
 
 def conjugate(
-    prior: ConjugateFields, typical: Prior, observations: Observations
+    prior: ConjugateFields, typical: ConjugatePrior, observations: Observations
 ) -> MixtureVariables:
     """Add the parameters of a mixture under the conjugate prior."""
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])

@@ -1,7 +1,7 @@
 r"""A user's function as prior: called inside the model, and checked before compilation.
 
 It returns weights, means and Cholesky factors, which become variables with these names; or a dict
-of fields of a `Prior`, any of which may be random variables.
+of fields of a `ConjugatePrior`, any of which may be random variables.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from bayes_gmm.inference.pymc.conjugate import (
     conjugate,
 )
 from bayes_gmm.inference.pymc.pytensor_op import covariance_of_factor
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 TAKEN = {"x", "data", "chain", "draw"}  # names of the model's own variables, and of dims of draws
 # What a function returns: weights, means and lower Cholesky factors of the covariances, or fields
@@ -44,7 +44,7 @@ def of_function(
         return _of_fields(returned, observations, n_components)
     expected = (
         "a tuple of weights (K,), means (K, D) and Cholesky factors (K, D, D), or a dict of "
-        "fields of Prior"
+        "fields of ConjugatePrior"
     )
     if not isinstance(returned, tuple | list) or len(returned) != 3:
         raise InputError(f"prior() must return {expected}; got {type(returned).__name__}")
@@ -88,17 +88,17 @@ def _of_fields(
     given: Mapping[str, Any], observations: Observations, n_components: int
 ) -> MixtureVariables:
     """Add a conjugate prior whose parameters are variables of the model, or depend on them."""
-    names = [field.name for field in fields(Prior)]
+    names = [field.name for field in fields(ConjugatePrior)]
     if not given or not set(given) <= set(names):
         raise InputError(
             f"prior() returned a dict with the keys {', '.join(map(str, given)) or '(none)'}; use "
-            f"the fields of Prior: {', '.join(names)}"
+            f"the fields of ConjugatePrior: {', '.join(names)}"
         )
     for name in MixtureVariables._fields:
         if name in pm.modelcontext(None).named_vars:
             raise InputError(f"prior() has a variable {name!r}, a reserved name: rename it")
     symbolic = {name: part for name, part in given.items() if isinstance(part, TensorVariable)}
-    fixed = Prior.default(observations, n_components)
+    fixed = ConjugatePrior.default(observations, n_components)
     for name in set(given) - set(symbolic):
         full = getattr(fixed, name).shape
         for_all = np.shape(given[name]) == full[1:]

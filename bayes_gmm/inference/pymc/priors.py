@@ -3,7 +3,7 @@ r"""The prior of the model as PyMC variables, one function for each kind of prio
 Each adds `weights`, `means` and `covariances` to the model of the context. For the families in
 `bayes_gmm.model` all three are free variables, sampled in the coordinates of `coordinates.py`. A
 user's function may compute them from any other variables, which are then the free ones; or it
-returns fields of a `Prior` that are random variables, given which the prior is conjugate.
+returns fields of a `ConjugatePrior` that are random variables, given which the prior is conjugate.
 """
 
 import warnings
@@ -40,9 +40,9 @@ from bayes_gmm.inference.pymc.functions import PriorFunction, of_function
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
-AnyPrior = Prior | PriorFamily | PriorFunction
+AnyPrior = ConjugatePrior | PriorFamily | PriorFunction
 
 
 @singledispatch
@@ -50,15 +50,18 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
     """Add the parameters of the mixture to the model around this call."""
     if not callable(prior):
         raise InputError(
-            "prior must be a Prior, an IndependentPrior, a HierarchicalPrior, or a function that "
-            "returns weights, means and Cholesky factors, or a dict of fields of a Prior; "
+            "prior must be a ConjugatePrior, an IndependentPrior, a HierarchicalPrior, or a "
+            "function that returns weights, means and Cholesky factors, or a dict of fields of a "
+            "ConjugatePrior; "
             f"got {prior!r}"
         )
     return of_function(prior, observations, n_components)
 
 
 @variables.register
-def _conjugate(prior: Prior, observations: Observations, n_components: int) -> MixtureVariables:
+def _conjugate(
+    prior: ConjugatePrior, observations: Observations, n_components: int
+) -> MixtureVariables:
     prior.require_proper()
     own = ConjugateFields(*(getattr(prior, name) for name in ConjugateFields._fields))
     return conjugate(own, prior, observations)
@@ -141,8 +144,8 @@ def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:
         if count > prior.most_tied_rows:
             warnings.warn(
                 f"{count:g} rows have {name} = {value:g}. Under this HierarchicalPrior the "
-                f"posterior is proper only with up to {prior.most_tied_rows} such rows. Use Prior, "
-                "or a larger scale_degrees_of_freedom.",
+                f"posterior is proper only with up to {prior.most_tied_rows} such rows. Use "
+                "ConjugatePrior, or a larger scale_degrees_of_freedom.",
                 stacklevel=2,
             )
 

@@ -89,7 +89,7 @@ class DrawnMatrices(Matrices):
         )
 
     def draw(self, degrees: float, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw as `Prior.sample` does."""
+        """Draw as `ConjugatePrior.sample` does."""
         (whitener,) = inverse_factors(cholesky(scale[None], "scale"))
         return wishart_root(degrees, whitener, rng)
 

@@ -36,7 +36,7 @@ import numpy as np
 
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.prior_family import LogPrior, log_dirichlet
-from bayes_gmm.model.priors import Prior, log_normals, weights_at_the_mode
+from bayes_gmm.model.priors import ConjugatePrior, log_normals, weights_at_the_mode
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import Structure
 
@@ -48,19 +48,19 @@ class StructuredPrior(NamedTuple):
     structure.
     """
 
-    counted: Prior
+    counted: ConjugatePrior
     structure: Structure
     is_proper: bool
 
     @classmethod
-    def of(cls, prior: Prior, structure: Structure) -> "StructuredPrior":
+    def of(cls, prior: ConjugatePrior, structure: Structure) -> "StructuredPrior":
         """What a conjugate prior says of a structure."""
         if structure.is_unconstrained(prior.n_features):
             return cls(prior, structure, prior.is_proper)
         n_components, n_features = prior.mean.shape
         share = structure.share(n_components, n_features)
         power = share * structure.power(prior.degrees_of_freedom, n_features)
-        counted = Prior.trusted(
+        counted = ConjugatePrior.trusted(
             concentration=prior.concentration,
             mean=prior.mean,
             mean_precision=prior.mean_precision,
@@ -77,7 +77,7 @@ class StructuredPrior(NamedTuple):
         return self.counted.degrees_of_freedom + self.counted.n_features + 1
 
     def posterior(self, statistics: SufficientStatistics) -> "StructuredPrior":
-        """Add rows with labels; see `Prior.posterior`."""
+        """Add rows with labels; see `ConjugatePrior.posterior`."""
         return self._replace(counted=self.counted.posterior(statistics))
 
     def mode(self, previous: np.ndarray | None = None) -> Parameters:
@@ -120,13 +120,13 @@ class StructuredPrior(NamedTuple):
     def log_densities(
         self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
     ) -> np.ndarray:
-        """Log densities of many mixtures at once; see `Prior.log_densities`."""
+        """Log densities of many mixtures at once; see `ConjugatePrior.log_densities`."""
         return self.log_density_by_part(weights, means, factors).total
 
     def log_density_by_part(
         self, weights: np.ndarray, means: np.ndarray, factors: np.ndarray
     ) -> LogPrior:
-        """Log densities of many mixtures, part by part; see `Prior.log_density_by_part`.
+        """Log densities of many mixtures, part by part; see `ConjugatePrior.log_density_by_part`.
 
         Where all components share one covariance, that part is (...), without an axis for them.
         """
@@ -173,6 +173,6 @@ class StructuredPrior(NamedTuple):
 
 def within(prior: Any, structure: Structure) -> Any:
     """What a conjugate prior says of a structure; any other prior is of VVV, and stays as it is."""
-    if not isinstance(prior, Prior) or structure.is_unconstrained(prior.n_features):
+    if not isinstance(prior, ConjugatePrior) or structure.is_unconstrained(prior.n_features):
         return prior
     return StructuredPrior.of(prior, structure)

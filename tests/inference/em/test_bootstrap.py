@@ -10,7 +10,7 @@ from bayes_gmm.errors import CollapseError, CollapseWarning
 from bayes_gmm.inference.em.bootstrap import SCHEMES, bootstrap
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.reading import Fitted
 from bayes_gmm.results.standard_errors import errors_from_curvature, errors_from_refits
@@ -87,7 +87,7 @@ def test_a_replicate_is_the_fit_of_the_rows_that_were_drawn(data):
     found = refits(x, theta, 1, seed=7)
     rng = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(0,)))
     drawn = np.repeat(x, SCHEMES["bootstrap"](len(x), None, rng).astype(int), axis=0)
-    fit = bg.parameters(bg.fit(drawn, 2, n_starts=4, seed=1))
+    fit = bg.point_estimate(bg.fit(drawn, 2, n_starts=4, seed=1))
     order = np.argsort(found.means[0, :, 0])
     np.testing.assert_allclose(found.means[0, order], fit.means, rtol=0, atol=2e-3)
     np.testing.assert_allclose(found.weights[0, order], fit.weights, rtol=0, atol=1e-3)
@@ -113,7 +113,7 @@ def test_with_many_rows_it_agrees_with_the_curvature():
     x, z = mixture.sample(TRUTH, 4000, np.random.default_rng(2))
     start = from_labels(x, z)
     result = bg.fit(x, 2, n_starts=3, seed=1)
-    theta = bg.parameters(result)
+    theta = bg.point_estimate(result)
     assert np.allclose(theta.means, start.means, atol=0.5)
     names = ("x0", "x1")
     fitted = Fitted(Observations.of(x), theta, UNCONSTRAINED, None, "MLE", names)
@@ -143,9 +143,9 @@ def test_components_that_trade_places_are_told_apart(data):
 def test_every_structure_and_a_prior_are_kept(data, code):
     x, _ = data
     structure = Structure.of(code, 2)
-    prior = Prior.default(x, 2)
+    prior = ConjugatePrior.default(x, 2)
     result = bg.fit(x, 2, covariance=code, prior=prior, n_starts=3, seed=1)
-    theta = bg.parameters(result)
+    theta = bg.point_estimate(result)
     found = refits(x, theta, 4, structure=structure, prior=prior)
     for covariances, weights in zip(found.covariances, found.weights, strict=True):
         again = structure.covariances(covariances * weights[:, None, None], weights, covariances)

@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 from bayes_gmm import datasets
 from bayes_gmm.model import mixture, normal
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 IRIS = datasets.load("iris", labels=True)
 FLOWERS = IRIS.drop(columns="species").to_numpy()
@@ -122,7 +122,7 @@ def test_map_from_the_maximum_likelihood_estimate_reaches_the_mode_that_is_known
     x, groups, expected
 ):
     estimate = run_em(x, from_labels(x, groups)).parameters
-    found = run_em(x, estimate, Prior.default(x, groups.max() + 1), tol=1e-13)
+    found = run_em(x, estimate, ConjugatePrior.default(x, groups.max() + 1), tol=1e-13)
     assert found.converged
     # the log-likelihood has a slope at the mode, so it is less sharp than the objective
     assert mixture.log_likelihood(x, found.parameters) == pytest.approx(expected, abs=2e-5)
@@ -147,7 +147,7 @@ def test_em_ends_where_the_objective_is_flat(with_prior):
     assert found.objectives[-1] == pytest.approx(objective(pack(found.parameters)), rel=1e-11)
 
 
-def map_step(x: np.ndarray, theta: Parameters, prior: Prior) -> Parameters:
+def map_step(x: np.ndarray, theta: Parameters, prior: ConjugatePrior) -> Parameters:
     """One step of Bishop (2006) sec. 9.2.2 with the conjugate prior, component by component."""
     log_joint = joint_by_scipy(x, theta)
     shares = np.exp(log_joint - logsumexp(log_joint, axis=1, keepdims=True))
@@ -286,7 +286,7 @@ def test_a_component_that_loses_its_spread_is_named(case, order):
 @pytest.mark.parametrize("case", COLLAPSING)
 def test_a_prior_keeps_every_component(case):
     x, n_last = COLLAPSING[case]
-    found = run_em(x, start_upon(x, n_last, [0, 1]), Prior.default(x, 2))
+    found = run_em(x, start_upon(x, n_last, [0, 1]), ConjugatePrior.default(x, 2))
     assert found.collapsed is None
     assert found.converged
     assert found.parameters.weights[1] == pytest.approx(n_last / len(x), abs=0.02)
@@ -303,7 +303,7 @@ def test_a_component_that_loses_its_rows_is_named(distance):
 
 def test_a_prior_keeps_a_component_without_rows_at_its_own_mode():
     x = crowd(2)
-    prior = Prior([2.0, 2.0], [0.0, 0.0], 1.0, 5.0, np.eye(2))
+    prior = ConjugatePrior([2.0, 2.0], [0.0, 0.0], 1.0, 5.0, np.eye(2))
     start = Parameters([0.5, 0.5], [[0.0, 0.0], [1e3, 1e3]], [np.eye(2)] * 2)
     found = em_steps(x, start, 1, prior)
     np.testing.assert_allclose(found.means[1], 0, atol=1e-9)

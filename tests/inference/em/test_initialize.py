@@ -8,7 +8,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import initialize
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 
 
@@ -26,7 +26,7 @@ def starting_points(x: np.ndarray, n_components: int, n_starts: int, seed: int) 
 
 def as_parameters(start: SufficientStatistics) -> Parameters:
     """The M-step from a start, checked to be a mixture."""
-    mode = Prior.flat(*start.center.shape).posterior(start).mode()
+    mode = ConjugatePrior.flat(*start.center.shape).posterior(start).mode()
     return Parameters(mode.weights, mode.means, mode.covariances)
 
 

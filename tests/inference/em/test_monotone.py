@@ -25,7 +25,7 @@ from bayes_gmm.kernels.runs import State
 from bayes_gmm.model import mixture
 from bayes_gmm.model.missing import log_rho
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import CODES, Structure
 from bayes_gmm.model.structures.prior import within
@@ -166,9 +166,11 @@ def run_em(code: str, with_prior: bool, case: Nastiness, share_missing: float = 
         floor = np.diagonal(cholesky(covariance)) ** 2
     except InputError:
         assume(False)  # a constant column, or columns that determine each other
-    prior = Prior.flat(case.n_components, case.n_features)
+    prior = ConjugatePrior.flat(case.n_components, case.n_features)
     if with_prior and case.default_prior:
-        prior = Prior.from_moments(np.zeros(case.n_features), covariance, case.n_components)
+        prior = ConjugatePrior.from_moments(
+            np.zeros(case.n_features), covariance, case.n_components
+        )
     elif with_prior:
         prior = random_prior(rng, case.n_components, case.n_features)
     rule = Rule(prior, structure, floor, equal_weights=case.equal_weights)

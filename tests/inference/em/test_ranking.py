@@ -8,12 +8,12 @@ import bayes_gmm as bg
 from bayes_gmm.inference.em import ranking
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.runs import State
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import Structure
 
 
-def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> State:
+def state_of(x: np.ndarray, prior: ConjugatePrior, structure: Structure) -> State:
     """One component at its mode."""
     n_features = x.shape[1]
     own = SufficientStatistics.of(x, np.ones((len(x), 1)), np.zeros((1, n_features)), 0.0)
@@ -26,10 +26,10 @@ def state_of(x: np.ndarray, prior: Prior, structure: Structure) -> State:
 @pytest.mark.parametrize(
     ("code", "prior"),
     [
-        ("VVV", Prior.flat(1, 3)),
-        ("VVI", Prior.flat(1, 3)),
-        ("VII", Prior.flat(1, 3)),
-        ("VVV", Prior([1.0], np.zeros(3), 20.0, 25.0, 25 * np.eye(3))),
+        ("VVV", ConjugatePrior.flat(1, 3)),
+        ("VVI", ConjugatePrior.flat(1, 3)),
+        ("VII", ConjugatePrior.flat(1, 3)),
+        ("VVV", ConjugatePrior([1.0], np.zeros(3), 20.0, 25.0, 25 * np.eye(3))),
     ],
     ids=["VVV", "VVI", "VII", "a prior worth many rows"],
 )
@@ -65,7 +65,7 @@ def test_a_component_without_rows_is_not_worth_the_prior_density_at_its_peak():
     means = 3 * rng.normal(size=(3, n_features))
     means[2] = means[1] + 1.5
     x = np.concatenate([rng.normal(size=(200, n_features)) + mean for mean in means])
-    prior = Prior.default(x, 3)
+    prior = ConjugatePrior.default(x, 3)
     structure = Structure.of("VVV", n_features)
     rule = Rule(prior, structure, np.full(n_features, 1e-9))
     score = ranking.predicted(prior, structure, np.cov(x.T), len(x))
@@ -146,7 +146,7 @@ def test_the_components_of_twenty_features_are_identified(seed):
 def test_the_density_of_a_normal_is_what_scipy_says():
     """The oracle's own constant, so that the test of the score rests on nothing of the package."""
     x = np.random.default_rng(2).normal(size=(40, 3))
-    state = state_of(x, Prior.flat(1, 3), Structure.of("VVV", 3))
+    state = state_of(x, ConjugatePrior.flat(1, 3), Structure.of("VVV", 3))
     theta = state.candidate.parameters
     expected = multivariate_normal(theta.means[0], theta.covariances[0]).logpdf(x).sum()
     assert state.statistics.log_normalizer == pytest.approx(expected, rel=1e-12)

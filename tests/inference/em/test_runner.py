@@ -13,7 +13,7 @@ from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.runs import State
 from bayes_gmm.kernels.short_runs import short_runs
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED
 
 
@@ -22,7 +22,7 @@ def runner_on(rows: np.ndarray, n_components: int) -> Runner:
     observations = Observations.of(rows)
     data = initialize.sketch(observations)
     n_features = rows.shape[1]
-    prior = Prior.flat(n_components, n_features)
+    prior = ConjugatePrior.flat(n_components, n_features)
     covariance = np.cov(data.rows.T).reshape(n_features, n_features)
     rule = Rule(prior, UNCONSTRAINED, np.ones(n_features))
     score = ranking.predicted(prior, UNCONSTRAINED, covariance, len(rows))

@@ -12,7 +12,7 @@ from bayes_gmm.inference.em.search import Effort
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.kernels.rule import Rule
 from bayes_gmm.kernels.runs import State
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 
 
@@ -31,7 +31,7 @@ def test_acceleration_reaches_the_limit_of_plain_em_in_a_fraction_of_the_passes(
         passes.append(1)
         return expect(log_quadratic)
 
-    rule = Rule(Prior.flat(2, 1), Structure.of("V", 1), np.ones(1))
+    rule = Rule(ConjugatePrior.flat(2, 1), Structure.of("V", 1), np.ones(1))
     seed = next(initialize.seeds(initialize.sketch(observations), 2, 1, np.random.default_rng(1)))
     start = em.evaluate(counted, rule.maximize(seed, seed.second))
     ends, counts = [], []
@@ -50,7 +50,7 @@ def test_converged_means_that_nothing_is_left_to_gain():
     """After a converged run, ten thousand plain steps gain no more than the tolerance said."""
     observations = Observations.of(slow_problem())
     expect = expectation(observations)
-    rule = Rule(Prior.flat(2, 1), Structure.of("V", 1), np.ones(1))
+    rule = Rule(ConjugatePrior.flat(2, 1), Structure.of("V", 1), np.ones(1))
     for seed in initialize.seeds(initialize.sketch(observations), 2, 3, np.random.default_rng(2)):
         run = em.run(expect, rule, rule.maximize(seed, seed.second), max_iter=10_000, tol=1e-6)
         assert run.converged
@@ -78,7 +78,7 @@ def test_anderson_finds_the_fixed_point_of_a_linear_map_in_as_many_steps_as_dime
 def climbed(rows: np.ndarray, mean: float, sd: float) -> State:
     """Where EM ends that starts with a component of this mean and sd beside one of all rows."""
     observations = Observations.of(rows)
-    rule = Rule(Prior.flat(2, 1), Structure.of("V", 1), np.ones(1))
+    rule = Rule(ConjugatePrior.flat(2, 1), Structure.of("V", 1), np.ones(1))
     theta = bg.Parameters(
         [0.5, 0.5], [[observations.origin[0]], [mean]], [[[rows.var()]], [[sd**2]]]
     ).rescale(-observations.origin / observations.scale, 1 / observations.scale)
@@ -96,7 +96,9 @@ def test_a_component_on_a_handful_of_rows_is_worth_less_and_one_on_a_cluster_is_
     tight, plain = climbed(rows, 0.5, 1e-4), climbed(rows, -1.0, 0.5)
     assert tight.statistics.count[1] == pytest.approx(n_close, abs=2)
     assert tight.objective > plain.objective
-    worth = ranking.predicted(Prior.flat(2, 1), Structure.of("V", 1), np.ones((1, 1)), len(rows))
+    worth = ranking.predicted(
+        ConjugatePrior.flat(2, 1), Structure.of("V", 1), np.ones((1, 1)), len(rows)
+    )
     assert (worth(tight) > worth(plain)) == is_real
 
 

@@ -19,7 +19,7 @@ from bayes_gmm.inference.settings import sequences_of_chains, standardized
 from bayes_gmm.kernels.gibbs import Conjugate, Record
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 PROBLEMS = {problem.name: problem for problem in problems()}
 QUICK = [
@@ -38,7 +38,7 @@ class Case:
     def __init__(self, n_rows=150):
         rng = np.random.default_rng(8)
         self.x = rng.normal(size=(n_rows, 2)) + 3 * (np.arange(n_rows) % 3 == 0)[:, None]
-        self.prior = Prior.default(self.x, 3)
+        self.prior = ConjugatePrior.default(self.x, 3)
         self.starts = [self.prior.sample(rng) for _ in range(2)]
 
     def sample(self, x=None, **options):
@@ -389,7 +389,7 @@ def test_what_cannot_be_sampled_is_refused(case):
     with refuses("row_weights is 0.5 in row 1", "whole numbers", "nuts", "pymc"):
         sample(observations.weighted(np.arange(150.0) / 2), case.prior, case.starts, **OPTIONS)
     with refuses("prior", "improper"):
-        sample(observations, Prior.flat(3, 2), case.starts, **OPTIONS)
+        sample(observations, ConjugatePrior.flat(3, 2), case.starts, **OPTIONS)
     with refuses("prior", "1 features"):
         sample(observations, random_prior(rng, 3, 1), case.starts, **OPTIONS)
     with refuses("starts[1]", "(2, 2)"):
@@ -400,7 +400,7 @@ def test_what_cannot_be_sampled_is_refused(case):
 
 
 def test_a_prior_without_room_is_refused(case):
-    tiny = Prior([1e-3] * 3, [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
+    tiny = ConjugatePrior([1e-3] * 3, [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
     x = np.repeat([[0.0, 0.0], [1.0, 1.0]], 40, axis=0)
     start = Parameters([0.4, 0.3, 0.3], [[0, 0], [1, 1], [2, 0]], np.stack([np.eye(2)] * 3))
     with refuses("scale", "component"):

@@ -9,7 +9,7 @@ from missing_enumeration import MissingExact, StructuredMissing
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs.gibbs import sample
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 
 nan = np.nan
@@ -24,7 +24,7 @@ class Incomplete(NamedTuple):
 
     name: str
     x: np.ndarray
-    prior: Prior
+    prior: ConjugatePrior
     times: tuple[int, ...] | None = None
 
     @property
@@ -38,11 +38,11 @@ def holes(x: np.ndarray, *places: tuple[int, int]) -> np.ndarray:
     return x
 
 
-def prior_of(x: np.ndarray, n_components: int, *, told_apart: bool = True) -> Prior:
+def prior_of(x: np.ndarray, n_components: int, *, told_apart: bool = True) -> ConjugatePrior:
     """About as wide as the rows, and different for every component if they are told apart."""
     place, n_features = np.arange(n_components) * told_apart, x.shape[1]
     turned = 0.3 * (np.ones((n_features, n_features)) - np.eye(n_features))
-    return Prior(
+    return ConjugatePrior(
         0.8 + place,
         x.mean(axis=0) + x.std(axis=0) * (0.8 * place - 0.3)[:, None],
         0.3 + 0.5 * place,

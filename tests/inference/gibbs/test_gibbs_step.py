@@ -21,7 +21,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs.step import GibbsStep
 from bayes_gmm.inference.pymc.model import pymc_model
 from bayes_gmm.model.independent_prior import IndependentPrior
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 PROBLEMS = {problem.name: problem for problem in problems()}
 THETA = ("weights", "means", "covariances")
@@ -80,7 +80,7 @@ def exact_means_of_hyperparameters():
     values = np.stack([f(u) for f, u in zip(HYPERPARAMETERS.values(), grid.T, strict=True)], -1)
     log_evidence = [
         enumerate_posterior(
-            CLOSE_BY, Prior([alpha] * 2, [center], 0.02, 4.0, [[size]])
+            CLOSE_BY, ConjugatePrior([alpha] * 2, [center], 0.02, 4.0, [[size]])
         ).log_evidence
         for center, size, alpha in values
     ]
@@ -114,7 +114,7 @@ def test_next_to_nuts_hyperparameters_have_their_exact_posterior():
 @pytest.mark.validate
 def test_with_hyperparameters_the_sweep_next_to_nuts_agrees_with_nuts_on_everything():
     x = bg.datasets.load("faithful")
-    default = Prior.default(x.to_numpy(), 2)
+    default = ConjugatePrior.default(x.to_numpy(), 2)
 
     def unknown_size():
         size = pm.LogNormal("size", 0.0, 1.0)
@@ -186,7 +186,7 @@ def label_by_waiting(posterior):
 
 def test_the_variables_are_found_by_name_or_by_shape():
     x = np.random.default_rng(0).normal(size=(20, 2))
-    with pymc_model(Observations.of(x), Prior.default(x, 2)) as model:
+    with pymc_model(Observations.of(x), ConjugatePrior.default(x, 2)) as model:
         names = ["weights_simplex__", "means_standardized__", "covariances_bartlett__"]
         assert [v.name for v in GibbsStep().vars] == names
         given = GibbsStep([model["means"], model["covariances"], model["weights"]])
@@ -195,7 +195,7 @@ def test_the_variables_are_found_by_name_or_by_shape():
 
 def test_a_model_that_is_not_conjugate_is_refused():
     x = np.random.default_rng(0).normal(size=(20, 2))
-    observations, prior = Observations.of(x), Prior.default(x, 2)
+    observations, prior = Observations.of(x), ConjugatePrior.default(x, 2)
     with refuses("InverseWishart", "LogNormalLKJ"):
         GibbsStep(model=pymc_model(observations, IndependentPrior.default(x, 2)))
     with refuses("fused"):

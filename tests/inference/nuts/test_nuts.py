@@ -23,7 +23,7 @@ from bayes_gmm.kernels.log_posterior import LogPosterior
 from bayes_gmm.model import mixture
 from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from tests.inference.conjugate import SHIFT, Conjugate
 
 PROBLEMS = {problem.name: problem for problem in problems()}
@@ -45,7 +45,7 @@ def awkward(n_rows, n_features, n_components, exchangeable, seed=0):
     shift = 1000 * rng.normal(size=n_features) * scale
     x = shift + scale * rng.standard_t(4, size=(n_rows, n_features))
     if exchangeable:
-        return Observations.of(x), Prior.default(x, n_components)
+        return Observations.of(x), ConjugatePrior.default(x, n_components)
     return Observations.of(x), random_prior(rng, n_components, n_features).rescale(shift, scale)
 
 
@@ -134,7 +134,7 @@ class Case:
     def __init__(self):
         rng = np.random.default_rng(8)
         self.x = rng.normal(size=(120, 2)) + 8 * (np.arange(120) % 3 == 0)[:, None]
-        self.prior = Prior.default(self.x, 2)
+        self.prior = ConjugatePrior.default(self.x, 2)
         theta = Parameters([1 / 3, 2 / 3], [[8.0, 8.0], [0.0, 0.0]], [np.eye(2)] * 2)
         self.starts = [theta, theta.reorder([1, 0]), theta]
 
@@ -228,7 +228,9 @@ def test_chains_start_where_they_are_told(case, tree, monkeypatch):
 def test_a_start_without_weight_and_a_symmetric_one_are_taken():
     x = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
     start = Parameters([1.0, 0.0], np.zeros((2, 2)), [np.eye(2)] * 2)
-    found = sample(Observations.of(x), Prior.default(x, 2), [start], **{**OPTIONS, "draws": 5})
+    found = sample(
+        Observations.of(x), ConjugatePrior.default(x, 2), [start], **{**OPTIONS, "draws": 5}
+    )
     assert np.isfinite(found["posterior"]["means"]).all()
 
 
@@ -309,10 +311,10 @@ import sys
 import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.nuts.nuts import sample
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 x = np.random.default_rng(0).normal(size=(200, 2))
-prior = Prior.default(x, 2)
+prior = ConjugatePrior.default(x, 2)
 starts = [prior.sample(np.random.default_rng(i)) for i in range(2)]
 options = {"tune": 50, "cores": 2, "seed": 1, "progressbar": False}
 sample(Observations.of(x), prior, starts, draws=5, **options)
@@ -344,12 +346,12 @@ def test_no_start_and_an_improper_prior_are_refused(case):
     with refuses("chains", "0"):
         case.sample(starts=[])
     with refuses("prior", "improper"):
-        sample(Observations.of(case.x), Prior.flat(2, 2), case.starts, **OPTIONS)
+        sample(Observations.of(case.x), ConjugatePrior.flat(2, 2), case.starts, **OPTIONS)
 
 
 def test_far_from_zero_the_coordinates_keep_their_digits(conjugate):
     observations, mean = conjugate.observations, SHIFT + 0.3 * conjugate.observations.scale
-    there = Prior([1.0], mean, 0.1, 5.0, np.diag(observations.scale**2))
+    there = ConjugatePrior([1.0], mean, 0.1, 5.0, np.diag(observations.scale**2))
     inside = standardized(there, observations)
     expected = (mean - observations.origin) / observations.scale
     np.testing.assert_allclose(inside.mean[0], expected, rtol=1e-12)

@@ -15,7 +15,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.pymc.model import LIKELIHOODS, pymc_model
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.results.labels import labelled
 from tests.helpers import gradient, random_parameters, random_prior, refuses
 
@@ -215,7 +215,7 @@ def test_the_model_is_the_story_with_its_dims_named(problem):
 
 def test_the_map_estimate_of_em_is_where_the_density_of_the_parameters_is_flat():
     data = bg.datasets.load("faithful")
-    theta = bg.parameters(bg.fit(data, 2, prior="default", seed=1))
+    theta = bg.point_estimate(bg.fit(data, 2, prior="default", seed=1))
     model = bg.pymc_model(data, 2)
     values = {name: getattr(theta, name) for name in ("weights", "means", "covariances")}
     point = make_initial_point_fn(model=model, overrides=values)(0)
@@ -351,6 +351,6 @@ def test_pymcs_own_sampler_takes_the_model_and_loo_its_draws():
 def test_an_unknown_likelihood_and_an_improper_prior_are_refused():
     observations = Observations.of(np.arange(6.0).reshape(3, 2) ** 2)
     with refuses("likelihood", "'magic'", "'fused'", "'mixture'"):
-        pymc_model(observations, Prior.default(observations.values, 2), likelihood="magic")
+        pymc_model(observations, ConjugatePrior.default(observations.values, 2), likelihood="magic")
     with refuses("prior", "improper", "mean_precision"):
-        pymc_model(observations, Prior.flat(2, 2))
+        pymc_model(observations, ConjugatePrior.flat(2, 2))

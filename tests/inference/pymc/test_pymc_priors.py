@@ -21,12 +21,12 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import Prior
+from bayes_gmm.model.priors import ConjugatePrior
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile
 UNUSED = {"on_unused_input": "ignore"}
 NAMES = "weights", "means", "covariances"
-FAMILIES = [Prior, IndependentPrior, HierarchicalPrior]
+FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -272,7 +272,9 @@ def test_given_hyperparameters_a_dict_of_fields_is_the_prior_of_the_book(names):
     assert {variable.name for variable in model.free_RVs} == {*NAMES, "hyper"}
     rng = np.random.default_rng(1)
     for hyper in (0.4, 1.7):
-        given = replace(Prior.default(x, 3), **{name: fields_of(hyper)[name] for name in names})
+        given = replace(
+            ConjugatePrior.default(x, 3), **{name: fields_of(hyper)[name] for name in names}
+        )
         theta = given.sample(rng)
         overrides = {**values_of(theta), "hyper": hyper}
         point = make_initial_point_fn(model=model, overrides=overrides)(0)
@@ -294,16 +296,16 @@ def test_there_is_no_density_where_too_few_degrees_of_freedom_make_the_prior_imp
     model = pymc_model(Observations.of(x), prior, n_components=2)
     logp = model.compile_fn(model.logp(), mode=PYTHON)
     for nu, is_proper in [(0.3, False), (1.0, False), (1.1, True)]:
-        theta = Prior.default(x, 2).sample(np.random.default_rng(0))
+        theta = ConjugatePrior.default(x, 2).sample(np.random.default_rng(0))
         point = make_initial_point_fn(model=model, overrides={**values_of(theta), "nu": nu})(0)
         assert np.isfinite(logp(point)) == is_proper
 
 
 def test_fields_that_are_numbers_are_those_of_a_prior_and_others_the_default():
     x = data(2)
-    given = Prior([2.0, 3.0], [1.0, 2.0], 0.5, 4.0, np.eye(2))
+    given = ConjugatePrior([2.0, 3.0], [1.0, 2.0], 0.5, 4.0, np.eye(2))
     model = pymc_model(Observations.of(x), lambda: {"mean": given.mean}, n_components=2)
-    expected = replace(Prior.default(x, 2), mean=given.mean)
+    expected = replace(ConjugatePrior.default(x, 2), mean=given.mean)
     theta = expected.sample(np.random.default_rng(0))
     assert log_density(model, theta, model.free_RVs) == pytest.approx(
         expected.log_density(theta), rel=1e-9

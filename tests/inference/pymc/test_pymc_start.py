@@ -17,7 +17,7 @@ from bayes_gmm.results.labels import labelled
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile
 FAITHFUL = bg.datasets.load("faithful")
 PRIORS = {
-    "Prior": bg.Prior.default(FAITHFUL, 2),
+    "Prior": bg.ConjugatePrior.default(FAITHFUL, 2),
     "IndependentPrior": bg.IndependentPrior.default(FAITHFUL, 2),
     "HierarchicalPrior": bg.HierarchicalPrior.default(FAITHFUL, 2),
     "fields": lambda: {"mean_precision": pm.Gamma("kappa", 2.0, 100.0)},
@@ -53,7 +53,7 @@ def test_components_start_apart_in_order_and_among_the_rows(prior, likelihood):
 def test_a_prior_that_tells_components_apart_has_its_own_at_its_place():
     default = PRIORS["Prior"]
     means = np.array([[4.5, 80.0], [2.0, 50.0]])
-    prior = bg.Prior(
+    prior = bg.ConjugatePrior(
         default.concentration,
         means,
         default.mean_precision,
@@ -89,7 +89,7 @@ def test_the_start_depends_on_the_values_of_the_rows_alone():
 def test_find_map_finds_the_map_estimate_and_not_the_saddle():
     model = bg.pymc_model(FAITHFUL, 2)
     found = pm.find_MAP(model=model, progressbar=False, compile_kwargs={"mode": PYTHON})
-    ours = bg.parameters(bg.fit(FAITHFUL, 2, prior="default", seed=0))
+    ours = bg.point_estimate(bg.fit(FAITHFUL, 2, prior="default", seed=0))
     order = np.argsort(found["means"][:, 0])
     sd = np.sqrt(np.einsum("kii->ki", ours.covariances))
     assert np.abs((found["means"][order] - ours.means) / sd).max() < 0.01

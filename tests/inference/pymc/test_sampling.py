@@ -185,7 +185,7 @@ def test_chains_start_with_their_components_in_random_order_and_keep_it(faithful
 
 
 def test_the_maximum_likelihood_estimate_of_faithful_is_in_every_interval(faithful_by_pymc):
-    point = bg.parameters(bg.fit(bg.datasets.load("faithful"), 2, seed=1))
+    point = bg.point_estimate(bg.fit(bg.datasets.load("faithful"), 2, seed=1))
     draws = draws_of(faithful_by_pymc)
     for name, values in draws._asdict().items():
         low, high = np.quantile(values, [0.005, 0.995], axis=(0, 1))
