@@ -317,7 +317,7 @@ def test_what_cannot_be_added_is_refused_before_anything_is_computed(drawn, monk
             bg.add_groups(plain, groups)
     with refuses("prior is needed", "to bg.sample or bg.from_trace"):
         bg.add_groups(plain, "log_prior")
-    with refuses("prior is given, but the result holds its own"):
+    with refuses("prior is given, but the result already has its own"):
         bg.add_groups(drawn, "log_prior", prior=PRIORS["Prior"])
     with refuses("prior is for 3 components and 2 features", "2 and 2"):
         bg.add_groups(plain, "prior", prior=bg.ConjugatePrior.default(X, 3))

@@ -241,7 +241,7 @@ def sample(
         observations,
         chosen,
         structure,
-        drawn.label_free,
+        drawn.label_invariant,
         engine=choice.engine,
         sampler=engines.SAMPLERS[choice.engine],
         thin=drawn.thin,

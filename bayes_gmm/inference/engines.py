@@ -184,7 +184,7 @@ class Drawn(NamedTuple):
 
     sampled: xr.DataTree
     pivot: Parameters
-    label_free: Invariants
+    label_invariant: Invariants
 
     @property
     def thin(self) -> int:
@@ -222,7 +222,7 @@ def run(
 
     found = looked_at(next(runs))
     try:
-        while choice.goes_on and not long_enough(found.label_free.values):
+        while choice.goes_on and not long_enough(found.label_invariant.values):
             if (longer := next(runs, None)) is None:
                 break
             found = looked_at(longer)

@@ -80,11 +80,11 @@ def ranks(posterior: xr.DataTree) -> Figure:
 
 def _quantities(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     """Label-free quantities and relabelled parameters, with names as a reader writes them."""
-    label_free, values = invariants(posterior)
+    label_invariant, values = invariants(posterior)
     draws = draws_of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     kept = [place for place, scalar in enumerate(scalars) if scalar.kind != "covariance"]
-    names = [name.replace("_", " ") if name == FIRST else name for name in label_free]
+    names = [name.replace("_", " ") if name == FIRST else name for name in label_invariant]
     names += [scalars[place].name for place in kept]
     return names, np.concatenate([values, flatten(*draws)[..., kept]], axis=2)
 

@@ -1,1 +1,1 @@
-"""Everything that is computed from draws: arrays in, arrays out."""
+"""Computations from posterior draws: arrays in, arrays out."""

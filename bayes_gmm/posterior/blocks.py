@@ -43,7 +43,7 @@ def by_blocks[T](
 
 
 def require_memory(needed: float, allowed: float, what: str, advice: str) -> None:
-    """Refuse an array that is larger than the user has agreed to."""
+    """Raise if an array would be larger than the memory that the user allows."""
     if not allowed > 0:
         raise InputError(f"memory must be a positive number of GiB; got {allowed!r}")
     if needed > allowed * GIB:

@@ -1,8 +1,8 @@
-"""What each chain does on its own: whether it is stuck, or has settled, and where.
+"""The behaviour of single chains: stuck, stationary or not, and in which mode.
 
-R-hat says that chains disagree, not why. Chains that have settled, each on its own, and yet
-disagree by many Monte Carlo errors have found different modes: longer chains won't bring them
-together. Chains that have not settled are too short. A chain that doesn't move is stuck.
+R-hat says that chains disagree, but not why. Chains that are stationary and yet differ by many
+Monte Carlo errors are in different modes, and longer chains will not help. Chains that are not
+stationary are too short. A chain that does not move is stuck.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def stuck(values: np.ndarray) -> list[int]:
 
 
 def settled(sizes: np.ndarray) -> np.ndarray:
-    """Say of each chain whether it looks stationary on its own.
+    """Whether each chain looks stationary.
 
     Shapes: sizes (chain, Q) -> (chain,).
     """
@@ -40,7 +40,7 @@ def settled(sizes: np.ndarray) -> np.ndarray:
 
 
 def modes(values: np.ndarray) -> list[list[int]]:
-    """Group settled chains by the mode that they have found.
+    """Group stationary chains by their mode.
 
     Two chains share a mode if their means agree within `SEPARATED` Monte Carlo errors on every
     quantity, directly or through other chains.
@@ -64,7 +64,7 @@ def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
 
 
 def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Describe how the sampler's labels moved.
+    """Measure label switching within and between chains.
 
     Shapes: permutation (chain, draw, K) -> within (chain,).
     """

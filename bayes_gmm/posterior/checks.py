@@ -1,18 +1,18 @@
-r"""How far the data are from replicates of them, over one statistic and over all of them at once.
+r"""Deviation of the data from their replicates, by single statistics and jointly.
 
 A statistic's deviation is measured in its own spread among the replicates, separately above and
 below their median since few statistics are symmetric:
 
     d = (T - median) / (q84 - median) above,   (median - T) / (median - q16) below.
 
-The largest d over all statistics has a distribution among the replicates, whatever the number of
-statistics and however they hang together. Against it each statistic's p-value is adjusted, so that
-the smallest one is the p-value of the data as a whole (the directional quantile envelope test of
-Myllymaki et al., 2017, J. R. Statist. Soc. B 79).
+The largest d over all statistics has a distribution among the replicates, for any number of
+statistics and any dependence between them. P-values are adjusted by this distribution, so that the
+smallest one is the joint p-value of the data (the directional quantile envelope test of Myllymaki
+et al., 2017, J. R. Statist. Soc. B 79).
 
-The distribution of each feature is looked at on a fine grid, the same for data and replicates.
-Counts in its bins, blurred by a Gaussian, are a kernel density estimate; both are blurred alike, so
-that the blur is no reason for them to differ.
+The distribution of each feature is evaluated on a fine grid, the same for data and replicates.
+Counts in its bins, smoothed by a Gaussian, are a kernel density estimate; data and replicates are
+smoothed alike, so that the smoothing causes no difference.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-r"""Criteria that weigh fit against size, to choose how many components and which structure.
+r"""Information criteria, to choose a number of components and a covariance structure.
 
 All are on the scale of -2 log-likelihood, where smaller is better. (mclust prints the negative of
 BIC and ICL, where larger is better.)

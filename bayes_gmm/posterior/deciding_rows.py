@@ -1,9 +1,9 @@
-r"""Rows that decide a component alone: far from all others, and much of what it is made of.
+r"""Rows that determine a component: far from all other rows, and most of the component.
 
 A value of a column is far if it lies `FAR` robust standard deviations (1.4826 times the median
 absolute deviation) from the median, and `GAP` times as far as every value that is not. Extremes of
-heavy tails lie one behind the other, so that they seldom leave such a gap. Far values decide
-component k if they make up `SHARE` of its variance in that column, or `MOST` of its rows:
+heavy tails rarely leave such a gap. Far values determine component k if they contribute `SHARE` of
+its variance in that column, or `MOST` of its rows:
 
     sum_far r_nk (x_nj - mu_kj)^2 / sum_n r_nk (x_nj - mu_kj)^2,        sum_far r_nk / sum_n r_nk.
 
@@ -32,7 +32,7 @@ MOST_ROWS = 1_000_000
 
 
 class DecidingRow(NamedTuple):
-    """A far value that decides a component, and the first row that holds it."""
+    """A far value that determines a component, and the first row with this value."""
 
     feature: str
     value: float
@@ -103,10 +103,10 @@ def _count(chosen: np.ndarray, times: np.ndarray | None) -> float:
 
 
 def deciding_rows(parameters: Parameters, observations: Observations) -> list[DecidingRow]:
-    """Find rows that decide a component alone.
+    """Find rows that determine a component.
 
-    None of a stream, which would have to be read again, nor of very many rows, of which none alone
-    weighs much.
+    Returns none for a stream, which would have to be read again, and for very many rows, where a
+    single row has little influence.
     """
     if isinstance(observations.values, Stream) or observations.n_rows > MOST_ROWS:
         return []

@@ -1,21 +1,22 @@
-r"""Whether a mixture with one component fewer would do, by BIC and by the draws.
+r"""Whether a component is redundant, by BIC and by the draws.
 
-Two components are taken for one, which has their joint weight, mean and covariance, so that the
-moments of the whole mixture stay as they are; where components share parts of their covariances,
-all take what EM would give them, were the rows as the mixture says. It is fitted to nothing, and
-the best mixture of K - 1 components is better still; so if BIC is lower with two components merged
-than at this point, it is lower by as much or more with one fewer. None of this depends on whether
-chains have converged. But BIC knows no prior, and charges too much where there are many features
-and few rows: draws that say otherwise are believed.
+Two components are merged into one with their joint weight, mean and covariance, which keeps the
+moments of the whole mixture; if components share parts of their covariances, all covariances get
+the M-step for data distributed as the mixture. The merged mixture is not refitted, and the best
+mixture of K - 1 components has a higher likelihood; so if merging lowers BIC, K - 1 components have
+a BIC that is at least as low. None of this depends on whether chains have converged. But BIC
+ignores the prior, and penalizes too much with many features and few rows: converged draws can
+overrule it.
 
-A mixture of K components of which one is empty is one of K - 1, so that how often the draws leave
-one empty gives the Bayes factor between the two, under the prior that the draws were made with:
+A mixture of K components with an empty one is a mixture of K - 1 components, so the posterior
+probability of an empty component gives the Bayes factor between the two, under the prior of the
+draws:
 
     P(n_k = 0 | x) = c p(x | K - 1) / p(x | K),
     c = P(n_k = 0) = Gamma(K a) Gamma(K a - a + N) / {Gamma(K a + N) Gamma(K a - a)},
 
-a being the concentration of the weights. No draw has to be empty for it: given its parameters, a
-component has no rows with probability prod_n (1 - r_nk).
+with a the concentration of the weights. It can be estimated without a draw with an empty component:
+given its parameters, a component is empty with probability prod_n (1 - r_nk).
 """
 
 from itertools import combinations
@@ -38,7 +39,7 @@ REACHED = 0.99  # share of the empty components that are looked for, those of th
 
 
 class Merger(NamedTuple):
-    """Two components, and what taking them for one would save."""
+    """Two components, and the decrease of BIC if they are merged."""
 
     one: int
     other: int
@@ -53,9 +54,9 @@ def dispensable(
     structure: Structure,
     prior: ConjugatePrior | None,
 ) -> tuple[Merger | None, bool]:
-    """Find two components that BIC takes for one, and whether the draws bear out all the same.
+    """Find two components whose merging lowers BIC, and whether the draws support both.
 
-    Draws can say something only under a conjugate prior that treats all components alike.
+    Draws are informative only under a conjugate prior that is the same for all components.
     """
     found = best_merger(point, draws, log_likelihood, observations, structure)
     if found is None or not found.saving > SAVING:

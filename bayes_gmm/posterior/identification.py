@@ -1,7 +1,7 @@
-"""Whether the components of a posterior have an identity, and if one has none, why.
+"""Whether the components of a posterior are identified, and if not, why.
 
-A component is identified if it is the same in every chain, differs in something from every other,
-holds rows, and if no other naming of the draws is nearly as good as the one that was chosen.
+A component is identified if it is the same in every chain, can be distinguished from every other
+one, is not empty, and if no other labelling of the draws is nearly as good as the chosen one.
 """
 
 from itertools import combinations
@@ -64,12 +64,13 @@ def identify(
     pivot: Parameters,
     structure: Structure = UNCONSTRAINED,
 ) -> Identification:
-    r"""Measure what the identity of each component rests on.
+    r"""Measure how well each component is identified.
 
-    A draw is ambiguous if its second best naming, found exactly, is nearly as close to the pivot as
-    the best one. How near that is, the draws themselves tell: if their density falls off with the
-    divergence as exp(-beta KL), then 2 beta KL is about chi-squared on the d free parameters, which
-    gives beta by the median; a draw is ambiguous if the odds for its best naming are below 19 to 1:
+    A draw is ambiguous if its second best labelling, found exactly, is nearly as close to the pivot
+    as the best one. The scale is estimated from the draws: if their density decreases with the
+    divergence as exp(-beta KL), then 2 beta KL is about chi-squared with d degrees of freedom, the
+    number of free parameters, and its median gives beta. A draw is ambiguous if the odds for its
+    best labelling are below 19 to 1:
 
     .. math:: \beta \{ \mathrm{KL}_{(2)} - \mathrm{KL}_{(1)} \} < \log 19, \qquad
         \beta = \tfrac12 \mathrm{median}(\chi^2_d) / \mathrm{median}(\mathrm{KL}_{(1)})

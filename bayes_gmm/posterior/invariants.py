@@ -1,15 +1,15 @@
 r"""What a draw says whatever its components are called: quantities that convergence is judged by.
 
-A chain that swaps the names of two components looks as if it had not converged, and one that never
-does looks converged in the names alone. Sums over components know neither: the log-likelihood, the
-log posterior, sum_k phi_k^2, the mean and the covariance of the whole mixture, its density at a few
-rows, how many components hold rows, and whether two rows belong to the same one.
+A chain whose labels switch looks as if it had not converged, and one whose labels never switch may
+only look converged. Label-invariant quantities avoid both: the log-likelihood, the log posterior,
+sum_k phi_k^2, the mean and covariance of the whole mixture, its density at a few rows, the number
+of nonempty components, and whether two rows are in the same component.
 
-The density and the pairs are monitored at few rows, chosen once: five rows, from low to high
-density, and pairs of rows of which it is asked whether they belong to the same component: rows that
-the point estimate cannot decide, and rows well inside a component, each with the row at the core of
-its component. The choice depends on the values of the rows alone, not on their order or on names of
-components.
+The monitored observations are chosen once: five rows, from low to high density, at which the
+mixture density is monitored, and pairs of rows whose co-clustering is monitored: rows that the
+point estimate cannot allocate with certainty, and rows well inside a component, each with the row
+at the center of its component. The choice depends on the values of the rows only, not on their
+order or on labels.
 """
 
 from typing import Any, NamedTuple

@@ -1,6 +1,6 @@
-"""Whether chains are long enough: R-hat and effective sample sizes, judged.
+"""Whether chains are long enough, by R-hat and effective sample sizes.
 
-It is asked of a sampler that can go on, and by the verdict on what it drew.
+The samplers that can extend their chains use it, and so does the verdict on the draws.
 """
 
 from typing import NamedTuple

@@ -3,8 +3,8 @@ r"""Leave-one-out cross-validation of the mixture with the labels summed out, in
     elpd = sum_n log p(x_n | x_-n),       p(x_n | x_-n) estimated by importance sampling from the
                                           draws, whose weights 1 / p(x_n | theta_s) are smoothed
 
-Rows are taken in blocks: each needs its log-likelihood under every draw, and nothing needs those of
-all rows at once. The smoothing, the standard error and the result's type are ArviZ's own.
+Rows are processed in blocks: each needs its log-likelihood under every draw, but not those of other
+rows. The smoothing, the standard error and the type of the result are those of ArviZ.
 """
 
 from typing import NamedTuple

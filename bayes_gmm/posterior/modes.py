@@ -1,4 +1,4 @@
-r"""How much of the posterior lies about a mode, by the Laplace-Metropolis estimator.
+r"""Posterior mass of a mode, by the Laplace-Metropolis estimator.
 
     log mass = log p(u*) + d/2 log 2 pi + 1/2 log |C|
 

@@ -1,8 +1,7 @@
-r"""Relabelling to a pivot: which component of a draw is which component of the point estimate.
+r"""Relabelling to a pivot: matching the components of a draw to those of the point estimate.
 
-The likelihood does not change when components are renamed, so the names in a draw mean nothing by
-themselves. Each draw takes the names under which its joint distribution of row and label is
-closest to that of the pivot, the point estimate p*:
+The likelihood is label-invariant, so the labels of a draw are arbitrary. Each draw is relabelled so
+that its joint distribution of row and label is closest to that of the pivot, the point estimate p*:
 
     min over permutations s of KL( p*(x, z) || p(x, s(z)) )
 
@@ -11,8 +10,8 @@ is a sum over components of phi*_k (log phi*_k / phi_s(k) + KL(N*_k || N_s(k))):
 problem. It has no units, a component counts by its weight, and a component of the draw that is
 narrow, or far away, is judged by how badly it would explain what the pivot's component produces.
 
-The pivot itself has to be a point of the mode that most draws are in. The same divergence chooses
-it: of the optima that EM found, the one that is closest to the draws.
+The pivot itself must be in the mode of most draws. It is chosen by the same divergence: of the
+optima found by EM, the one that is closest to the draws.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ TIE = 1e-9  # of the largest cost: what being in order already is worth
 
 
 class Match(NamedTuple):
-    """How draws are named after a pivot."""
+    """The relabelling of draws to a pivot."""
 
     # (chain, draw, K), component k of the relabelled draw is component permutation[k] of the draw
     # as it came

@@ -1,21 +1,21 @@
-r"""Relabelling by what the draws say about the rows: four methods that share one formula.
+r"""Relabelling by the allocation of rows: four methods with one formula.
 
 A draw has a membership a[n, j] of every row in every component: the probability p(z_n = j | x), or
-one for the most probable component and zero for the others. If it costs l[n, k] to put row n into
-group k, naming component j of the draw "k" costs
+one for the most probable component and zero for the others. With l[n, k] the loss of allocating row
+n to cluster k, giving component j of the draw the label k costs
 
     cost[k, j] = sum_n a[n, j] l[n, k]
 
-and the draw takes the names of least total cost. The methods differ in memberships and losses:
+and the draw gets the labels with the smallest total cost. The methods differ in a and l:
 
-    ecr             most probable    -1 if group k holds row n at the pivot (agreement counted)
-    ecr-iterative   most probable    the same, with the groups to which most relabelled draws put n
+    ecr             most probable    -1 if row n is in cluster k at the pivot (agreement counted)
+    ecr-iterative   most probable    the same, with the clusters of most relabelled draws
     stephens        probabilities    -log q[n, k], q the mean of the relabelled probabilities
-    data            most probable    sum_d ((x_nd - m_kd) / s_kd)^2, m and s of relabelled groups
+    data            most probable    sum_d ((x_nd - m_kd) / s_kd)^2, m and s of relabelled clusters
 
-The last three set out from the order of the pivot and repeat until no draw changes. The memory is
-bounded: of many rows, as many are used as `NUMBERS` memberships of all draws allow, evenly spread
-over each of the pivot's components, and each stands for its share of them.
+The last three start from the labels of the pivot and are iterated until no draw changes. Memory is
+bounded: of many rows, a subset is used, with `NUMBERS` memberships in total, evenly spaced within
+each of the pivot's components and weighted accordingly.
 """
 
 import warnings

@@ -64,8 +64,8 @@ def prediction(analysis: Analysis) -> Section | None:
     row = loo.pareto_k["obs_id"].to_numpy()[worst]
     if n_bad:
         said = Paragraph(
-            f"{counted(n_bad, 'row')} of {len(pareto_k):,} have a Pareto k above "
-            f"{loo.good_k:.2f}, the largest in row {row}: their part of elpd is unreliable.",
+            f"Pareto k is above {loo.good_k:.2f} in {counted(n_bad, 'row')} of {len(pareto_k):,} "
+            f"(largest in row {row}), so that part of elpd is unreliable.",
             "bad",
         )
     else:

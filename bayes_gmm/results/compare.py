@@ -250,9 +250,9 @@ def _with_convergence(
 ) -> xr.Dataset:
     """Add R-hat and ESS with the sampler's labels, with the matched ones, and label-invariant."""
     raw = flatten(*raw_draws(posterior))
-    names, label_free = invariants(posterior)
+    names, label_invariant = invariants(posterior)
     per_parameter = [convergence(raw), convergence(relabelled)]
-    per_invariant = convergence(label_free)
+    per_invariant = convergence(label_invariant)
     return dataset.assign(
         {
             name: (

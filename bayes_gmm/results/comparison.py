@@ -13,7 +13,7 @@ from bayes_gmm.results.reading import feature_names, is_point, structure_of
 from bayes_gmm.results.tables import Printed, counted, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
-LABEL_FREE = "label-invariant quantities"
+LABEL_INVARIANT = "label-invariant quantities"
 
 
 NOT_RUN = "not run"  # EM was not run from a draw with a higher likelihood
@@ -91,9 +91,11 @@ class Comparison(Printed):
             )
             for labelling in LABELLINGS
         ]
-        label_free = {name: self.dataset[f"invariant_{name}"].to_numpy() for name in names}
+        label_invariant = {name: self.dataset[f"invariant_{name}"].to_numpy() for name in names}
         quantity = self.dataset["invariant"].to_numpy()
-        parts.append(pd.DataFrame({"group": LABEL_FREE, "quantity": quantity, **label_free}))
+        parts.append(
+            pd.DataFrame({"group": LABEL_INVARIANT, "quantity": quantity, **label_invariant})
+        )
         return pd.concat(parts).set_index(["group", "quantity"])
 
     @property
@@ -193,9 +195,9 @@ class Comparison(Printed):
         parameters: Any = self._parameters()[self.is_free]
         if not html:
             shown = parameters[self.dataset["kind"].to_numpy()[self.is_free] != "covariance"]
-            note = "Covariances are in the report and in .table; * lies outside the interval"
+            note = "Covariances are in the report and in .table; * marks values outside intervals"
             errors = any(name.startswith("se ") for name in shown)
-            note += "; se is by the observed information." if errors else "."
+            note += "; se is from the observed information." if errors else "."
             parameters = [shown, note]
         diagnostics = worst(self.diagnostics)
         return [self._title, parameters, self._likelihoods(), self.sentences, diagnostics]
@@ -314,7 +316,7 @@ def _of_intervals(one: xr.Dataset) -> str:
     shown = ~(one["covered"] | variance).to_numpy() & identified
     outside = [str(parameter) for parameter in one["parameter"].to_numpy()[shown]]
     if outside:
-        return f"{name} outside the interval: {some(outside, 'marked in the table')}."
+        return f"{name} lies outside the interval for {some(outside, 'marked in the table')}."
     every = "every" if identified.all() else "every identified"
     return f"{name}: {every} parameter lies inside its {one.attrs['ci_prob']:.0%} interval."
 

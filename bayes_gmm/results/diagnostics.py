@@ -119,8 +119,8 @@ def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
         why = f" A redundant component may be why: {of_components[0]}" if of_components else ""
         return f"Not converged. {grave[0].statement}{why}"
     agreement = (
-        f"largest label-invariant R-hat {np.nanmax(evidence.label_free.rhat):.3f}, smallest "
-        f"effective sample size {np.nanmin(np.minimum(*evidence.label_free[1:])):.0f}"
+        f"largest label-invariant R-hat {np.nanmax(evidence.label_invariant.rhat):.3f}, smallest "
+        f"effective sample size {np.nanmin(np.minimum(*evidence.label_invariant[1:])):.0f}"
     )
     if grave and grave[0].name == "dispensable_component":
         return f"Converged ({agreement}), but K may be too large. {grave[0].statement}"

@@ -37,7 +37,7 @@ from bayes_gmm.results.reading import (
 )
 from bayes_gmm.results.remarks import rows_that_decide
 
-LABEL_FREE, RELABELLED = "label-invariant quantities", "relabelled parameters"
+LABEL_INVARIANT, RELABELLED = "label-invariant quantities", "relabelled parameters"
 OCCUPIED = "occupied_components"
 RAW_KINDS = ("weight", "mean", "sd")
 MOST_ENTRIES = 50  # of one variable; of more, so many are judged, evenly spaced
@@ -56,7 +56,7 @@ class Evidence(NamedTuple):
     names: list[str]
     names_of_model: list[str]
     values: np.ndarray
-    label_free: Convergence
+    label_invariant: Convergence
     scalars: list[Scalar]
     parameters: Convergence
     others: list[Scalar]
@@ -95,7 +95,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
     finite = values[..., np.isfinite(values).all(axis=(0, 1))]
     still = chains.stuck(finite)
     # A hyperparameter has to converge as the mixture does, and may have several modes of its own.
-    more_names, more = label_free(posterior)
+    more_names, more = label_invariant(posterior)
     names, values = names + more_names, np.concatenate([values, more], axis=2)
     others, values_of_others = of_components(posterior)
     stats = posterior["sample_stats"]
@@ -156,7 +156,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
             {"group": group, "quantity": names, **measured._asdict(), "identified": identified}
         )
         for group, (names, identified), measured in (
-            (LABEL_FREE, (evidence.names, True), evidence.label_free),
+            (LABEL_INVARIANT, (evidence.names, True), evidence.label_invariant),
             (RELABELLED, parameters, evidence.parameters),
             (RELABELLED, others, evidence.of_others),
         )
@@ -218,14 +218,14 @@ def label_report(evidence: Evidence) -> LabelReport:
         chains_differ=between,
         rhat_raw=largest(convergence(flatten(*raw)[..., kept], ["rhat"]).rhat),
         rhat_relabelled=largest(evidence.parameters.rhat),
-        rhat_label_free=largest(evidence.label_free.rhat),
+        rhat_label_free=largest(evidence.label_invariant.rhat),
         ambiguous=found.ambiguous_draws,
         occupied=occupied.rename_axis("occupied components").rename("probability"),
         table=components,
     )
 
 
-def label_free(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
+def label_invariant(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
     """Read the variables that are not the mixture's own, so that no names of components count.
 
     Values are finite: what is infinite or undefined lies beyond all else, which its rank keeps.

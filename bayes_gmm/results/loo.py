@@ -120,9 +120,9 @@ def _warn_of_large_k(pareto_k: np.ndarray, good: float, index: np.ndarray) -> No
     if bad.size:
         worst = bad[np.argmax(pareto_k[bad])]
         warnings.warn(
-            f"{counted(len(bad), 'row')} of {len(pareto_k):,} have a Pareto k above {good:.2f} "
-            f"(largest: {pareto_k[worst]:.2f} in row {index[worst]}), so their part of elpd cannot "
-            "be relied on: leaving out such a row changes the posterior too much for importance "
+            f"Pareto k is above {good:.2f} in {counted(len(bad), 'row')} of {len(pareto_k):,} "
+            f"(largest: {pareto_k[worst]:.2f} in row {index[worst]}), so that part of elpd is "
+            "unreliable: leaving out such a row changes the posterior too much for importance "
             "sampling. Check these rows (see pareto_k), and refit without them if a decision "
             "depends on elpd.",
             stacklevel=3,

@@ -211,10 +211,10 @@ def remarks(search: xr.Dataset) -> list[str]:
     height, mass = (search[f"optimum_{name}"].to_numpy() for name in ("objective", "log_mass"))
     higher = float(height.max() - height[0])
     if higher > MATTERS:
-        said.append(
-            f"An optimum that is higher by {higher:.1f} nats was rejected, because it is expected "
-            f"to {'predict new rows worse' if np.isnan(mass[0]) else 'hold less posterior mass'}."
-        )
+        why = "it holds less posterior mass"
+        if np.isnan(mass[0]):
+            why = "it is expected to predict new rows worse"
+        said.append(f"An optimum that is higher by {higher:.1f} nats was rejected, because {why}.")
     more = float(np.nanmax(mass) - mass[0]) if np.isfinite(mass).any() else 0.0
     if more > MATTERS:
         said.append(

@@ -69,7 +69,7 @@ def several_modes(evidence: Evidence) -> Iterator[Finding]:
     modes = evidence.modes
     if len(modes) <= 1:
         return
-    limits = too_large(evidence.values, evidence.label_free.rhat, RHAT)
+    limits = too_large(evidence.values, evidence.label_invariant.rhat, RHAT)
     if np.isnan(limits).all():
         return
     height = evidence.height_name.replace("_", " ")
@@ -160,7 +160,7 @@ def too_short(evidence: Evidence) -> Iterator[Finding]:
         ("short_chains", "convergence", start),
         evidence.names,
         evidence.values,
-        evidence.label_free,
+        evidence.label_invariant,
     )
 
 

@@ -48,7 +48,7 @@ from bayes_gmm.posterior.power_scaling import (
     effects,
     log_prior_parts,
 )
-from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
+from bayes_gmm.results.evidence import LABEL_INVARIANT, RELABELLED
 from bayes_gmm.results.labels import read_prior
 from bayes_gmm.results.reading import (
     draws_of,
@@ -187,10 +187,11 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     """
     if not threshold > 0:
         raise InputError(f"threshold must be a positive number; got {threshold!r}")
-    names, label_free = invariants(require_posterior(posterior))
-    if label_free.shape[1] < FEWEST_DRAWS:
+    names, label_invariant = invariants(require_posterior(posterior))
+    if label_invariant.shape[1] < FEWEST_DRAWS:
         raise InputError(
-            f"posterior has chains of {label_free.shape[1]} draws: sample {FEWEST_DRAWS} or more"
+            f"posterior has chains of {label_invariant.shape[1]} draws: sample {FEWEST_DRAWS} "
+            "or more"
         )
     missing = [name for name in SCALED if name not in names]
     if missing:
@@ -198,7 +199,7 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
             f"posterior has no {missing[0]!r} in its group invariants: use a result of bg.sample "
             "whose prior is not a function, or of bg.from_trace(..., prior=)"
         )
-    log_likelihood, log_posterior = (label_free[..., names.index(name)] for name in SCALED)
+    log_likelihood, log_posterior = (label_invariant[..., names.index(name)] for name in SCALED)
     draws = draws_of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     parameters, log_prior = flatten(*draws), log_posterior - log_likelihood
@@ -212,12 +213,12 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     ).reasons
     index = pd.MultiIndex.from_tuples(
         [
-            *((LABEL_FREE, name) for name in names),
+            *((LABEL_INVARIANT, name) for name in names),
             *((RELABELLED, scalar.name) for scalar in scalars),
         ],
         names=["group", "quantity"],
     )
-    values = np.concatenate([label_free, parameters], axis=2)
+    values = np.concatenate([label_invariant, parameters], axis=2)
     varies, columns = effects(values, log_prior, log_likelihood, parts)
     table = pd.DataFrame(columns, index=index[varies])
     kinds = [name.partition("[")[0] for name in table.index.get_level_values("quantity")]

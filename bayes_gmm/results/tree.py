@@ -124,7 +124,7 @@ def posterior_tree(
     observations: Observations,
     prior: Any,
     structure: Structure = UNCONSTRAINED,
-    label_free: Invariants | None = None,
+    label_invariant: Invariants | None = None,
     **described: Any,
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
@@ -147,9 +147,9 @@ def posterior_tree(
     relabelled = labelled(
         raw.reorder(permutation)._asdict(), feature_names=names, leading=("chain", "draw")
     )
-    if label_free is None:
+    if label_invariant is None:
         own = within(prior, structure)
-        label_free = invariants(raw, observations, own, pivot, **known)
+        label_invariant = invariants(raw, observations, own, pivot, **known)
     described |= {
         "chains": raw.n_chains,
         "draws": raw.n_draws,
@@ -167,7 +167,9 @@ def posterior_tree(
         "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
         .assign_coords(cluster=np.arange(pivot.n_components)),
-        "/invariants": labelled_invariants(label_free, observations).assign_coords(chain_and_draw),
+        "/invariants": labelled_invariants(label_invariant, observations).assign_coords(
+            chain_and_draw
+        ),
         "/point_estimate": parameters_dataset(pivot, names),
         **kept_rows(observations),
         **prior_groups(prior, names),

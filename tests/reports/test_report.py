@@ -257,7 +257,7 @@ def test_the_sampler_is_described_in_plain_words(results):
     assert "every sweep is a draw" in engine_sentence(every)
     for engine in ("nuts", "pymc"):
         nuts = of_engine(results["posterior"], engine=engine, thin=1, tune=500)
-        assert "500 steps to tune" in engine_sentence(nuts)
+        assert "500 tuning steps" in engine_sentence(nuts)
         assert "NUTS" in engine_sentence(nuts)
 
 
@@ -278,7 +278,7 @@ def test_what_an_interrupt_left_is_said_first(results, tmp_path):
     ).read_text("utf-8")
 
 
-def test_labels_are_reported_from_raw_to_label_free(results, written):
+def test_labels_are_reported_from_raw_to_label_invariant(results, written):
     report = results["diagnosis"].labels
     text = Page(written).text
     assert "Did labels switch?" in text
@@ -330,4 +330,4 @@ def test_rows_that_leave_one_out_cannot_judge_are_named(results, tmp_path):
     bad = copy.deepcopy(results["loo"])
     bad.pareto_k[7] = 0.9
     text = Page(write_report({"loo": bad}, tmp_path / "report.html").read_text("utf-8")).text
-    assert "1 row of 120 have a Pareto k above 0.62, the largest in row 7" in text
+    assert "Pareto k is above 0.62 in 1 row of 120 (largest in row 7)" in text

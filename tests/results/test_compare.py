@@ -102,7 +102,7 @@ def test_z_and_coverage_follow_from_the_draws(world):
     assert not far["covered point"]
     assert list(narrow.table.columns[3:5]) == ["25%", "75%"]
     assert "*" in str(narrow)
-    assert "mean[1, waiting]" in one_line(narrow).split("point outside the interval: ")[1]
+    assert "mean[1, waiting]" in one_line(narrow).split("point lies outside the interval for ")[1]
 
 
 def one_line(compared):
@@ -164,7 +164,7 @@ def test_of_many_parameters_some_are_named_and_the_rest_counted(world):
     assert more == f"{n_outside - 5} more (marked in the table)."
 
 
-def test_relabelling_repairs_rhat_and_leaves_label_free_quantities_alone(world):
+def test_relabelling_repairs_rhat_and_leaves_label_invariant_quantities_alone(world):
     x, _, result, mle, _ = world
     draws = draws_of(result)
     order = np.tile([0, 1], (4, draws.n_draws, 1))

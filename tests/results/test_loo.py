@@ -107,7 +107,7 @@ def test_an_influential_row_is_reported():
     exact = prior.posterior(SufficientStatistics.of(x, np.ones((12, 1)), np.zeros((1, 2)), 0.0))
     result = posterior_result(exact_draws(exact, 4, 250, np.random.default_rng(0)), x, prior)
     with pytest.warns(
-        UserWarning, match=r"1 row of 12 have a Pareto k above 0.67 \(largest: .* row 7"
+        UserWarning, match=r"Pareto k is above 0.67 in 1 row of 12 \(largest: .* row 7"
     ):
         found = loo(result)
     assert found.warning

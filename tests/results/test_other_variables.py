@@ -11,10 +11,10 @@ from bayes_gmm.results.analysis import save
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.evidence import (
-    LABEL_FREE,
+    LABEL_INVARIANT,
     MOST_ENTRIES,
     RELABELLED,
-    label_free,
+    label_invariant,
     of_components,
 )
 from bayes_gmm.results.loo import loo
@@ -49,8 +49,8 @@ def names(diagnosis):
 
 
 def test_without_other_variables_there_is_nothing(sound):
-    assert label_free(sound)[0] == of_components(sound)[0] == []
-    assert label_free(sound)[1].shape == of_components(sound)[1].shape == (*SHAPE, 0)
+    assert label_invariant(sound)[0] == of_components(sound)[0] == []
+    assert label_invariant(sound)[1].shape == of_components(sound)[1].shape == (*SHAPE, 0)
 
 
 def test_a_hyperparameter_that_has_not_converged_is_no_convergence(sound, rng):
@@ -59,7 +59,7 @@ def test_a_hyperparameter_that_has_not_converged_is_no_convergence(sound, rng):
     apart = tau + np.array([0, 0, 0, 3.0])[:, None]
     found = diagnose(with_variables(sound, tau=((), apart)))
     assert names(found) == ["several_modes"]
-    assert found.table.loc[(LABEL_FREE, "tau"), "rhat"] > 1.1
+    assert found.table.loc[(LABEL_INVARIANT, "tau"), "rhat"] > 1.1
     drifting = tau + np.linspace(0, 3, SHAPE[1])
     found = diagnose(with_variables(sound, tau=((), drifting)))
     assert names(found) == ["short_chains"]
@@ -87,7 +87,7 @@ def test_a_dim_with_a_name_of_its_own_is_taken_at_its_word(sound, rng):
     tau[1] = tau[1, :, ::-1]
     found = diagnose(with_variables(sound, tau=(("side",), tau)))
     assert names(found) == ["several_modes"]
-    assert (LABEL_FREE, "tau[0]") in found.table.index
+    assert (LABEL_INVARIANT, "tau[0]") in found.table.index
 
 
 @pytest.mark.parametrize("names_of_variables", [("w1", "w2"), ("alpha", "beta"), ("w", "w[0]")])
@@ -97,7 +97,7 @@ def test_names_of_variables_decide_nothing(sound, rng, names_of_variables):
     result = with_variables(
         sound, **{n: (("cluster",), d) for n, d in zip(names_of_variables, draws, strict=True)}
     )
-    found, values = label_free(result)
+    found, values = label_invariant(result)
     assert found == [f"{name}[sorted {k}]" for name in names_of_variables for k in range(2)]
     expected = np.concatenate([np.sort(each, axis=2) for each in draws], axis=2)
     np.testing.assert_array_equal(values, expected)
@@ -109,7 +109,7 @@ def test_numbered_variables_without_a_dim_are_not_taken_for_components_but_advis
     tau = rng.normal(size=(*SHAPE, 2)) * 0.1 + [1.0, 5.0]
     tau[1] = tau[1, :, ::-1]
     result = with_variables(sound, **{f"tau_{k}": ((), tau[..., k]) for k in range(2)})
-    names_free, values = label_free(result)
+    names_free, values = label_invariant(result)
     assert names_free == ["tau_0", "tau_1"]
     np.testing.assert_array_equal(values, tau)
     (reason,) = diagnose(result).reasons
@@ -125,7 +125,7 @@ def test_variables_of_the_same_label_stay_apart(sound, rng):
     """A scalar may be called what an entry of a vector is called in a table."""
     vector, scalar = rng.normal(size=(*SHAPE, 3)), rng.normal(size=SHAPE) + 7
     result = with_variables(sound, **{"tau": (("row",), vector), "tau[0]": ((), scalar)})
-    found, values = label_free(result)
+    found, values = label_invariant(result)
     assert len(found) == values.shape[2] == 4
     np.testing.assert_array_equal(values, np.concatenate([vector, scalar[..., None]], axis=2))
     assert found == ["tau[0]", "tau[1]", "tau[2]", "variable tau[0]"]
@@ -142,7 +142,7 @@ def test_names_tell_entries_apart_and_agree_with_values(sound, rng):
         level=(("cluster", "feature"), draws),
         flat=(("feature", "cluster"), draws),
     )
-    names_free, free = label_free(result)
+    names_free, free = label_invariant(result)
     assert names_free[0] == "size"
     assert names_free[1:5] == [f"level[sorted {k}, x{j}]" for k in (0, 1) for j in (0, 1)]
     assert names_free[5:] == [f"flat[x{j}, sorted {k}]" for j in (0, 1) for k in (0, 1)]
@@ -156,7 +156,7 @@ def test_names_tell_entries_apart_and_agree_with_values(sound, rng):
     table = diagnose(result).table
     assert table.index.is_unique
     assert (RELABELLED, "level[1, x0]") in table.index
-    assert (LABEL_FREE, "flat[x1, sorted 0]") in table.index
+    assert (LABEL_INVARIANT, "flat[x1, sorted 0]") in table.index
 
 
 def test_names_of_ours_are_told_from_those_of_the_model(sound, rng):
@@ -170,15 +170,15 @@ def test_names_of_ours_are_told_from_those_of_the_model(sound, rng):
     table = diagnose(same).table
     assert table.index.is_unique
     assert (RELABELLED, "variable sd[1]") in table.index
-    assert (LABEL_FREE, "variable log_likelihood") in table.index
+    assert (LABEL_INVARIANT, "variable log_likelihood") in table.index
     before = diagnose(sound).table
-    for quantity in [(LABEL_FREE, "log_likelihood"), (RELABELLED, "sd[1, x0]")]:
+    for quantity in [(LABEL_INVARIANT, "log_likelihood"), (RELABELLED, "sd[1, x0]")]:
         assert table.loc[quantity].equals(before.loc[quantity])
 
 
 def test_of_a_large_variable_some_entries_are_judged(sound, rng):
     many = rng.normal(size=(*SHAPE, 1000))
-    found, values = label_free(with_variables(sound, many=(("row",), many)))
+    found, values = label_invariant(with_variables(sound, many=(("row",), many)))
     assert len(found) == MOST_ENTRIES
     assert (found[0], found[-1]) == ("many[0]", "many[999]")
     np.testing.assert_array_equal(values[..., -1], many[..., -1])
@@ -200,7 +200,7 @@ def test_what_is_infinite_undefined_or_constant_is_no_obstacle(sound, rng):
     result = with_variables(sound, **{name: ((), value) for name, value in variables.items()})
     found = diagnose(result)
     assert found.ok, str(found)
-    rhat = found.table.loc[LABEL_FREE, "rhat"]
+    rhat = found.table.loc[LABEL_INVARIANT, "rhat"]
     assert rhat[["odd", "flag"]].notna().all()
     assert rhat[["constant", "nothing"]].isna().all()
     variables["odd"][3] = np.nan  # one chain where it is never defined

@@ -17,7 +17,7 @@ from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.power_scaling import log_prior_parts
-from bayes_gmm.results.evidence import LABEL_FREE, RELABELLED
+from bayes_gmm.results.evidence import LABEL_INVARIANT, RELABELLED
 from bayes_gmm.results.labels import prior_dataset
 from bayes_gmm.results.reading import draws_of
 from bayes_gmm.results.sensitivity import CONFLICT, STRONG_PRIOR, sensitivity
@@ -60,7 +60,7 @@ def test_the_numbers_are_arviz_s_own(pair):
     )
     truth = az.psense_summary(tree, round_to=12)
     for quantity, name in (
-        ((LABEL_FREE, mean), "whole"),
+        ((LABEL_INVARIANT, mean), "whole"),
         ((RELABELLED, "weight[1]"), "weights[1]"),
         ((RELABELLED, "mean[1, waiting]"), "means[1, waiting]"),
     ):
@@ -244,7 +244,7 @@ def test_components_that_are_not_identified_do_not_count():
     assert "[1," not in named
 
 
-def test_label_free_rows_do_not_know_names(pair):
+def test_label_invariant_rows_do_not_know_labels(pair):
     x, _, _, posterior = pair
     draws = draws_of(posterior)
     order = np.random.default_rng(0).permuted(np.broadcast_to([0, 1], draws.weights.shape), axis=2)
@@ -253,7 +253,7 @@ def test_label_free_rows_do_not_know_names(pair):
         posterior_result(given, x, ConjugatePrior.default(x, 2), pivot=pivot, names=NAMES)
         for given in (draws, draws.reorder(order))
     ]
-    before, after = (sensitivity(result).table.loc[LABEL_FREE] for result in both)
+    before, after = (sensitivity(result).table.loc[LABEL_INVARIANT] for result in both)
     numbers = ["mean", "sd", "prior", "likelihood", "prior_shift", "prior_effect"]
     np.testing.assert_allclose(after[numbers], before[numbers], rtol=1e-5, atol=1e-9)
 
