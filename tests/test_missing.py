@@ -422,13 +422,18 @@ def test_a_file_is_read_with_its_gaps(fit, tmp_path):
     assert_same_mixture(bg.point_estimate(found), bg.point_estimate(fit), rtol=1e-6)
 
 
+def test_groups_may_be_added_at_once(posterior):
+    at_once = bg.sample(X, 2, missing="mar", groups="log_likelihood", **SAMPLED)
+    later = bg.add_groups(posterior, "log_likelihood")
+    mine, theirs = (one["log_likelihood"]["x"].to_numpy() for one in (at_once, later))
+    np.testing.assert_array_equal(mine, theirs)
+
+
 def test_pymc_needs_complete_rows(posterior):
     hierarchical = bg.HierarchicalPrior.default(WHOLE, 2)
     for options in ({"engine": "pymc"}, {"prior": hierarchical}):
         with refuses("missing entries", "complete rows"):
             bg.sample(X, 2, missing="mar", **QUIET, **options)
-    with refuses("groups", "missing entries"):
-        bg.sample(X, 2, missing="mar", groups="log_likelihood", **QUIET)
     with refuses("leave"):
         bg.pymc_model(X, 2)
     trace = posterior["posterior"].to_dataset()

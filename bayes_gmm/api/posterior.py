@@ -14,7 +14,7 @@ from bayes_gmm.arguments import (
     prior_of_posterior,
     structure_of_posterior,
 )
-from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
+from bayes_gmm.errors import ConvergenceWarning, require_whole
 from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
@@ -211,10 +211,6 @@ def sample(
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r} needs all rows in memory")
-        if not observations.is_complete:
-            raise InputError(
-                f"groups={groups!r} needs complete rows, but X has missing entries: omit groups"
-            )
     shape = observations.n_rows, observations.n_features, n_components
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     # EM, the starts and the labels of the draws need a conjugate prior with a mode.

@@ -8,17 +8,7 @@ import numpy as np
 
 
 def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, ...]:
-    """Return the shape of the public attribute `covariances_` for this type.
-
-    Parameters
-    ----------
-    kind : str
-    n_components, n_features : int
-
-    Returns
-    -------
-    tuple of int
-    """
+    """Return the shape of the public attribute `covariances_` for this type."""
     own = {
         "spherical": (n_components,),
         "diag": (n_components, n_features),
@@ -30,15 +20,7 @@ def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, 
 def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) -> np.ndarray:
     """Convert a public attribute to K matrices.
 
-    Parameters
-    ----------
-    values : ndarray
-    kind : str
-    n_components, n_features : int
-
-    Returns
-    -------
-    ndarray (K, D, D)
+    Shapes: -> (K, D, D).
     """
     if kind == "spherical":
         return values[:, None, None] * np.eye(n_features)
@@ -52,15 +34,7 @@ def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) ->
 def compact(matrices: np.ndarray, kind: str) -> np.ndarray:
     """Convert K matrices to the shape of the public attributes.
 
-    Parameters
-    ----------
-    matrices : ndarray (K, D, D)
-        Covariances, precisions, or triangular factors of either.
-    kind : str
-
-    Returns
-    -------
-    ndarray
+    Shapes: matrices (K, D, D).
     """
     if kind == "spherical":
         return matrices[:, 0, 0].copy()

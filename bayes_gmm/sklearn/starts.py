@@ -68,22 +68,7 @@ def check_given(
 ) -> Given:
     """Check the parameters that the user gave for the start.
 
-    Parameters
-    ----------
-    weights, means, precisions : array_like or None
-    kind : str
-        Type of covariance, which says what shape precisions have.
-    n_components, n_features : int
-
-    Returns
-    -------
-    Given
-        In the user's units.
-
-    Raises
-    ------
-    InputError
-        If a shape is wrong, weights do not sum to one or precisions are not positive definite.
+    Returned: in the user's units.
     """
     covariances = None
     if weights is not None:
@@ -118,20 +103,7 @@ def starts_of(
 ) -> Starts:
     """Return a function that yields the starts of EM.
 
-    Parameters
-    ----------
-    given : Given
-        In standardized coordinates. If the means are known there is one start, whose
-        responsibilities come from an E-step with equal spherical components around them.
-    kind : str
-        One of `KINDS`.
-    n_components, n_starts : int
-    structure : Structure
-
-    Returns
-    -------
-    callable
-        For `point.estimate`.
+    Returned: for `point.estimate`.
     """
 
     def starts(rule: Rule, data: Sketch, rng: np.random.Generator) -> Iterator[Candidate]:
@@ -165,20 +137,7 @@ def _around(means: np.ndarray, data: Sketch) -> SufficientStatistics:
 def shared_out(
     kind: str, data: Sketch, n_components: int, rng: np.random.Generator
 ) -> SufficientStatistics:
-    """Compute the statistics of the components under random or nearest-point responsibilities.
-
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    data : Sketch
-    n_components : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    SufficientStatistics
-    """
+    """Compute the statistics of the components under random or nearest-point responsibilities."""
     rows, counts, _ = data
     if kind == "random":
         share = rng.random((len(rows), n_components))
