@@ -54,6 +54,7 @@ bench-posterior: $(READY) ## time our engines against a PyMC program written by 
 	$(BIN)/python benchmarks/posterior.py
 
 docs: $(READY) ## build the documentation, notebooks executed, into docs/_build/html
+	@rm -rf docs/api  # pages of an earlier build, of names that may be gone
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs docs/_build/html
 	@echo "Done. Open docs/_build/html/index.html in a browser."
 
