@@ -1,6 +1,6 @@
 """A fit follows a change of units and origin, and knows neither the order of rows nor threads."""
 
-from functools import cache, partial
+from functools import cache
 from unittest.mock import patch
 
 import numpy as np
@@ -9,7 +9,7 @@ from helpers import assert_same_mixture
 
 from bayes_gmm import datasets
 from bayes_gmm.data import Observations
-from bayes_gmm.inference.em import point
+from bayes_gmm.inference.em import point, problem
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
@@ -104,14 +104,25 @@ def test_the_order_of_the_rows_changes_nothing(code, name, with_prior):
     assert_same_mixture(there, fitted(name, code, with_prior), rtol=ROUNDING)
 
 
+def in_blocks(threads):
+    """The pass over blocks of 37 rows."""
+
+    def expect(observations, structure, **options):
+        return expectation(
+            observations, structure, **options | {"threads": threads, "block_rows": 37}
+        )
+
+    return expect
+
+
 @either_prior
 @every_structure
 def test_blocks_and_threads_change_nothing(code, name, with_prior):
     x, n_components = DATA[name]
-    with patch.object(point, "expectation", partial(expectation, block_rows=37, threads=2)):
+    with patch.object(problem, "expectation", in_blocks(2)):
         there = fit(x, n_components, code, with_prior)
     assert_same_mixture(there, fitted(name, code, with_prior), rtol=ROUNDING)
-    with patch.object(point, "expectation", partial(expectation, block_rows=37, threads=1)):
+    with patch.object(problem, "expectation", in_blocks(1)):
         alone = fit(x, n_components, code, with_prior)
     for ours, theirs in zip(vars(alone).values(), vars(there).values(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -58,7 +58,7 @@ def test_an_improper_prior_and_one_that_rounding_makes_so_are_refused():
     x = np.outer(np.linspace(-1, 1, 20), [1.0, 1.0])  # on a line
     with refuses("prior", "improper"):
         complete_data(bg.ConjugatePrior.flat(1, 2), labelled(x, [0] * 20, 1))
-    with refuses("scale", "rounding"):
+    with refuses("scale", "numerically singular"):
         tiny = bg.ConjugatePrior([1.0], [0.0, 0.0], 1.0, 3.0, 1e-30 * np.eye(2))
         complete_data(tiny, labelled(x, [0] * 20, 1))
 
