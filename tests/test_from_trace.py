@@ -366,7 +366,7 @@ def test_where_only_the_weights_dim_has_no_name_the_length_of_the_others_tells(o
         means=(("d", "k"), two.raw.means.swapaxes(2, 3)),
         covariances=(("k", "d", "e"), two.raw.covariances),
     )
-    with refuses("means", "d or k", "give the weights the same dim"):
+    with refuses("means", "d or k", "give the weights the same named dim"):
         bg.from_trace(as_many, two.x)
 
 

@@ -154,7 +154,7 @@ def test_of_many_parameters_some_are_named_and_the_rest_counted(world):
     x, _, result, mle, _ = world
     far = Parameters(mle.weights[::-1], mle.means + 3.0, 9 * mle.covariances)
     compared = compare(point_result(far, x, names=NAMES), result)
-    (said,) = [one for one in compared.sentences if one.startswith("MLE outside")]
+    (said,) = [one for one in compared.sentences if one.startswith("MLE lies outside")]
     data = compared.dataset
     variances = (data["kind"] == "covariance") & (data["feature"] == data["feature_bis"])
     n_outside = int((~data["covered"][0] & ~variances).sum())
