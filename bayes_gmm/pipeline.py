@@ -76,7 +76,8 @@ class Pipeline:
                 f"{MOST_ROWS:,} rows does not keep them: choose pivot or ordering:..."
             )
         Structure.of(self.covariance, self.X.shape[1])
-        require_whole("n_starts", self.n_starts, 1)
+        for name in ("n_starts", "draws", "tune", "chains", *["cores"] * (self.cores is not None)):
+            require_whole(name, getattr(self, name), 1)
         tails(self.ci_prob)
         if self._family and self.engine in ("gibbs", "nuts"):
             raise InputError(
@@ -310,7 +311,7 @@ def analyze(
     n_components : int
         K.
     folder : str or Path
-        Where analysis.nc, clusters.csv, report.html and pictures/*.png are written, each as soon
+        Where analysis.nc, clusters.csv, report.html and the folder pictures are written, each as soon
         as it is complete. The folder is created if it is missing; other files in it are not
         touched.
     covariance : str

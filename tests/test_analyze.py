@@ -81,6 +81,8 @@ def test_it_is_the_verbs_one_after_another_and_all_is_on_disk(tmp_path):
 def test_bad_input_is_refused_before_anything_is_written(tmp_path):
     with refuses("n_components"):
         bg.analyze(X, 0, tmp_path / "out")
+    with refuses("chains"):
+        bg.analyze(X, 2, tmp_path / "out", chains=0)
     with refuses("covariance"):
         bg.analyze(X, 2, tmp_path / "out", covariance="XYZ")
     with refuses("number"):

@@ -151,7 +151,7 @@ def borne_out(
     r"""Whether the draws favor K components over K - 1 by more than these odds.
 
     .. math:: \frac{p(x \mid K)}{p(x \mid K - 1)}
-        = c \Big/ \frac{1}{S K} \sum_{sk} \prod_n \{1 - r_{nk}(\theta_s)\}
+        = c \,/\, \frac{1}{S K} \sum_{sk} \prod_n \{1 - r_{nk}(\theta_s)\}
 
     False as well where at these odds not even one draw would be empty: that none is says little
     then.
