@@ -311,8 +311,8 @@ def analyze(
     n_components : int
         K.
     folder : str or Path
-        Where analysis.nc, clusters.csv, report.html and the folder pictures are written, each as soon
-        as it is complete. The folder is created if it is missing; other files in it are not
+        Where analysis.nc, clusters.csv, report.html and the folder pictures are written, each as
+        soon as it is complete. The folder is created if it is missing; other files in it are not
         touched.
     covariance : str
         Covariance structure, as in `fit`. The posterior has the same one if `sample` supports it,

@@ -77,7 +77,7 @@ def standard_errors(
     Returns
     -------
     StandardErrors
-        Prints as a table; `.table`, `.dataset` (parameter). All are in the units of X.
+        Prints as a table; ``.table``, ``.dataset`` (parameter). All are in the units of X.
 
     Raises
     ------
