@@ -84,7 +84,8 @@ class Kernel:
     @property
     def address(self) -> int:
         """Where its machine code is: so a kernel chosen at run time is handed to another."""
-        self.compiled()
+        if not self._address:
+            self.compiled()
         return self._address
 
     @property
