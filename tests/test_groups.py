@@ -13,8 +13,8 @@ from scipy import stats
 
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.invariants import mixture_moments
 from bayes_gmm.results.groups import NAMES
 from bayes_gmm.results.labels import prior_dataset, read_prior
 from bayes_gmm.results.reading import raw_draws

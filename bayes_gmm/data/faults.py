@@ -13,7 +13,7 @@ from bayes_gmm.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-MAR = ', or keep them with missing="mar" if entries are missing at random'
+MAR_OFFER = ', or keep them with missing="mar" if entries are missing at random'
 MOST_MARKS = 3  # different entries that are listed as possible codes for a missing value
 NO_MEASUREMENTS = {
     "b": "True/False values",
@@ -208,7 +208,7 @@ class Faults:
             )
         return (
             f"missing values in {self.n_incomplete} of {self.n_rows} rows ({counts}), first in "
-            f"{self._place(first)}: leave these rows out with {advice}{MAR * self.offers_mar}"
+            f"{self._place(first)}: leave these rows out with {advice}{MAR_OFFER * self.offers_mar}"
         )
 
     def require_a_complete_row(self) -> None:

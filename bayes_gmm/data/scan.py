@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from bayes_gmm.data.faults import MAR as MAR_OFFER
+from bayes_gmm.data.faults import MAR_OFFER
 from bayes_gmm.errors import InputError
 
 MAR = "mar"

@@ -12,7 +12,7 @@ import numpy as np
 
 from bayes_gmm.kernels.diagonal import diagonal_whiteners
 from bayes_gmm.kernels.incomplete import incomplete_rows
-from bayes_gmm.kernels.kernel import Kernel, inlined, kernel
+from bayes_gmm.kernels.kernel import Kernel, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -26,7 +26,7 @@ from bayes_gmm.kernels.log_rho import (
 )
 from bayes_gmm.kernels.shared import shared_whitener
 from bayes_gmm.kernels.signatures import PASS
-from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.kernels.weighted_sums import add_few, add_many, mirror
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 
 
@@ -68,7 +68,7 @@ def few_features(
             count[k] += add_few(
                 rows, residual, scratch, log_rho[k], center[k], first[k], second[k], n
             )
-    _mirror(second)
+    mirror(second)
     return log_normalizer
 
 
@@ -99,14 +99,5 @@ def many_features(
             count[k] += add_many(
                 rows, residual, panel, square, log_rho[k], center[k], first[k], second[k], n
             )
-    _mirror(second)
+    mirror(second)
     return log_normalizer
-
-
-@inlined
-def _mirror(second):  # pragma: no cover - compiled
-    """Copy the lower triangle of each matrix to its upper one."""
-    for k in range(second.shape[0]):
-        for j in range(second.shape[1]):
-            for m in range(j):
-                second[k, m, j] = second[k, j, m]

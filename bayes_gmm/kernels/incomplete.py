@@ -24,8 +24,7 @@ from bayes_gmm.kernels.log_rho import (
     FEW_FEATURES,
     PANEL,
     REASSOCIATE,
-    log_rho_few,
-    log_rho_many,
+    log_rho_either,
     normalize,
     packed,
     turn,
@@ -40,7 +39,7 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
-from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.kernels.weighted_sums import add_either, mirror
 from bayes_gmm.model.normal import LOG_2PI
 
 
@@ -75,10 +74,10 @@ def incomplete_rows(
                 rows, center[k], columns[k], precision[k], features, n_missing, edges, n_patterns,
                 filled[k], scratch, roots[k],
             )  # fmt: skip
-            if n_features <= FEW_FEATURES:
-                log_rho_few(filled[k], residual, peak, offset[k], center[k], whitener[k], value, n)
-            else:
-                log_rho_many(filled[k], residual, panel, offset[k], center[k], panels[k], value)
+            log_rho_either(
+                filled[k], residual, peak, panel, offset[k], center[k], whitener[k], panels[k],
+                value, n,
+            )  # fmt: skip
             for i in range(n):
                 value[i] += scratch[i]
         log_normalizer += normalize(
@@ -88,19 +87,11 @@ def incomplete_rows(
             add_own(
                 log_rho[k], features, n_missing, edges, n_patterns, roots[k], covariance, second[k]
             )
-            if n_features <= FEW_FEATURES:
-                count[k] += add_few(
-                    filled[k], residual, scratch, log_rho[k], center[k], first[k], second[k], n
-                )
-            else:
-                count[k] += add_many(
-                    filled[k], residual, panel, square, log_rho[k], center[k], first[k],
-                    second[k], n,
-                )  # fmt: skip
-    for k in range(n_components):
-        for j in range(n_features):
-            for m in range(j):
-                second[k, m, j] = second[k, j, m]
+            count[k] += add_either(
+                filled[k], residual, scratch, panel, square, log_rho[k], center[k], first[k],
+                second[k], n,
+            )  # fmt: skip
+    mirror(second)
     return log_normalizer
 
 

@@ -16,11 +16,9 @@ from bayes_gmm.kernels.label_counts import STREAM, allot, uniform
 from bayes_gmm.kernels.labels import GOLDEN, PASS, draw_labels, hashed, uniforms
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
-    FEW_FEATURES,
     PANEL,
     REASSOCIATE,
-    log_rho_few,
-    log_rho_many,
+    log_rho_either,
     normalize,
     packed,
     turn,
@@ -35,7 +33,7 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
-from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.kernels.weighted_sums import add_either
 
 NORMALS = np.uint64(0xD1B54A32D192ED03)  # tells the normals of a row from what draws its label
 
@@ -69,12 +67,10 @@ def incomplete_labels(
                 rows, center[k], columns[k], precision[k], features, n_missing, edges, n_patterns,
                 filled[k], scratch, roots[k],
             )  # fmt: skip
-            if n_features <= FEW_FEATURES:
-                log_rho_few(
-                    filled[k], residual, peak, offset[k], center[k], whitener[k], share[k], n
-                )
-            else:
-                log_rho_many(filled[k], residual, panel, offset[k], center[k], panels[k], share[k])
+            log_rho_either(
+                filled[k], residual, peak, panel, offset[k], center[k], whitener[k], panels[k],
+                share[k], n,
+            )  # fmt: skip
             for i in range(n):
                 share[k, i] += scratch[i]
         log_normalizer += normalize(share, seen, peak, total, product, scratch, n)
@@ -92,14 +88,10 @@ def incomplete_labels(
                 key, start + low, k, share[k], features, n_missing, edges, n_patterns, roots[k],
                 filled[k], second[k],
             )  # fmt: skip
-            if n_features <= FEW_FEATURES:
-                count[k] += add_few(
-                    filled[k], residual, scratch, share[k], center[k], first[k], second[k], n
-                )
-            else:
-                count[k] += add_many(
-                    filled[k], residual, panel, square, share[k], center[k], first[k], second[k], n
-                )
+            count[k] += add_either(
+                filled[k], residual, scratch, panel, square, share[k], center[k], first[k],
+                second[k], n,
+            )  # fmt: skip
         if kept.size:
             for i in range(n):
                 kept[low + i] = labels[i]

@@ -20,17 +20,15 @@ from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.labels import GOLDEN, PASS, S12, hashed
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
-    FEW_FEATURES,
     PANEL,
     REASSOCIATE,
-    log_rho_few,
-    log_rho_many,
+    log_rho_either,
     normalize,
     packed,
     turn,
 )
 from bayes_gmm.kernels.signatures import BITS, OUT_MATRIX, REAL, VECTOR, WHOLE
-from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.kernels.weighted_sums import add_either
 
 MOST = 2.0**31  # copies of a row: of more, factorials would cost ratios their fifth digit
 EXPECTED = 10.0  # successes, from which a binomial is drawn by rejection
@@ -131,7 +129,6 @@ def counted_rows(
     """
     n_rows, n_features = x.shape
     n_components = offset.size
-    few = n_features <= FEW_FEATURES
     # Whole chunks, so that a shorter block at the end has the same sums to the last bit.
     rows, residual = np.zeros((n_features, CHUNK)), np.empty((n_features, CHUNK))
     panel, square = np.empty((PANEL, CHUNK)), np.empty(PANEL * n_features)
@@ -144,21 +141,14 @@ def counted_rows(
         seen = times[low : low + n]
         turn(x[low : low + n], origin, inverse_scale, rows)
         for k in range(n_components):
-            value = share[k]
-            if few:
-                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
-            else:
-                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
+            log_rho_either(
+                rows, residual, scratch, panel, offset[k], center[k], whitener[k], panels[k],
+                share[k], n,
+            )  # fmt: skip
         log_normalizer += normalize(share, seen, peak, total, product, scratch, n)
         allot(key, start + low, seen, share)
         for k in range(n_components):
-            copies = share[k]
-            if few:
-                count[k] += add_few(
-                    rows, residual, scratch, copies, center[k], first[k], second[k], n
-                )
-            else:
-                count[k] += add_many(
-                    rows, residual, panel, square, copies, center[k], first[k], second[k], n
-                )
+            count[k] += add_either(
+                rows, residual, scratch, panel, square, share[k], center[k], first[k], second[k], n
+            )
     return log_normalizer

@@ -139,6 +139,17 @@ def log_rho_many(
 
 
 @inlined
+def log_rho_either(
+    rows, residual, scratch, panel, offset, center, whitener, panels, value, n
+):  # pragma: no cover - compiled
+    """`log_rho_few` or `log_rho_many`, whichever is faster, for any number of features."""
+    if rows.shape[0] <= FEW_FEATURES:
+        log_rho_few(rows, residual, scratch, offset, center, whitener, value, n)
+    else:
+        log_rho_many(rows, residual, panel, offset, center, panels, value)
+
+
+@inlined
 def exponentiate(log_rho, peak, total, scratch, n):  # pragma: no cover - compiled
     """Turn log_rho (K, n) into rho / max rho; peak becomes log max rho, and total the sum."""
     for i in range(n):

@@ -10,7 +10,7 @@ Of `second` only the lower triangle is promised.
 import numpy as np
 
 from bayes_gmm.kernels.kernel import inlined
-from bayes_gmm.kernels.log_rho import PANEL, subtract
+from bayes_gmm.kernels.log_rho import FEW_FEATURES, PANEL, subtract
 
 
 @inlined
@@ -89,3 +89,22 @@ def add_many(
     for i in range(n):
         count += share[i]
     return count
+
+
+@inlined
+def mirror(second):  # pragma: no cover - compiled
+    """Copy the lower triangle of each matrix to its upper one."""
+    for k in range(second.shape[0]):
+        for j in range(second.shape[1]):
+            for m in range(j):
+                second[k, m, j] = second[k, j, m]
+
+
+@inlined
+def add_either(
+    rows, residual, scratch, panel, square, share, center, first, second, n
+):  # pragma: no cover - compiled
+    """`add_few` or `add_many`, whichever is faster, for any number of features."""
+    if rows.shape[0] <= FEW_FEATURES:
+        return add_few(rows, residual, scratch, share, center, first, second, n)
+    return add_many(rows, residual, panel, square, share, center, first, second, n)

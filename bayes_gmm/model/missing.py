@@ -16,6 +16,7 @@ import numpy as np
 
 from bayes_gmm.data import Observations
 from bayes_gmm.data.patterns import patterns
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -82,11 +83,8 @@ def as_expected(observations: Observations, theta: Parameters) -> Observations:
     """Put what the mixture as one normal expects in the place of missing entries."""
     if observations.is_complete:
         return observations
-    mean = theta.weights @ theta.means
-    gap = theta.means - mean
-    between = gap.T @ (theta.weights[:, None] * gap)
-    covariance = np.einsum("k,kij->ij", theta.weights, theta.covariances) + between
-    values = filled(np.asarray(observations.values), mean, covariance)
+    moments = mixture_moments(theta.weights, theta.means, theta.covariances)
+    values = filled(np.asarray(observations.values), *moments)
     return replace(observations, values=values, is_complete=True)
 
 

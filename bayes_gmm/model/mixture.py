@@ -77,3 +77,19 @@ def log_likelihood(x: np.ndarray, parameters: Parameters) -> float:
     x (N, D). Bishop (2006), eq. 9.14.
     """
     return float(marginal_log_density(x, parameters).sum())
+
+
+def mixture_moments(
+    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Mean and covariance of x with the label summed out.
+
+    .. math:: m = \sum_k \phi_k \mu_k, \qquad
+        C = \sum_k \phi_k \{\Sigma_k + (\mu_k - m)(\mu_k - m)^\top\}
+
+    Of weights (..., K), means (..., K, D) and covariances (..., K, D, D): (..., D), (..., D, D).
+    """
+    mean = np.einsum("...k,...ki->...i", weights, means)
+    gap = means - mean[..., None, :]
+    within = np.einsum("...k,...kij->...ij", weights, covariances)
+    return mean, within + np.einsum("...k,...ki,...kj->...ij", weights, gap, gap, optimize=True)

@@ -103,7 +103,7 @@ def too_large(values: np.ndarray, rhat: np.ndarray, threshold: float) -> np.ndar
     suspects = np.flatnonzero(np.nan_to_num(rhat, nan=0.0) > threshold)
     if suspects.size:
         limits = np.maximum(threshold, rhat_limit(values[..., suspects], len(rhat)))
-        # A quantity that stands still in every chain, each at another value, has no error.
+        # A quantity that is constant in every chain, at different values, has no error.
         limits = np.where(np.isinf(rhat[suspects]) | np.isinf(limits), threshold, limits)
         exceeded[suspects] = np.where(rhat[suspects] > limits, limits, np.nan)
     return exceeded

@@ -28,11 +28,11 @@ from scipy.stats import beta
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.invariants import mixture_moments
 
 SAVING = 6  # of BIC, from which the evidence against a component is strong: 20 to 1 (Raftery, 1995)
 REACHED = 0.99  # share of the empty components that are looked for, those of the smallest weights

@@ -21,6 +21,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.kernels.chunks import expectation
 from bayes_gmm.model.missing import as_expected
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.posterior.draws import Draws
@@ -105,22 +106,6 @@ def invariants(
         "co_clustering": together.reshape(*shape, -1),
     }
     return Invariants(found, monitored)
-
-
-def mixture_moments(
-    weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    r"""Mean and covariance of x with the label summed out.
-
-    .. math:: m = \sum_k \phi_k \mu_k, \qquad
-        C = \sum_k \phi_k \{\Sigma_k + (\mu_k - m)(\mu_k - m)^\top\}
-
-    Of weights (..., K), means (..., K, D) and covariances (..., K, D, D): (..., D), (..., D, D).
-    """
-    mean = np.einsum("...k,...ki->...i", weights, means)
-    gap = means - mean[..., None, :]
-    within = np.einsum("...k,...kij->...ij", weights, covariances)
-    return mean, within + np.einsum("...k,...ki,...kj->...ij", weights, gap, gap, optimize=True)
 
 
 def _passes(

@@ -103,7 +103,7 @@ def _of_labels(analysis: Analysis, report: LabelReport) -> list[str]:
 
 
 def _components(report: LabelReport) -> pd.DataFrame:
-    """Tabulate the components; why one has no identity is said above."""
+    """Tabulate the components; why one is not identified is said above."""
     names = {
         "nearest, in sds": "nearest, in posterior sds",
         "nearly empty": "draws nearly empty",

@@ -132,7 +132,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
 
 
 def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[Merger | None, bool]:
-    """Find two components that BIC takes for one, and whether the draws bear out all the same.
+    """Find two components that BIC would merge, and whether the draws support both nevertheless.
 
     There are none if the rows are so many that the result does not keep them, and of a model of
     the user's, in which components may rest on other rows as well.

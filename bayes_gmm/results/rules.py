@@ -2,8 +2,8 @@
 
 Whether it is a fair sample of the posterior is judged by quantities that no renumbering of the
 components changes. Where it is, the mixture as a whole is known, and so are densities and
-predictions; but components may have no identity, or be too many, and statements about "component 2"
-then mean little.
+predictions; but components may not be identified, or be too many, and statements about "component
+2" then mean little.
 """
 
 from collections.abc import Iterator

@@ -130,7 +130,7 @@ def posterior_tree(
     """Build the result of `sample` from what the sampler returned.
 
     `sampled` has the groups posterior (weights, means and covariances in the user's units, and
-    whatever else the model has, components named as they came) and sample_stats. Other variables
+    whatever else the model has, with the sampler's labels) and sample_stats. Other variables
     stay if they are numbers, which every file format can hold.
     """
     names = observations.feature_names

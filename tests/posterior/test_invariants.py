@@ -4,9 +4,10 @@ import pytest
 
 from bayes_gmm.data import Observations
 from bayes_gmm.model import mixture
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.invariants import invariants, mixture_moments, monitor
+from bayes_gmm.posterior.invariants import invariants, monitor
 from bayes_gmm.results.tree import labelled_invariants
 from tests.helpers import random_parameters, random_prior
 

@@ -6,12 +6,12 @@ import xarray as xr
 from results.synthetic import conjugate_posterior, exact_draws, posterior_result, two_components
 
 from bayes_gmm.model import mixture
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.dispensable import SAVING, best_merger, merged
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.invariants import mixture_moments
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.labels import prior_dataset
 from tests.helpers import from_labels, random_parameters

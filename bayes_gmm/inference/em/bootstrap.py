@@ -23,6 +23,7 @@ from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em
 from bayes_gmm.inference.em.problem import Problem
+from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
@@ -194,9 +195,5 @@ def _gather(
 
 def _moments(parameters: Parameters, structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of the rows, as the fitted mixture has them."""
-    weights, means = parameters.weights, parameters.means
-    gap = means - weights @ means
-    covariance = np.tensordot(weights, parameters.covariances, 1) + (weights * gap.T) @ gap
-    return weights @ means, np.diag(
-        np.diagonal(covariance)
-    ) if structure.is_diagonal else covariance
+    mean, covariance = mixture_moments(parameters.weights, parameters.means, parameters.covariances)
+    return mean, np.diag(np.diagonal(covariance)) if structure.is_diagonal else covariance
