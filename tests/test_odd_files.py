@@ -11,7 +11,7 @@ import pytest
 from field_cases import lab
 
 import bayes_gmm as bg
-from bayes_gmm.data.faults import MAR
+from bayes_gmm.data.faults import MAR_OFFER
 from bayes_gmm.data.files import open_table
 from bayes_gmm.errors import FileFormatWarning, InputError
 
@@ -199,7 +199,7 @@ def test_all_that_is_wrong_is_said_at_once(file, content, says):
     with warnings.catch_warnings(), pytest.raises(InputError) as of_fit:
         warnings.simplefilter("ignore", FileFormatWarning)
         bg.fit(path, 1)
-    assert str(of_fit.value).replace(MAR, "") == message  # which `fit` offers too
+    assert str(of_fit.value).replace(MAR_OFFER, "") == message  # which `fit` offers too
 
 
 @pytest.mark.parametrize("name", ["table.csv.gz", "table.txt", "table.tsv", "table"])
