@@ -4,13 +4,13 @@ Given a partition C of the rows into blocks, weights integrate out, and so do th
 
     p(x, C, K, alpha, h) = p(K) p(alpha) p(h) p(C | K, alpha) prod_j m(rows of block j | h)
 
-m is the marginal density of the rows of one component, and h what all components share: nothing, or
-the scale Psi of a hierarchical prior, or one variance. The sums over K and alpha depend on the sizes
-of the blocks alone, and the sum over h on the blocks, so that a partition has a product of two.
-Eight rows have 4140 partitions. A block is a bit set.
+m is the marginal density of the rows of one component, and h what all components share: nothing,
+the scale Psi of a hierarchical prior, or one variance. The sums over K and alpha depend on the
+sizes of the blocks alone, and the sum over h on the blocks, so that a partition has a product of
+two sums. Eight rows have 4140 partitions. A block is a bit set.
 
-Nothing here is shared with the package but the containers of the priors: alpha and h are integrated
-by the trapezoidal rule with SciPy's densities, rising factorials are products.
+Nothing here is shared with the package but the containers of the priors and p(K): alpha and h are
+integrated by the trapezoidal rule with SciPy's densities, rising factorials are products.
 
 >>> number = bg.NumberOfComponents("uniform", maximum=3, alpha=1.0)
 >>> prior = bg.ConjugatePrior([1.0], [0.0], 0.3, 3.0, [[1.0]])
