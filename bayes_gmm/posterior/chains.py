@@ -5,6 +5,8 @@ Monte Carlo errors are in different modes, and longer chains will not help. Chai
 stationary are too short. A chain that does not move is stuck.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bayes_gmm.posterior.convergence import convergence
@@ -83,3 +85,17 @@ def other_labels(permutation: np.ndarray) -> np.ndarray:
     Shapes: permutation (chain, draw, K).
     """
     return (permutation != np.arange(permutation.shape[2])).any(axis=2).mean(axis=1)
+
+
+def longest_together(lengths: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Choose chains, and how far to cut them, so that as many draws as can be are kept.
+
+    Chains that an interrupt met at about the same length are all cut to the shortest; a chain that
+    had hardly begun while others were long is left out.
+
+    `kept`: Places of the chosen chains, in order.
+    """
+    order = np.argsort(lengths, kind="stable")[::-1]
+    totals = np.arange(1, len(order) + 1) * np.asarray(lengths)[order]
+    n_kept = len(totals) - int(np.argmax(totals[::-1]))
+    return np.sort(order[:n_kept]), int(lengths[order[n_kept - 1]])

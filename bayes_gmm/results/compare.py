@@ -21,6 +21,7 @@ from bayes_gmm.posterior.identification import identify
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.predictive import log_likelihood, tails
 from bayes_gmm.results.comparison import NOT_RUN, Comparison, constraint
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
@@ -51,6 +52,7 @@ def compare(
 ) -> Comparison:
     """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`."""
     lower, upper = tails(ci_prob)
+    posterior = known_number(posterior)
     draws = draws_of(posterior)
     features = feature_names(posterior)
     pivot, structure = point_parameters(posterior), structure_of(posterior)

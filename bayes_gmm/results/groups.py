@@ -27,7 +27,7 @@ from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.predictive import pointwise, replicates
-from bayes_gmm.results.labels import DIMS, labelled
+from bayes_gmm.results.labels import DIMS, follow, labelled
 from bayes_gmm.results.reading import (
     VARIABLES,
     draws_of,
@@ -36,7 +36,6 @@ from bayes_gmm.results.reading import (
     raw_draws,
     require_posterior,
 )
-from bayes_gmm.results.relabel import follow
 
 Drawable = ConjugatePrior | StructuredPrior | PriorFamily
 LEADING = ("chain", "draw")

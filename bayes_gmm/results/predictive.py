@@ -31,6 +31,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.predictive import density_band, memberships, tails
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.reading import (
     draws_of,
@@ -122,6 +123,7 @@ def predict(
     array([0, 1])
     """
     interval = tails(ci_prob)
+    result = known_number(result)
     probabilities = interval if is_posterior(result) else ()
     ensemble = Ensemble.of(mixtures(result))
     described = {"ci_prob": ci_prob} if probabilities else {}

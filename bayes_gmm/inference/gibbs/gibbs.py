@@ -194,9 +194,7 @@ def require_counts(observations: Observations) -> None:
         )
 
 
-def _inside(
-    prior: ConjugatePrior | HierarchicalPrior, structure: Structure, number: Any
-) -> Prior:
+def _inside(prior: ConjugatePrior | HierarchicalPrior, structure: Structure, number: Any) -> Prior:
     """Write a prior as the kernels take it, for a chain of its own."""
     is_conjugate = isinstance(prior, ConjugatePrior)
     own = Prior.conjugate(prior, structure) if is_conjugate else independent(prior)

@@ -19,7 +19,6 @@ from bayes_gmm.kernels.telescoping import (
     run_telescoping,
 )
 from bayes_gmm.model.number_of_components import NumberOfComponents
-from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import Structure
 
 WIDTH = 16  # components that a record has room for at first
