@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from bayes_gmm.plots import style
 from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.results.compare import compare
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.reading import draws_of, feature_names
 
 MOST_ROWS = 30
@@ -47,6 +48,7 @@ def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> 
     InputError
         If the results belong to different data, or have different numbers of components.
     """
+    posterior = known_number(posterior)
     table = compare(point, posterior, ci_prob=ci_prob).dataset
     draws = draws_of(posterior)
     n_components = draws.weights.shape[2]

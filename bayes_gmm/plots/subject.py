@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.predictive import models_missing, predict, result_weights
 from bayes_gmm.results.reading import (
     draws_of,
@@ -46,6 +47,7 @@ class Subject:
     @classmethod
     def of(cls, result: xr.DataTree | Parameters, X: Any = None) -> "Subject":
         """Read a result; X replaces the rows that it was computed from."""
+        result = known_number(result)
         point = point_parameters(result)
         draws: list[Parameters] = []
         if isinstance(result, Parameters):
