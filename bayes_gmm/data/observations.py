@@ -13,11 +13,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from bayes_gmm.data.arrays import as_array, table_of
 from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
-from bayes_gmm.data.kinds import as_frame
+from bayes_gmm.data.kinds import as_array, as_frame, table_of
 from bayes_gmm.data.row_labels import row_labels
 from bayes_gmm.data.row_weights import as_row_weights, in_rows
 from bayes_gmm.data.scan import CONSTANT_UNITS, MAR, origin_and_scale, scan

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.kernels.fast_exp import SMALLEST, exp_in_place
 from bayes_gmm.kernels.incomplete import fill, look, precisions, transposed
 from bayes_gmm.kernels.kernel import c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import CHUNK, REASSOCIATE, log_rho_few, turn
 from bayes_gmm.kernels.signatures import MATRIX, OUT_MATRIX, OUT_STACK, OUT_VECTOR, STACK, STACKS
+from bayes_gmm.model.missing import by_pattern
 from bayes_gmm.model.parameters import Parameters
 
 TILE = 128  # draws at a time, whose parameters stay in cache while rows pass by

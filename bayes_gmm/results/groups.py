@@ -24,9 +24,8 @@ from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import LogPrior, PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.predictive import pointwise, replicates
+from bayes_gmm.posterior.predictive import NUMBER, pointwise, replicates, require_memory
 from bayes_gmm.results.labels import DIMS, labelled
 from bayes_gmm.results.reading import (
     VARIABLES,

@@ -22,7 +22,7 @@ from bayes_gmm.model.normal import cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.sklearn.shapes import expand, expected_shape
+from bayes_gmm.sklearn.fitted import expand, expected_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
 MAX_K_MEANS = 300
