@@ -1,4 +1,4 @@
-"""The numba twin of the reference pass: the same statistics, near the speed of the machine.
+"""The pass with expected labels, compiled: the statistics of `reference`, near the machine's speed.
 
 Rows are taken in chunks that stay in the second-level cache (`log_rho.py`). With few features all
 sums are written out as loops; with many, the products of matrices go to BLAS. No array of N x K

@@ -1,4 +1,4 @@
-"""The numba twin of `model.free_coordinates`: log posterior density and gradient in one call.
+"""Log posterior density and gradient of `model.free_coordinates`, compiled, in one call.
 
 A sampler asks for them thousands of times a second, from threads of its own. So everything from
 free coordinates to gradient, the pass over the rows included, is one compiled function without the

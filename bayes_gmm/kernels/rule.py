@@ -1,4 +1,4 @@
-"""The numba twin of the M-step: small problems spend their time here, not in the pass."""
+"""The M-step, compiled: small problems spend their time here, not in the pass."""
 
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ PROJECT = OUT_STACK(STACK, VECTOR, STACK, VECTOR)
 
 
 def project(structure: Structure) -> Kernel:
-    """Return the compiled twin of `Structure.maximize`, which some structures share."""
+    """Compile `Structure.maximize`, which some structures share."""
     return twin(structure.maximize, PROJECT)
 
 
@@ -92,7 +92,7 @@ class Rule:
         return (self._constants, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
-        """M-step, the twin of `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
+        """M-step, equal to `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
 
         Shapes: previous (K, D, D).
         """
@@ -142,7 +142,7 @@ def pooled(
     empty = -1
     for k in range(n_components):
         n = count[k]
-        # Rounding may leave a hair below zero where a weight is exactly zero.
+        # Rounding may leave a tiny negative number where a weight is exactly zero.
         weights[k] = max(concentration[k] - 1.0 + n, 0.0)
         total += weights[k]
         spread[k] = degrees[k] + n_features + 2.0 + n

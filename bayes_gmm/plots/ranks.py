@@ -79,7 +79,7 @@ def ranks(posterior: xr.DataTree) -> Figure:
 
 
 def _quantities(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
-    """Label-free quantities and relabelled parameters, with names as a reader writes them."""
+    """Label-invariant quantities and relabelled parameters, with names as a reader writes them."""
     label_invariant, values = invariants(posterior)
     draws = draws_of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))

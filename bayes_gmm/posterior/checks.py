@@ -78,7 +78,7 @@ class Marginals:
 
     start: np.ndarray  # start, width: (D,), where the first bin begins, and how wide the bins are
     width: np.ndarray
-    bandwidth: np.ndarray  # (D,), standard deviation of the blur
+    bandwidth: np.ndarray  # (D,), standard deviation of the kernel
 
     @classmethod
     def of(cls, x: np.ndarray) -> "Marginals":
@@ -106,14 +106,14 @@ class Marginals:
     def density(self, counts: np.ndarray) -> np.ndarray:
         """Kernel density estimate from counts (..., D, N_BINS + 2): (..., D, N_BINS)."""
         shares = counts[..., 1:-1] / counts.sum(axis=-1, keepdims=True)
-        blurred = np.stack(
+        smoothed = np.stack(
             [
                 gaussian_filter1d(shares[..., j, :], sigma, axis=-1, mode="constant")
                 for j, sigma in enumerate(self.bandwidth / self.width)
             ],
             axis=-2,
         )
-        return blurred / self.width[:, None]
+        return smoothed / self.width[:, None]
 
 
 def shape(x: np.ndarray) -> np.ndarray:
