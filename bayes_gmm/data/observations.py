@@ -50,10 +50,7 @@ class Observations:
         spread: np.ndarray | None = None,
         missing: str | None = None,
     ) -> Self:
-        """Check and convert X; (N,) is read as (N, 1).
-
-        Shapes: spread (D,).
-        """
+        """Check and convert X, of which (N,) is read as (N, 1); spread (D,)."""
         if isinstance(X, cls):
             return X
         table = source(X, what)
@@ -175,10 +172,7 @@ class Observations:
     def weighted(
         self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
     ) -> Self:
-        """Return the same rows with row weights.
-
-        Shapes: weights (N,), spread (D,).
-        """
+        """Return the same rows with row weights (N,); spread (D,)."""
         if isinstance(self.values, Stream):
             raise InputError(
                 f"{what} needs the rows in memory, but X is read block by block: pass X as an array"

@@ -64,10 +64,7 @@ def sweep_key(key, sweep):  # pragma: no cover - compiled
 
 @kernel(types.void(BITS, WHOLE, OUT_VECTOR))
 def uniforms(key, start, out):  # pragma: no cover - compiled
-    """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ...
-
-    Shapes: out (n,).
-    """
+    """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ..."""
     bits = out.view(np.uint64)
     place = key + np.uint64(start) * GOLDEN
     for i in range(out.size):

@@ -63,12 +63,7 @@ class LogPosterior:
         self.function = _compiled()
 
     def __call__(self, free: np.ndarray) -> tuple[float, np.ndarray]:
-        """Evaluate at one point, as a sampler does.
-
-        Shapes: free (P,) -> gradient (P,).
-
-        `value`: For the rows in the coordinates of the pass, whatever units they came in.
-        """
+        """Evaluate at one point (P,) as a sampler does, for rows in the coordinates of the pass."""
         free = np.array(free, float)
         gradient, value = np.empty_like(free), np.empty(1)
         call = self.function.ctypes

@@ -52,12 +52,7 @@ class Ensemble(NamedTuple):
         return self.offset.shape[1]
 
     def membership(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate the responsibilities of rows, and how much they leave open.
-
-        Shapes: x (n, D) -> shares (n, K, S), entropy (n,).
-
-        `entropy`: Entropy in nats of the label given the parameters, averaged over the mixtures.
-        """
+        """Responsibilities of rows (n, D): (n, K, S), and the mean entropy of their labels (n,)."""
         shares = self._log_joint(x)
         entropy = np.empty(len(shares))
         _normalize(shares, entropy)

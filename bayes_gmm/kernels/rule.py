@@ -48,10 +48,7 @@ class Candidate(NamedTuple):
 
 
 class Rule:
-    """The M-step with the prior and the structure closed over, so that a loop sees neither.
-
-    Shapes: data_variances (D,).
-    """
+    """The M-step with prior and structure closed over; data_variances (D,)."""
 
     def __init__(
         self,
@@ -88,10 +85,7 @@ class Rule:
         return (self._constants, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
-        """M-step, equal to `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
-
-        Shapes: previous (K, D, D).
-        """
+        """M-step, equal to `StructuredPrior.of(..).posterior(statistics).mode(previous)`."""
         s = statistics
         sums = c_order(s.count, s.first, s.second, s.center)
         weights, means, scatter, spread, empty = pooled(*sums, *self._prior)

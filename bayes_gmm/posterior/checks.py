@@ -47,10 +47,7 @@ def p_values(replicated: np.ndarray, observed: np.ndarray, upper_only: np.ndarra
 def adjusted_p_values(
     replicated: np.ndarray, observed: np.ndarray, upper_only: np.ndarray
 ) -> np.ndarray:
-    """P-values that hold for all statistics jointly.
-
-    Shapes: -> (M,).
-    """
+    """P-values that hold for all statistics jointly, (M,)."""
     # The data count as one more replicate, so that the test is exact where they are one.
     together = deviations(np.vstack([replicated, observed]), upper_only)
     largest = together.max(axis=1)

@@ -84,10 +84,7 @@ def density_band(
 def memberships(
     ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
 ) -> list[np.ndarray]:
-    """Average the responsibilities of rows (N, D) over mixtures.
-
-    Shapes: -> mean (N, K), the mean entropy (N,), and each of the quantiles (N, K).
-    """
+    """Average responsibilities of rows (N, D): (N, K), their entropy (N,), each quantile (N, K)."""
 
     def evaluate(place: slice) -> tuple[np.ndarray, ...]:
         shares, entropy = ensemble.membership(rows[place])
@@ -165,10 +162,7 @@ def co_clustering_matrix(
 def draw_labels(
     ensemble: Ensemble, rows: np.ndarray, seed: int | None, memory: float
 ) -> np.ndarray:
-    """Draw one label per mixture and row.
-
-    Shapes: rows (N, D) -> (S, N).
-    """
+    """Draw one label per mixture and row (N, D): (S, N)."""
     n_mixtures = ensemble.n_mixtures
     require_memory(
         np.dtype(LABEL).itemsize * n_mixtures * len(rows),

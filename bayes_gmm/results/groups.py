@@ -101,10 +101,7 @@ def require_room(
 
 
 def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) -> xr.Dataset:
-    """Evaluate the log-likelihood of each row under each draw, the label summed out.
-
-    Shapes: rows (N, D), index (N,).
-    """
+    """Log-likelihood of each row (N, D) under each draw, the label summed out."""
     values = pointwise(draws_of(posterior), rows)
     return labelled({"x": values}, dims={"x": (*LEADING, "obs_id")}).assign_coords(
         stored(index) | _draws_of(posterior["posterior"].to_dataset())
@@ -112,10 +109,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
 
 
 def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> xr.Dataset:
-    """Draw as many rows as the data have from the mixture of each draw.
-
-    Shapes: index (N,).
-    """
+    """Draw as many rows as the data have from the mixture of each draw."""
     draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
     return labelled(
         {"x": replicates(draws, len(index), rng)},

@@ -181,10 +181,7 @@ def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, 
 
 
 def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) -> np.ndarray:
-    """Convert a public attribute to K matrices.
-
-    Shapes: -> (K, D, D).
-    """
+    """Convert a public attribute to K matrices (K, D, D)."""
     if kind == "spherical":
         return values[:, None, None] * np.eye(n_features)
     if kind == "diag":
@@ -195,10 +192,7 @@ def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) ->
 
 
 def compact(matrices: np.ndarray, kind: str) -> np.ndarray:
-    """Convert K matrices to the shape of the public attributes.
-
-    Shapes: matrices (K, D, D).
-    """
+    """Convert K matrices (K, D, D) to the shape of the public attributes."""
     if kind == "spherical":
         return matrices[:, 0, 0].copy()
     if kind == "diag":

@@ -66,10 +66,7 @@ class Given(NamedTuple):
 def check_given(
     weights: Any, means: Any, precisions: Any, *, kind: str, n_components: int, n_features: int
 ) -> Given:
-    """Check the parameters that the user gave for the start.
-
-    Returned: in the user's units.
-    """
+    """Check the parameters that the user gave for the start, in the user's units."""
     covariances = None
     if weights is not None:
         weights = _array("weights_init", weights, (n_components,))
@@ -101,10 +98,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 def starts_of(
     given: Given, kind: str, n_components: int, n_starts: int, structure: Structure
 ) -> Starts:
-    """Return a function that yields the starts of EM.
-
-    Returned: for `point.estimate`.
-    """
+    """Return a function that yields the starts of EM, for `point.estimate`."""
 
     def starts(rule: Rule, data: Sketch, rng: np.random.Generator) -> Iterator[Candidate]:
         one = given.means is not None or n_components == 1

@@ -38,22 +38,14 @@ class CovarianceOfFactor(OpFromGraph):
 
 
 def whitener(covariance: TensorVariable) -> TensorVariable:
-    """Inverse of the lower Cholesky factor of each covariance.
-
-    Shapes: covariance (..., D, D) -> (..., D, D).
-
-    Returned: lower triangular.
-    """
+    """Inverse of the lower Cholesky factor of each covariance (..., D, D), lower triangular."""
     sigma = covariance.type()
     to_whitener = Whitener([sigma], [inverse_of_triangle(pt.linalg.cholesky(sigma))])
     return pt.as_tensor_variable(to_whitener(covariance))
 
 
 def covariance(whitener: TensorVariable) -> TensorVariable:
-    """Covariances that these whiteners belong to.
-
-    Shapes: whitener (..., D, D) -> (..., D, D).
-    """
+    """Covariances (..., D, D) of these whiteners."""
     w = whitener.type()
     factor = inverse_of_triangle(w)
     to_covariance = Covariance([w], [product(factor, factor.mT)])
@@ -61,10 +53,7 @@ def covariance(whitener: TensorVariable) -> TensorVariable:
 
 
 def covariance_of_factor(factor: TensorVariable) -> TensorVariable:
-    """Covariances with these Cholesky factors, L L'.
-
-    Shapes: factor (..., D, D) -> (..., D, D).
-    """
+    """Covariances (..., D, D) with these Cholesky factors, L L'."""
     lower = factor.type()
     to_covariance = CovarianceOfFactor([lower], [product(lower, lower.mT)])
     return pt.as_tensor_variable(to_covariance(factor))
@@ -82,18 +71,12 @@ def product(left: TensorVariable, right: TensorVariable) -> TensorVariable:
 
 
 def diagonal(triangle: TensorVariable) -> TensorVariable:
-    """Diagonals of lower triangular matrices; unlike of a view, the gradient needs no assignment.
-
-    Shapes: triangle (..., D, D) -> (..., D).
-    """
+    """Diagonals (..., D) of triangles; unlike of a view, the gradient needs no assignment."""
     return (triangle * pt.eye(triangle.shape[-1])).sum(axis=-1)
 
 
 def inverse_of_triangle(factor: TensorVariable) -> TensorVariable:
-    """Inverses of lower triangular matrices.
-
-    Shapes: factor (..., D, D) -> (..., D, D).
-    """
+    """Inverses of lower triangular matrices (..., D, D)."""
     identity = pt.broadcast_to(pt.eye(factor.shape[-1]), factor.shape)
     return pt.linalg.solve_triangular(factor, identity, lower=True, b_ndim=2)
 
@@ -172,10 +155,7 @@ class JointBartlettCoordinates(BartlettCoordinates):
 
 
 class Standardized(Transform):
-    """Free coordinates of means: (mu - origin) / scale.
-
-    Shapes: origin, scale (D,).
-    """
+    """Free coordinates of means: (mu - origin) / scale, origin and scale (D,)."""
 
     name = "standardized"
     ndim_supp = 1
