@@ -77,15 +77,7 @@ def _equal(one, other):  # pragma: no cover - compiled
 
 @kernel(FACTOR, fastmath=REASSOCIATE)
 def factored(
-    weights,
-    means,
-    covariances,
-    floor,
-    concentration,
-    prior_mean,
-    precision,
-    degrees,
-    prior_scale,
+    weights, means, covariances, floor, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
     """Log-quadratic functions, log prior kernel and the first lost component of parameters."""
     n_components, n_features = means.shape
@@ -124,15 +116,7 @@ def factored(
 
 @kernel(FACTOR)
 def factored_diagonal(
-    weights,
-    means,
-    covariances,
-    floor,
-    concentration,
-    prior_mean,
-    precision,
-    degrees,
-    prior_scale,
+    weights, means, covariances, floor, concentration, prior_mean, precision, degrees, prior_scale
 ):  # pragma: no cover - compiled
     """`factored` of the diagonals of covariances."""
     n_components, n_features = means.shape

@@ -15,7 +15,7 @@ samplers call them from threads and forked processes of their own.
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.kernel import c_order, inlined, kernel
+from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
     FEW_FEATURES,
@@ -33,35 +33,8 @@ from bayes_gmm.kernels.weighted_sums import add_few, add_many
 
 LN2 = 0.6931471805599453
 ROOT_HALF = 0x3FE6A09E667F3BCD  # 1/sqrt(2) as the bits of a double
-NO_COTANGENT = np.empty(0)
+NO_COTANGENT = np.empty(0)  # where no gradient is wanted
 SWEEP = types.Tuple([OUT_VECTOR, *SUMS])(MATRIX, *FUNCTIONS, VECTOR)
-
-
-def log_density(
-    x: np.ndarray, offset: np.ndarray, center: np.ndarray, whitener: np.ndarray
-) -> np.ndarray:
-    """Log density of every row.
-
-    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D) -> (N,).
-    """
-    return sweep(*c_order(x, offset, center, whitener, NO_COTANGENT))[0]
-
-
-def log_density_and_gradient(
-    x: np.ndarray,
-    offset: np.ndarray,
-    center: np.ndarray,
-    whitener: np.ndarray,
-    cotangent: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """Log density of every row, and the gradient of their weighted sum.
-
-    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D), cotangent (N,) -> values (N,),
-    d_offset (K,), d_center (K, D), d_whitener (K, D, D).
-
-    `d_whitener`: Lower triangular.
-    """
-    return sweep(*c_order(x, offset, center, whitener, cotangent))
 
 
 @inlined
@@ -81,7 +54,11 @@ def _are_numbers(offset, center, whitener):  # pragma: no cover - compiled
 
 @kernel(SWEEP, fastmath=REASSOCIATE)
 def sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compiled
-    """Values of all rows, and the gradient of their weighted sum unless there are no weights."""
+    """Log densities of all rows, and the gradient of their weighted sum if there is a cotangent.
+
+    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D), cotangent (N,) or (0,) ->
+    (N,), (K,), (K, D), (K, D, D), the last lower triangular.
+    """
     n_rows, n_features = x.shape
     n_components = offset.size
     few = n_features <= FEW_FEATURES

@@ -40,8 +40,8 @@ def one_feature(axes: Axes, subject: Subject, *, width: float = 2.8) -> None:
 def histogram(axes: Axes, subject: Subject, color: str) -> None:
     """Draw the density of the rows of one feature."""
     assert subject.rows is not None
-    values = subject.rows[:, 0]
-    bins = bin_edges(values) if np.ptp(values) > 0 else np.linspace(*subject.limits()[0], 21)
+    values, (low, high) = subject.rows[:, 0], subject.limits()[0]
+    bins = bin_edges(values) if np.ptp(values) > 0 else np.linspace(low, high, 21)
     axes.hist(
         values,
         bins=bins,  # type: ignore[arg-type]

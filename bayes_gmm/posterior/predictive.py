@@ -4,13 +4,12 @@ Averages over S draws theta_s, in blocks of rows or of draws, so that memory sta
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.chunks import in_order
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
@@ -37,19 +36,10 @@ def by_blocks[T](
     `evaluate`, from a slice of the rows to whatever is kept of it, runs in threads.
     """
     size = max(1, int((block_numbers or BLOCK_NUMBERS) // numbers_per_row))
-    cut = (slice(start, start + size) for start in range(0, n_rows, size))
-    if THREADS == 1 or n_rows <= size:
-        yield from ((place, evaluate(place)) for place in cut)
-        return
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting: deque[tuple[slice, Future[T]]] = deque()
-        for place in cut:
-            waiting.append((place, pool.submit(evaluate, place)))
-            if len(waiting) > 2 * THREADS:
-                first, outcome = waiting.popleft()
-                yield first, outcome.result()
-        for place, outcome in waiting:
-            yield place, outcome.result()
+    cut = [slice(start, start + size) for start in range(0, n_rows, size)]
+    alone = THREADS == 1 or len(cut) == 1
+    outcomes = map(evaluate, cut) if alone else in_order(evaluate, cut, THREADS, 2 * THREADS)
+    yield from zip(cut, outcomes, strict=True)
 
 
 def require_memory(needed: float, allowed: float, what: str, advice: str) -> None:

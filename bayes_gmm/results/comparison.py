@@ -10,7 +10,7 @@ import xarray as xr
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.diagnosis import worst
 from bayes_gmm.results.reading import feature_names, is_point, structure_of
-from bayes_gmm.results.tables import Printed, counted, number, some
+from bayes_gmm.results.tables import Printed, counted, ends, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
 LABEL_INVARIANT = "label-invariant quantities"
@@ -47,7 +47,7 @@ class Comparison(Printed):
     def table(self) -> pd.DataFrame:
         """One row per scalar parameter; numbers, not rounded."""
         data = self.dataset
-        lower, upper = self._ends
+        lower, upper = ends(data.attrs["ci_prob"])
         columns = {name: data["estimate"].sel(estimator=name) for name in self.estimators}
         columns |= {"mean": data["mean"], "sd": data["sd"]}
         errors = data["standard_error"]
@@ -142,11 +142,6 @@ class Comparison(Printed):
         return self.dataset["why_not"].to_numpy() == ""
 
     @property
-    def _ends(self) -> tuple[str, str]:
-        tail = 50 * (1 - self.dataset.attrs["ci_prob"])
-        return f"{tail:g}%", f"{100 - tail:g}%"
-
-    @property
     def _title(self) -> str:
         attrs = self.dataset.attrs
         return (
@@ -173,7 +168,7 @@ class Comparison(Printed):
             ]
         # The others' standard errors differ little, and the table should fit a line.
         first_error = [name for name in table.columns if name.startswith("se ")][:1]
-        for name in ("mean", "sd", *first_error, *self._ends):
+        for name in ("mean", "sd", *first_error, *ends(self.dataset.attrs["ci_prob"])):
             written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
         for name in self.estimators:
             written[f"z {name}"] = [f"{z:+z.2f}" for z in table[f"z {name}"]]

@@ -8,7 +8,7 @@ is all that PyMC needs for predictions, log-likelihoods or another run.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,6 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.pymc.conjugate import MixtureVariables
 from bayes_gmm.inference.pymc.distributions import normal_draws, normal_log_density
 from bayes_gmm.inference.pymc.mixture import (
     SIGNATURE,
@@ -60,44 +59,32 @@ def pymc_model(
         theta = variables(prior, observations, n_components)
         rows = pm.Data("data", np.asarray(observations.values, float), dims=("obs_id", "feature"))
         observed = {"observed": rows, "dims": ("obs_id", "feature")}
-        fused = likelihood == "fused"
         if observations.weights is not None:
             times = pm.Data("row_weights", observations.weights, dims="obs_id")
-            _weighted(theta, times, weighted_log_density if fused else _weighted_mixture, observed)
-        elif fused:
-            _fused(theta, observed)
+            fused = likelihood == "fused"
+            pm.CustomDist(
+                "x",
+                *theta,
+                times,
+                logp=weighted_log_density if fused else _weighted_mixture,
+                dist=draws_of_rows,
+                signature=SIGNATURE_OF_ROWS,
+                class_name="GaussianMixture" if fused else "WeightedMixture",
+                **observed,
+            )
+        elif likelihood == "fused":
+            pm.CustomDist(
+                "x",
+                *theta,
+                logp=log_density,
+                dist=draws,
+                signature=SIGNATURE,
+                class_name="GaussianMixture",
+                **observed,
+            )
         else:
             pm.Mixture("x", theta.weights, _components(theta.means, theta.covariances), **observed)
     return model
-
-
-def _fused(theta: MixtureVariables, observed: dict[str, Any]) -> None:
-    """Add the observed mixture as one distribution."""
-    pm.CustomDist(
-        "x",
-        *theta,
-        logp=log_density,
-        dist=draws,
-        signature=SIGNATURE,
-        class_name="GaussianMixture",
-        **observed,
-    )
-
-
-def _weighted(
-    theta: MixtureVariables, times: Any, logp: Callable[..., Any], observed: dict[str, Any]
-) -> None:
-    """Add the observed mixture of rows that were seen so often."""
-    pm.CustomDist(
-        "x",
-        *theta,
-        times,
-        logp=logp,
-        dist=draws_of_rows,
-        signature=SIGNATURE_OF_ROWS,
-        class_name="GaussianMixture" if logp is weighted_log_density else "WeightedMixture",
-        **observed,
-    )
 
 
 def _weighted_mixture(value: Any, weights: Any, means: Any, covariances: Any, times: Any) -> Any:
