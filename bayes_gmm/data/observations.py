@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,6 +25,14 @@ from bayes_gmm.data.wording import listing, require_distinct
 from bayes_gmm.errors import InputError
 
 BLOCK = 1 << 16  # numbers scanned together: few enough for the cache, enough for NumPy to be fast
+
+
+class Terms(NamedTuple):
+    """What X is called in messages, and what it may be, as in `Observations.of`."""
+
+    what: str
+    spread: np.ndarray | None
+    missing: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,50 +61,36 @@ class Observations:
         """Check and convert X, of which (N,) is read as (N, 1); spread (D,)."""
         if isinstance(X, cls):
             return X
-        table = source(X, what)
+        table, terms = source(X, what), Terms(what, spread, missing)
         if isinstance(X, str | Path):
             file = open_table(X, what)
             file.warn()
             if file.is_large:
                 table = Source(file.frames, file.faults)
             else:
-                return cls._of_frame(file.rows(), file.faults(), what, spread, missing)
+                return cls._of_frame(file.rows(), file.faults(), terms)
         if table is not None:
-            return cls._streamed(table, what, spread, missing)
+            return cls._streamed(table, terms)
         frame = as_frame(X, what)
         if frame is not None:
-            return cls._of_frame(frame, Faults(what), what, spread, missing)
-        return cls._of_array(as_array(X, what), [], None, what, spread, missing)
+            return cls._of_frame(frame, Faults(what), terms)
+        return cls._of_array(as_array(X, what), [], None, terms)
 
     @classmethod
-    def _of_frame(
-        cls,
-        frame: Any,
-        faults: Faults,
-        what: str,
-        spread: np.ndarray | None,
-        missing: str | None,
-    ) -> Self:
+    def _of_frame(cls, frame: Any, faults: Faults, terms: Terms) -> Self:
         """Convert columns with names."""
         if not frame.shape[1] or not len(frame):
-            return cls._of_array(frame.to_numpy(), [], None, what, spread, missing)
-        faults.offers_mar = missing is not None
-        numbers = looked_at(chosen(frame, None, what), faults, missing=missing == MAR)
+            return cls._of_array(frame.to_numpy(), [], None, terms)
+        faults.offers_mar = terms.missing is not None
+        numbers = looked_at(chosen(frame, None, terms.what), faults, missing=terms.missing == MAR)
         names = [str(name) for name in numbers.columns]
         values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-        return cls._of_array(values, names, numbers.index, what, spread, missing)
+        return cls._of_array(values, names, numbers.index, terms)
 
     @classmethod
-    def _of_array(
-        cls,
-        array: np.ndarray,
-        names: list[str],
-        index: Any,
-        what: str,
-        spread: np.ndarray | None,
-        missing: str | None,
-    ) -> Self:
+    def _of_array(cls, array: np.ndarray, names: list[str], index: Any, terms: Terms) -> Self:
         """Convert an array, with or without column names."""
+        what, spread, missing = terms
         values, names = table_of(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
@@ -113,10 +107,9 @@ class Observations:
         )
 
     @classmethod
-    def _streamed(
-        cls, table: Source, what: str, spread: np.ndarray | None, missing: str | None
-    ) -> Self:
+    def _streamed(cls, table: Source, terms: Terms) -> Self:
         """Convert rows that are read block by block, after reading them once."""
+        what, spread, missing = terms
         if missing == MAR:
             raise InputError(
                 f'{what} is read block by block, but missing="mar" needs the rows in memory: pass '

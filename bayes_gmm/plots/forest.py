@@ -120,9 +120,7 @@ def _label(scalar: Scalar) -> str:
 
 
 def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> None:
-    style.tidy(axes, grid="x", ticks=4)
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks([])
+    style.tidy(axes, grid="x", ticks=4, heights=False)
     axes.tick_params(labelsize=style.SMALL - 1)
     x, height = density(values)
     axes.fill_between(x, height, color=shade, alpha=0.28, linewidth=0)

@@ -85,9 +85,8 @@ def _panel(
     axes: Axes, subject: Subject, ensemble: Ensemble, probabilities: tuple[float, ...]
 ) -> None:
     """Draw one feature: the histogram, the band, and the density."""
-    style.tidy(axes, xlabel=style.short(subject.features[0]), grid=None, ticks=4)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    name = style.short(subject.features[0])
+    style.tidy(axes, xlabel=name, grid=None, ticks=4, heights=False)
     low, high = subject.limits()[0]
     if subject.rows is not None:
         panels.histogram(axes, subject, style.LINES)

@@ -215,7 +215,8 @@ def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:
 def sentences(data: xr.Dataset) -> list[str]:
     """Say what stands out."""
     estimators = [data.sel(estimator=name) for name in data["estimator"].to_numpy()]
-    said = [_of_rows(one) for one in estimators]
+    deciding = {str(one["estimator"].item()): str(one["rows_decide"].item()) for one in estimators}
+    said = [f"{name}: {rows}" for name, rows in deciding.items() if rows]
     said += _of_constraints(data)
     said.append(_of_likelihood(data))
     for one in estimators:
@@ -227,11 +228,6 @@ def surpassed(one: xr.Dataset) -> bool:
     """Whether a draw has a higher likelihood than an estimate that is said to maximize it."""
     free = bool(one["maximizes_likelihood"]) and not str(one["constraint"].item())
     return free and float(one["log_likelihood_quantile"]) < 1
-
-
-def _of_rows(one: xr.Dataset) -> str:
-    rows = str(one["rows_decide"].item())
-    return f"{one['estimator'].item()}: {rows}" if rows else ""
 
 
 def _of_constraints(data: xr.Dataset) -> list[str]:
