@@ -223,13 +223,8 @@ def added(
 
     from bayes_gmm.results import groups
 
-    sequences = dict(
-        zip(
-            groups.NAMES,
-            np.random.SeedSequence(seed, spawn_key=(OF_GROUPS,)).spawn(len(groups.NAMES)),
-            strict=True,
-        )
-    )
+    children = np.random.SeedSequence(seed, spawn_key=(OF_GROUPS,)).spawn(len(groups.NAMES))
+    sequences = dict(zip(groups.NAMES, children, strict=True))
     result = posterior.copy()
     values, index = rows
     for name in names:
