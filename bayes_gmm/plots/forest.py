@@ -122,9 +122,7 @@ def _label(scalar: Scalar) -> str:
 
 
 def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> None:
-    style.tidy(axes, grid="x", ticks=4)
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks([])
+    style.tidy(axes, grid="x", ticks=4, heights=False)
     axes.tick_params(labelsize=style.SMALL - 1)
     x, height = density(values)
     axes.fill_between(x, height, color=shade, alpha=0.28, linewidth=0)
@@ -155,10 +153,7 @@ def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> Non
 
 
 def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate the density of draws, scaled so that its peak is one.
-
-    Shapes: values (S,) -> x, height (n,).
-    """
+    """Estimate the density of draws (S,), scaled to a peak of one: x, height (n,)."""
     center, spread = values.mean(), values.std()
     if not spread > 0 or np.ptp(values) <= 0:
         return np.empty(0), np.empty(0)

@@ -53,9 +53,9 @@ def number_of_clusters(posterior: xr.DataTree) -> Figure:
         own = [(chain == k).mean() for k in sizes]
         axes.plot(sizes + offset, own, linestyle="none", marker=".", color=style.INK, markersize=4)
     axes.plot(sizes, prior, linestyle="--", marker="_", markersize=14, color=style.color(1))
-    axes.set_xticks(sizes)
     axes.set_ylim(0, 1.08 * max(*heights, *prior))
     style.tidy(axes, xlabel="number of clusters", ylabel="probability")
+    axes.set_xticks(sizes)
     best, probability = next(iter(found.items()))
     style.headline(figure, f"{best} clusters with probability {probability:.2f}")
     style.key(

@@ -79,7 +79,7 @@ def ranks(posterior: xr.DataTree) -> Figure:
 
 
 def _quantities(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
-    """Label-free quantities and relabelled parameters, with names as a reader writes them."""
+    """Label-invariant quantities and relabelled parameters, with names as a reader writes them."""
     label_invariant, values = invariants(posterior)
     if read_number(posterior) is not None:
         numbers = ["n_clusters", "n_components", "alpha"]

@@ -10,8 +10,7 @@ import xarray as xr
 
 from bayes_gmm import plots
 from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, judged, table
-from bayes_gmm.reports.draws import clusters, labels, sampling
-from bayes_gmm.reports.model import fit, prediction, prior
+from bayes_gmm.reports.draws import clusters, fit, labels, prediction, prior, sampling
 from bayes_gmm.reports.number import how_many
 from bayes_gmm.reports.number import number as number_of_clusters
 from bayes_gmm.reports.words import after_interrupt, provenance, versions

@@ -137,10 +137,7 @@ def _renamed(
 
 
 def ordering(draws: Draws, key: Key) -> np.ndarray:
-    """Sort the components of each draw.
-
-    Shapes: -> (chain, draw, K).
-    """
+    """Sort the components of each draw: (chain, draw, K)."""
     values = np.asarray(key(draws))
     if values.shape != draws.weights.shape:
         raise InputError(

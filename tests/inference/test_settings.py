@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bayes_gmm.inference.settings import nudged, seeds_of_chains, with_weights
-from bayes_gmm.posterior.chains import longest_together
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.chains import longest_together
 
 
 @pytest.mark.parametrize(
