@@ -92,7 +92,7 @@ def longer_runs(
     _check(observations, prior, starts, draws, tune, cores, seed, thin, number)
     n_components, n_features = prior.n_components, prior.n_features
     observations = structure.standardized(observations)
-    data = Data(observations)
+    data = Data(observations, needs_all=number is not None)
     of_one: Callable[..., Chain] = Chain
     width, n_labelled = n_components, 0
     if number is not None:
