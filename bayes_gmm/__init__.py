@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.independent_prior import IndependentPrior
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import ConjugatePrior
+    from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
     from bayes_gmm.pipeline import analyze
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.analysis import load, save
@@ -64,6 +65,7 @@ __all__ = [
     "InputError",
     "OutlierWarning",
     "Parameters",
+    "SemiconjugatePrior",
     "add_groups",
     "add_log_likelihood",
     "analyze",
@@ -105,6 +107,7 @@ _LATER = {
     "IndependentPrior": "bayes_gmm.model.independent_prior",
     "Parameters": "bayes_gmm.model.parameters",
     "ConjugatePrior": "bayes_gmm.model.priors",
+    "SemiconjugatePrior": "bayes_gmm.model.semiconjugate_prior",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "analyze": "bayes_gmm.pipeline",
     "check": "bayes_gmm.results.checks",

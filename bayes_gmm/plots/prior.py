@@ -46,7 +46,7 @@ def prior(
 
     Parameters
     ----------
-    prior : ConjugatePrior, IndependentPrior or HierarchicalPrior
+    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior or SemiconjugatePrior
     X : table (N, D)
     features : str or sequence of str, optional
         One feature, for density curves, or two; by default the first two.
@@ -66,8 +66,8 @@ def prior(
     """
     if not hasattr(prior, "sample"):
         raise InputError(
-            "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior or a "
-            "HierarchicalPrior, and use pymc.sample_prior_predictive for a function"
+            "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior, a "
+            "HierarchicalPrior or a SemiconjugatePrior, and use pymc.sample_prior_predictive for a function"
         )
     require_whole("draws", draws, 1)
     observations = Observations.of(X)

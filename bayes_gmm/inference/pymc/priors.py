@@ -30,6 +30,10 @@ from bayes_gmm.inference.pymc.coordinates import (
     JointBartlettCoordinates,
     Standardized,
 )
+from bayes_gmm.inference.pymc.distributions import (
+    inverse_wishart_draws,
+    inverse_wishart_log_density,
+)
 from bayes_gmm.inference.pymc.families import (
     hierarchical_draws,
     hierarchical_log_density,
@@ -41,6 +45,7 @@ from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
 AnyPrior = ConjugatePrior | PriorFamily | PriorFunction
 
@@ -50,9 +55,9 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
     """Add the parameters of the mixture to the model around this call."""
     if not callable(prior):
         raise InputError(
-            "prior must be a ConjugatePrior, an IndependentPrior, a HierarchicalPrior, or a "
-            "function that returns weights, means and Cholesky factors, or a dict of fields of a "
-            "ConjugatePrior; "
+            "prior must be a ConjugatePrior, an IndependentPrior, a HierarchicalPrior, a "
+            "SemiconjugatePrior, or a function that returns weights, means and Cholesky factors, "
+            "or a dict of fields of a ConjugatePrior; "
             f"got {prior!r}"
         )
     return of_function(prior, observations, n_components)
@@ -81,6 +86,26 @@ def _independent(
         dist=independent_draws,
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
+        support_point=start_at(typical),
+        transform=BartlettCoordinates(whiteners(typical)),
+        dims=DIMS["covariances"],
+    )
+    return _with_normal_means(prior, observations, covariances)
+
+
+@variables.register
+def _semiconjugate(
+    prior: SemiconjugatePrior, observations: Observations, n_components: int
+) -> MixtureVariables:
+    typical = _typical(prior)
+    covariances = pm.CustomDist(
+        "covariances",
+        np.full(n_components, prior.degrees_of_freedom),
+        np.tile(prior.scale, (n_components, 1, 1)),
+        logp=inverse_wishart_log_density,
+        dist=inverse_wishart_draws,
+        signature="(),(d,d)->(d,d)",
+        class_name="InverseWishart",
         support_point=start_at(typical),
         transform=BartlettCoordinates(whiteners(typical)),
         dims=DIMS["covariances"],
