@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
+    from bayes_gmm.results.evidence import evidence
     from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
     from bayes_gmm.results.predictive import log_density, predict
@@ -76,6 +77,7 @@ __all__ = [
     "compare",
     "datasets",
     "diagnose",
+    "evidence",
     "fit",
     "from_trace",
     "load",
@@ -117,6 +119,7 @@ _LATER = {
     "co_clustering": "bayes_gmm.results.clustering",
     "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
+    "evidence": "bayes_gmm.results.evidence",
     "fit": "bayes_gmm.api.fit",
     "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",

@@ -72,7 +72,9 @@ class SemiconjugatePrior(PriorFamily):
         n_features = self.n_features
         self.broadcast("degrees_of_freedom", ())
         self.require(
-            "degrees_of_freedom", self.degrees_of_freedom > n_features - 1, f"above {n_features - 1}"
+            "degrees_of_freedom",
+            self.degrees_of_freedom > n_features - 1,
+            f"above {n_features - 1}",
         )
         if self.scale.shape != (n_features, n_features):
             raise InputError(
@@ -136,10 +138,7 @@ class SemiconjugatePrior(PriorFamily):
         """Draw the covariances (K, D, D)."""
         (whitener,) = inverse_factors(cholesky(self.scale[None], "scale"))
         roots = np.stack(
-            [
-                wishart_root(self.degrees_of_freedom, whitener, rng)
-                for _ in range(self.n_components)
-            ]
+            [wishart_root(self.degrees_of_freedom, whitener, rng) for _ in range(self.n_components)]
         )
         return roots @ roots.swapaxes(1, 2)
 

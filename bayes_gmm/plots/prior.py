@@ -67,7 +67,8 @@ def prior(
     if not hasattr(prior, "sample"):
         raise InputError(
             "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior, a "
-            "HierarchicalPrior or a SemiconjugatePrior, and use pymc.sample_prior_predictive for a function"
+            "HierarchicalPrior or a SemiconjugatePrior, and use pymc.sample_prior_predictive for a "
+            "function"
         )
     require_whole("draws", draws, 1)
     observations = Observations.of(X)

@@ -7,7 +7,7 @@ those of the posterior, also where components are empty or overlap. Each density
 components (`StructuredPrior.posterior`, or `Conditionals`). Averaged over all K! orders of the
 components it is a permanent,
 
-    1/K! sum over permutations t of prod_k f_sk(theta_t(k))  =  1/K! perm A,     A_kj = f_sk(theta_j)
+    1/K! sum over permutations t of prod_k f_sk(theta_t(k))  =  1/K! perm A,   A_kj = f_sk(theta_j)
 
 so that no order is left out, and none has to be chosen.
 
@@ -131,12 +131,12 @@ class CompleteData(NamedTuple):
         result *= -0.5
         result += np.outer(log_weight, self.concentration.ravel() - 1)
         result -= 0.5 * np.outer(log_det, self.power.ravel())
-        if self.mean_whitener is None:
+        if self.mean_precision is not None:
             whitened = whitener @ centers.T  # (n K, D, S K)
             whitened -= whitener @ points[..., None]
             squared = np.einsum("mds,mds->ms", whitened, whitened)
             result -= 0.5 * (log_det[:, None] + squared * self.mean_precision.ravel())
-        else:
+        if self.mean_whitener is not None:
             own = self.mean_whitener.reshape(-1, n_features, n_features)
             whitened = own @ points.T  # (S K, D, n K)
             whitened -= own @ centers[..., None]
