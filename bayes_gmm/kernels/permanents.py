@@ -16,7 +16,7 @@ from numba import types
 from bayes_gmm.kernels.kernel import c_order, kernel
 from bayes_gmm.kernels.signatures import OUT_VECTOR, STACK
 
-MOST = 12  # rows: of more, a permanent takes longer than a millisecond
+MOST = 10  # rows: of more, a permanent takes longer than about 10 microseconds
 
 
 def log_permanents(log_entries: np.ndarray) -> np.ndarray:

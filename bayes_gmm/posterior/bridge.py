@@ -32,15 +32,18 @@ class Bridge(NamedTuple):
 def bridge(of_draws: np.ndarray, of_proposals: np.ndarray) -> Bridge:
     r"""Estimate log r from log h - log q at draws (chain, draw), and at proposals (M,).
 
-    The standard error is that of Fruehwirth-Schnatter (2004), Econometrics J. 7, sec. 4: the draws
+    The standard error is that of Frühwirth-Schnatter (2004), Econometrics J. 7, sec. 4: the draws
     count as many as are independent, by the autocorrelation of their terms,
 
     .. math:: \frac{\mathrm{Var}_q f}{M (\mathrm{E}_q f)^2}
         + \frac{\mathrm{Var}_p g}{\mathrm{ESS}_g (\mathrm{E}_p g)^2}
 
-    with f and g the terms of the two means. Shares are taken by these effective draws too.
+    with f and g the terms of the two means. Shares are taken by these effective draws too. There is
+    no estimate, nan, if h is zero at all proposals.
     """
     n_effective = float(of_draws.size)
+    if not np.isfinite(of_proposals).any():
+        return Bridge(np.nan, np.inf, n_effective, 0.0)
     for _ in range(2):
         log_odds = np.log(n_effective / of_proposals.size)
         found = _root(of_draws, of_proposals, log_odds)

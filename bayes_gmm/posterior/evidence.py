@@ -4,16 +4,25 @@ r"""The evidence of a number of components, log p(x | K), from draws of the post
 
 by bridge sampling between the posterior and the mean of complete-data densities (`complete_data`).
 That is made from one half of the draws and compared with the other half, and the other way round;
-the estimate is the mean of both. Rows, draws and prior are taken in the coordinates of a pass,
+the estimate is the mean of both.
+
+Of many components the mean over all orders takes too long. Then the integral is K! times that over
+the mixtures whose components are in one order, the one in which they are closest to a pivot. Draws
+are brought into it; proposals in another one have no part in the integral. That is exact too, but
+less precise where components overlap.
+
+Rows, draws and prior are taken in the coordinates of a pass,
 (x - origin) / scale, where a density of rows is larger by the product of the scales.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import gammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.kernels.chunks import expectation
+from bayes_gmm.kernels.permanents import MOST
 from bayes_gmm.kernels.sampling import sampled_statistics
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import Parameters
@@ -25,6 +34,7 @@ from bayes_gmm.posterior.bridge import Bridge, bridge
 from bayes_gmm.posterior.complete_data import CompleteData
 from bayes_gmm.posterior.conditionals import Conditionals
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.pivot import match
 
 SMALLEST_WEIGHT = np.finfo(float).tiny  # its logarithm is a number
 
@@ -37,20 +47,6 @@ class Estimate(NamedTuple):
     effective_draws: float
     effective_proposals: float
     halves: tuple[float, float]  # the estimates from half of the draws each
-
-
-class Mixtures(NamedTuple):
-    """Mixtures in the coordinates of a pass, with Cholesky factors of their covariances."""
-
-    weights: np.ndarray  # (..., K)
-    means: np.ndarray  # (..., K, D)
-    factors: np.ndarray  # (..., K, D, D)
-
-    @classmethod
-    def of(cls, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> Self:
-        """Factor the covariances; no weight is exactly zero."""
-        factors = cholesky(covariances, "covariances")
-        return cls(np.maximum(weights, SMALLEST_WEIGHT), means, factors)
 
 
 def log_evidence(
@@ -69,22 +65,26 @@ def log_evidence(
     """
     observations = structure.standardized(observations)
     origin, scale = observations.origin, observations.scale
-    inside = Draws(
-        draws.weights, (draws.means - origin) / scale, draws.covariances / np.outer(scale, scale)
+    inside = positive(
+        Draws(
+            draws.weights,
+            (draws.means - origin) / scale,
+            draws.covariances / np.outer(scale, scale),
+        )
     )
     own = prior.rescale(-origin, np.ones_like(scale)).rescale(np.zeros_like(scale), 1 / scale)
     problem = Problem(observations, own, structure)
-    mixtures = Mixtures.of(*inside)
-    log_joint = log_likelihood + observations.log_volume + problem.prior.log_densities(*mixtures)
+    log_joint = log_likelihood + observations.log_volume + problem.log_prior(inside)
     middle = draws.n_draws // 2
     parts = slice(None, middle), slice(middle, None)
     seeds = np.random.SeedSequence(seed).spawn(2)
     first, second = (
         _bridged(
             problem,
-            Draws(*(array[:, fitted] for array in inside)).thinned(n_labellings),
-            Mixtures(*(array[:, held_out] for array in mixtures)),
+            Draws(*(array[:, fitted] for array in inside)),
+            Draws(*(array[:, held_out] for array in inside)),
             log_joint[:, held_out],
+            n_labellings,
             np.random.default_rng(child),
         )
         for fitted, held_out, child in zip(parts, parts[::-1], seeds, strict=True)
@@ -127,6 +127,11 @@ class Problem:
         """Log-likelihood of the rows, labels and missing entries integrated out."""
         return self._expect(theta.log_quadratic()).log_normalizer
 
+    def log_prior(self, draws: Draws) -> np.ndarray:
+        """Log prior densities, (chain, draw)."""
+        factors = cholesky(draws.covariances, "covariances")
+        return self.prior.log_densities(draws.weights, draws.means, factors)
+
     def complete_data(self, draws: list[Parameters], rng: np.random.Generator) -> CompleteData:
         """Densities of the parameters given labels that are sampled at each draw."""
         keys = rng.integers(1 << 63, size=len(draws))
@@ -143,24 +148,57 @@ class Problem:
 
 def _bridged(
     problem: Problem,
-    fitted: list[Parameters],
-    held_out: Mixtures,
+    fitted: Draws,
+    held_out: Draws,
     log_joint: np.ndarray,
+    n_labellings: int,
     rng: np.random.Generator,
 ) -> Bridge:
-    """Make a proposal of some draws, and bridge from it to others, (chain, draw) with log h."""
-    proposal, symmetric = problem.complete_data(fitted, rng), problem.is_exchangeable
-    flat = Mixtures(*(array.reshape(-1, *array.shape[2:]) for array in held_out))
-    of_draws = log_joint - proposal.log_densities(*flat, symmetric=symmetric).reshape(
-        log_joint.shape
-    )
+    """Make a proposal of some draws, and bridge from it to others, of which log h is known.
+
+    Shapes: log_joint (chain, draw) of those held out.
+    """
+    n_components = held_out.weights.shape[2]
+    one_order = problem.is_exchangeable and n_components > MOST
+    pivot = fitted.thinned(1)[0]
+    if one_order:
+        fitted, held_out = (
+            fitted.reorder(order(fitted, pivot)),
+            held_out.reorder(order(held_out, pivot)),
+        )
+    proposal = problem.complete_data(fitted.thinned(n_labellings), rng)
+    symmetric = problem.is_exchangeable and not one_order
+
+    def log_ratio(draws: Draws, log_h: np.ndarray) -> np.ndarray:
+        flat = Draws(*(array.reshape(-1, *array.shape[2:]) for array in draws))
+        factors = cholesky(flat.covariances, "covariances")
+        log_q = proposal.log_densities(flat.weights, flat.means, factors, symmetric=symmetric)
+        return log_h - log_q.reshape(log_h.shape)
+
     proposed = proposal.sample(log_joint.size, rng)
-    own = Mixtures.of(
-        *(
-            np.stack([getattr(one, name) for one in proposed])
-            for name in ("weights", "means", "covariances")
+    own = positive(
+        Draws(
+            *(
+                np.stack([getattr(one, name) for one in proposed])[None]
+                for name in ("weights", "means", "covariances")
+            )
         )
     )
-    heights = np.array([problem.log_likelihood(one) for one in proposed])
-    heights += problem.prior.log_densities(*own)
-    return bridge(of_draws, heights - proposal.log_densities(*own, symmetric=symmetric))
+    log_h = np.array([problem.log_likelihood(one) for one in proposed]) + problem.log_prior(own)
+    if one_order:
+        outside = (order(own, pivot) != np.arange(n_components)).any(axis=2)
+        log_h[outside] = -np.inf
+    found = bridge(log_ratio(held_out, log_joint), log_ratio(own, log_h)[0])
+    if not one_order:
+        return found
+    return found._replace(log_integral=found.log_integral + float(gammaln(n_components + 1)))
+
+
+def order(draws: Draws, pivot: Parameters) -> np.ndarray:
+    """The one order of components in which a mixture is closest to the pivot, (chain, draw, K)."""
+    return match(*draws, pivot).permutation
+
+
+def positive(draws: Draws) -> Draws:
+    """The same draws, with no weight exactly zero."""
+    return draws._replace(weights=np.maximum(draws.weights, SMALLEST_WEIGHT))

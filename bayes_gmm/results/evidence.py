@@ -9,7 +9,6 @@ import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import ConvergenceWarning, InputError, require_whole
-from bayes_gmm.kernels.permanents import MOST
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.evidence import Estimate, log_evidence, log_likelihood_at
@@ -48,8 +47,8 @@ def evidence(
 
     By bridge sampling. The proposal is the mean of the densities of the parameters given sampled
     labellings, averaged over all K! orders of the components, so that label switching, empty and
-    overlapping components bias nothing. It is made from one half of the draws and compared with the
-    other half, then the other way round.
+    overlapping components cause no bias. It is made from one half of the draws and compared with
+    the other half, then the other way round.
 
     Parameters
     ----------
@@ -73,8 +72,8 @@ def evidence(
     Raises
     ------
     InputError
-        If the prior of a result has no known density, its number of components is unknown or above
-        12, there are fewer than 100 draws, or results are of different data.
+        If the prior of a result has no known density, its number of components is unknown, there
+        are fewer than 100 draws, or results are of different data.
 
     Warns
     -----
@@ -89,8 +88,9 @@ def evidence(
     hardly does: a prior of the means that is 10 times as wide lowers it by about log 10 per
     mean. Default priors are scaled to the data and to K.
 
-    It takes about as many passes over the rows as there are draws, and with many components
-    K 2^K operations for each draw and labelling.
+    It takes about as many passes over the rows as there are draws, and K 2^K operations for each
+    draw and labelling. With more than 10 components the integral is taken over one order of the
+    components, which is less precise where they overlap.
 
     References
     ----------
@@ -178,11 +178,6 @@ def _require_density(posterior: xr.DataTree) -> ConjugatePrior | PriorFamily:
         raise InputError(
             f"the constant of the prior of the structure {structure.name} is unknown, so that the "
             "evidence is too: use EII, VII, EEI, VVI, EEE or VVV"
-        )
-    if prior.is_exchangeable and prior.n_components > MOST:
-        raise InputError(
-            f"posterior has {prior.n_components} components, but a sum over all orders of more "
-            f"than {MOST} takes too long"
         )
     return prior
 

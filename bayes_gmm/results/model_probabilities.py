@@ -94,9 +94,10 @@ class ModelProbabilities(Printed):
         table = self.table
         first = table.loc[self.best]
         equal = np.ptp(table["prior_probability"]) < np.finfo(float).eps
+        error = _error(first["probability_error"])
         said = [
             f"Most probable of {counted(len(table), 'model')}: {self.best}, posterior probability "
-            f"{first['probability']:.3f} (standard error {_error(first['probability_error'])}), with "
+            f"{first['probability']:.3f} (standard error {error}), with "
             f"{'equal' if equal else 'the given'} prior probabilities."
         ]
         doubtful = [str(name) for name in table.index[~table["reliable"]]]
