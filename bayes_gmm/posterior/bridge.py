@@ -17,6 +17,7 @@ from arviz_stats.base import array_stats
 from scipy.optimize import brentq
 from scipy.special import expit, logsumexp
 
+CONSTANT = 1e-9  # relative spread that is rounding
 FEWEST_DRAWS = 4  # per chain, of which an effective sample size can be estimated
 
 
@@ -74,7 +75,7 @@ def _log_mean_expit(values: np.ndarray) -> float:
 
 def _effective(terms: np.ndarray) -> float:
     """Effective sample size of the mean of terms (chain, draw), at most their number."""
-    if terms.shape[1] < FEWEST_DRAWS or np.ptp(terms) == 0:
+    if terms.shape[1] < FEWEST_DRAWS or np.ptp(terms) < CONSTANT * terms.mean():
         return float(terms.size)
     scaled = (terms - terms.mean()) / terms.std()
     found = array_stats.ess(scaled[None], chain_axis=1, draw_axis=2, method="mean")

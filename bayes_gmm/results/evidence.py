@@ -136,8 +136,9 @@ def _one(posterior: Any, X: Any, labellings: int, seed: int | None) -> Evidence:
     again = log_likelihood_at(draws.thinned(1)[0], observations)
     if abs(again - stored[0, 0]) > OTHER_ROWS * max(1.0, abs(again)):
         raise InputError(
-            f"the log-likelihood of the first draw is {again:.6g} at these rows, but "
-            f"{stored[0, 0]:.6g} in the posterior: give the rows from which it was computed"
+            f"{'posterior' if X is None else 'X'} does not fit: the log-likelihood of the first "
+            f"draw is {again:.6g} at these rows, but {stored[0, 0]:.6g} in the posterior; give the "
+            "rows from which it was computed"
         )
     found = log_evidence(
         draws, stored, observations, prior, structure, n_labellings=labellings, seed=seed

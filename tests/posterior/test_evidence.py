@@ -28,7 +28,7 @@ CROWD = PROBLEMS["overlapping, K = 2"].x
 
 
 def sampled(x, prior, **more):
-    more = {"draws": 400, "seed": 3, "engine": "gibbs", "missing": "mar"} | more
+    more = {"draws": 250, "seed": 3, "engine": "gibbs", "missing": "mar"} | more
     return bg.sample(x, prior.n_components, prior=prior, progressbar=False, **more)
 
 
@@ -80,7 +80,7 @@ def test_every_structure_that_is_drawn_has_its_evidence(code):
     problem = PROBLEMS["components told apart, plane"]
     x = problem.x[:5]
     exact = StructuredExact(x, problem.prior, code).log_evidence
-    require(estimated(sampled(x, problem.prior, covariance=code)), exact, 0.03)
+    require(estimated(sampled(x, problem.prior, covariance=code)), exact, 0.04)
 
 
 def test_a_row_weight_is_so_many_rows():
@@ -107,7 +107,7 @@ def test_missing_entries_are_integrated_out():
     prior = PROBLEMS["components told apart, plane"].prior
     x = np.array([[-1.2, -0.6], [0.1, 0.9], [1.4, np.nan], [0.6, -0.8], [np.nan, 0.4]])
     exact = MissingExact(x, prior, 45).log_evidence
-    require(estimated(sampled(x, prior)), exact, 0.03)
+    require(estimated(sampled(x, prior)), exact, 0.04)
 
 
 def test_one_order_of_the_components_has_all_of_the_integral(monkeypatch):
