@@ -54,8 +54,8 @@ class SemiconjugatePrior(PriorFamily):
 
     References
     ----------
-    Frühwirth-Schnatter (2006), Finite Mixture and Markov Switching Models, sec. 6.3.2, the
-    independence prior; Carlin & Chib (1995), J. R. Stat. Soc. B 57, for the galaxy data.
+    Frühwirth-Schnatter (2006), Finite Mixture and Markov Switching Models, ch. 6, the independence
+    prior; Carlin & Chib (1995), J. R. Stat. Soc. B 57, for the galaxy data.
 
     Examples
     --------

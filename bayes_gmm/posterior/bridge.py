@@ -7,7 +7,7 @@ draws. With l = log h - log q - log r, both sides of the equation are means of l
 of l, so it has exactly one root, and neither mean can be ruined by tails: the terms are bounded
 wherever q or p have no mass.
 
-Meng & Wong (1996), Statistica Sinica 6, eq. 4.1; Bennett (1976), J. Comput. Phys. 22.
+Meng & Wong (1996), Statistica Sinica 6; Bennett (1976), J. Comput. Phys. 22.
 """
 
 from typing import NamedTuple
@@ -33,8 +33,8 @@ class Bridge(NamedTuple):
 def bridge(of_draws: np.ndarray, of_proposals: np.ndarray) -> Bridge:
     r"""Estimate log r from log h - log q at draws (chain, draw), and at proposals (M,).
 
-    The standard error is that of Frühwirth-Schnatter (2004), Econometrics J. 7, sec. 4: the draws
-    count as many as are independent, by the autocorrelation of their terms,
+    The standard error is that of Frühwirth-Schnatter (2004), Econometrics J. 7: the draws count
+    as many as are independent, by the autocorrelation of their terms,
 
     .. math:: \frac{\mathrm{Var}_q f}{M (\mathrm{E}_q f)^2}
         + \frac{\mathrm{Var}_p g}{\mathrm{ESS}_g (\mathrm{E}_p g)^2}

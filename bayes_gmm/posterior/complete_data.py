@@ -11,7 +11,7 @@ components it is a permanent,
 
 so that no order is left out, and none has to be chosen.
 
-Frühwirth-Schnatter (2004), Econometrics J. 7, sec. 3; Lee & Robert (2016), Bayesian Anal. 11.
+Frühwirth-Schnatter (2004), Econometrics J. 7; Lee & Robert (2016), Bayesian Anal. 11.
 """
 
 from collections.abc import Sequence

@@ -94,8 +94,8 @@ def evidence(
 
     References
     ----------
-    Meng & Wong (1996), Statistica Sinica 6; Frühwirth-Schnatter (2004), Econometrics J. 7, sec. 3
-    and 4; Frühwirth-Schnatter (2019), Keeping the balance, Comput. Stat. 34.
+    Meng & Wong (1996), Statistica Sinica 6; Frühwirth-Schnatter (2004), Econometrics J. 7; Lee
+    & Robert (2016), Bayesian Anal. 11; Frühwirth-Schnatter (2019), Braz. J. Probab. Stat. 33.
 
     Examples
     --------

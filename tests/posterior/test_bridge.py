@@ -18,9 +18,7 @@ def estimate(rng, correlation=0.0, n=400):
         state = correlation * state + np.sqrt(1 - correlation**2) * noise
         draws[:, i] = state
     proposed = PROPOSAL.rvs(4 * n, random_state=rng)
-    return bridge(
-        *(CONSTANT + norm.logpdf(x) - PROPOSAL.logpdf(x) for x in (draws, proposed))
-    )
+    return bridge(*(CONSTANT + norm.logpdf(x) - PROPOSAL.logpdf(x) for x in (draws, proposed)))
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.9])

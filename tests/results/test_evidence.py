@@ -1,4 +1,4 @@
-"""`bg.evidence`: posterior probabilities are Bayes' rule, and what cannot be estimated is refused."""
+"""`bg.evidence`: probabilities are Bayes' rule, and what cannot be estimated is refused."""
 
 import numpy as np
 import pytest
