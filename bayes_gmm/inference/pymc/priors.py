@@ -31,14 +31,12 @@ from bayes_gmm.inference.pymc.coordinates import (
     Standardized,
 )
 from bayes_gmm.inference.pymc.distributions import (
-    inverse_wishart_draws,
-    inverse_wishart_log_density,
-)
-from bayes_gmm.inference.pymc.families import (
     hierarchical_draws,
     hierarchical_log_density,
     independent_draws,
     independent_log_density,
+    inverse_wishart_draws,
+    inverse_wishart_log_density,
 )
 from bayes_gmm.inference.pymc.functions import PriorFunction, of_function
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
@@ -76,41 +74,33 @@ def _conjugate(
 def _independent(
     prior: IndependentPrior, observations: Observations, n_components: int
 ) -> MixtureVariables:
-    typical = _typical(prior)
-    covariances = pm.CustomDist(
-        "covariances",
-        np.tile(prior.sd, (n_components, 1)),
-        prior.sd_spread,
-        prior.eta,
+    return _of_family(
+        prior,
+        observations,
+        (np.tile(prior.sd, (n_components, 1)), prior.sd_spread, prior.eta),
+        BartlettCoordinates,
         logp=independent_log_density,
         dist=independent_draws,
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
-        support_point=start_at(typical),
-        transform=BartlettCoordinates(whiteners(typical)),
-        dims=DIMS["covariances"],
     )
-    return _with_normal_means(prior, observations, covariances)
 
 
 @variables.register
 def _semiconjugate(
     prior: SemiconjugatePrior, observations: Observations, n_components: int
 ) -> MixtureVariables:
-    typical = _typical(prior)
-    covariances = pm.CustomDist(
-        "covariances",
-        np.full(n_components, prior.degrees_of_freedom),
-        np.tile(prior.scale, (n_components, 1, 1)),
+    degrees = np.full(n_components, prior.degrees_of_freedom)
+    return _of_family(
+        prior,
+        observations,
+        (degrees, np.tile(prior.scale, (n_components, 1, 1))),
+        BartlettCoordinates,
         logp=inverse_wishart_log_density,
         dist=inverse_wishart_draws,
         signature="(),(d,d)->(d,d)",
         class_name="InverseWishart",
-        support_point=start_at(typical),
-        transform=BartlettCoordinates(whiteners(typical)),
-        dims=DIMS["covariances"],
     )
-    return _with_normal_means(prior, observations, covariances)
 
 
 @variables.register
@@ -118,35 +108,45 @@ def _hierarchical(
     prior: HierarchicalPrior, observations: Observations, n_components: int
 ) -> MixtureVariables:
     _warn_of_ties(prior, observations)
-    typical = _typical(prior)
-    covariances = pm.CustomDist(
-        "covariances",
-        np.full(n_components, prior.degrees_of_freedom),
-        prior.scale_degrees_of_freedom,
-        prior.scale,
+    degrees = np.full(n_components, prior.degrees_of_freedom)
+    return _of_family(
+        prior,
+        observations,
+        (degrees, prior.scale_degrees_of_freedom, prior.scale),
+        JointBartlettCoordinates,
         logp=hierarchical_log_density,
         dist=hierarchical_draws,
         signature="(k),(),(d,d)->(k,d,d)",
         class_name="HierarchicalInverseWishart",
-        support_point=start_at(typical),
-        transform=JointBartlettCoordinates(whiteners(typical)),
-        dims=DIMS["covariances"],
     )
-    return _with_normal_means(prior, observations, covariances)
 
 
-def _with_normal_means(
-    prior: PriorFamily, observations: Observations, covariances: TensorVariable
+def _of_family(
+    prior: PriorFamily,
+    observations: Observations,
+    parameters: tuple[Any, ...],
+    coordinates: type[BartlettCoordinates],
+    **of_covariances: Any,
 ) -> MixtureVariables:
+    """Add covariances of a distribution with these parameters, weights, and normal means."""
+    typical = np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
+    covariances = pm.CustomDist(
+        "covariances",
+        *parameters,
+        support_point=start_at(typical),
+        transform=coordinates(whiteners(typical)),
+        dims=DIMS["covariances"],
+        **of_covariances,
+    )
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
-    start = means_apart(observations, np.tile(prior.mean, (prior.n_components, 1)))
+    mean = np.tile(prior.mean, (prior.n_components, 1))
     means = pm.CustomDist(
         "means",
-        np.tile(prior.mean, (prior.n_components, 1)),
+        mean,
         prior.mean_sd,
         dist=_normal_means,
         class_name="Normal",
-        support_point=start_at(start),
+        support_point=start_at(means_apart(observations, mean)),
         transform=Standardized(observations.origin, observations.scale),
         dims=DIMS["means"],
     )
@@ -155,10 +155,6 @@ def _with_normal_means(
 
 def _normal_means(mean: TensorVariable, sd: TensorVariable, size: Any) -> TensorVariable:
     return pm.Normal.dist(mean, sd, size=size)
-
-
-def _typical(prior: PriorFamily) -> np.ndarray:
-    return np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
 
 
 def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:
