@@ -22,7 +22,13 @@ from bayes_gmm.results.model_probabilities import (
     require_same_data,
 )
 from bayes_gmm.results.predictive import fitted_rows
-from bayes_gmm.results.reading import raw_draws, require_posterior, row_weights, structure_of
+from bayes_gmm.results.reading import (
+    raw_draws,
+    read_number,
+    require_posterior,
+    row_weights,
+    structure_of,
+)
 from bayes_gmm.seeds import Seed, as_seed
 
 FEWEST_DRAWS = 100
@@ -157,10 +163,10 @@ def _one(posterior: Any, X: Any, labellings: int, seed: int | None) -> Evidence:
 
 def _require_density(posterior: xr.DataTree) -> ConjugatePrior | PriorFamily:
     """Read the prior of a result, if its draws and its prior allow an estimate."""
-    if posterior.attrs.get("unknown_components"):
+    if read_number(posterior) is not None or "given_n_clusters" in posterior.attrs:
         raise InputError(
-            "posterior has an unknown number of components, whose posterior probabilities it holds "
-            "itself (n_components): give results of fixed numbers of components"
+            "posterior comes from a run with an unknown number of components, which estimates the "
+            "posterior probability of each number itself: give results of fixed numbers"
         )
     if posterior.attrs.get("engine") == "vb":
         raise InputError(
