@@ -14,23 +14,12 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import is_on_disk
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels import labels
 from bayes_gmm.kernels.gibbs import Prior, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.incomplete_labels import incomplete_labels
-from bayes_gmm.kernels.kernel import Kernel, c_order
-from bayes_gmm.kernels.label_counts import counted_rows
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.kernels.rows import Rows, sorted_blocks
+from bayes_gmm.kernels.sampling import BLOCK_ROWS, look_at
 from bayes_gmm.model.parameters import Parameters
-
-BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
-
-
-def look_at(observations: Observations) -> Kernel:
-    """Choose the pass with sampled labels."""
-    if not observations.is_complete:
-        return incomplete_labels
-    return labels.loop(observations.n_features) if observations.weights is None else counted_rows
 
 
 class Data:
