@@ -10,7 +10,7 @@ from bayes_gmm.data import Observations
 from bayes_gmm.errors import CollapseError
 from bayes_gmm.posterior.poles import Pole, poles
 from bayes_gmm.results.labels import record_columns, records
-from bayes_gmm.results.remarks import sentence, told, worded
+from bayes_gmm.results.remarks import frequent, sentence, worded
 
 
 @dataclass
@@ -121,4 +121,4 @@ def test_poles_survive_the_way_into_a_result_and_back(rows):
     assert [bool(pole.row) for pole in found] == [False, True]
     back = records("pole", Pole, dataset(found))
     assert str(back) == str(found)  # a row that is nowhere far has no value, which equals nothing
-    assert told(back, 10) == found[:1]
+    assert frequent(back, 10) == found[:1]
