@@ -78,7 +78,7 @@ def test_one_component_has_its_evidence_exactly(name):
 @pytest.mark.parametrize("code", [code for code in DRAWN if code != "VVV"])
 def test_every_structure_that_is_drawn_has_its_evidence(code):
     problem = PROBLEMS["components told apart, plane"]
-    x = problem.x[:5]
+    x = problem.x[:4]
     exact = StructuredExact(x, problem.prior, code).log_evidence
     require(estimated(sampled(x, problem.prior, covariance=code)), exact, 0.04)
 
@@ -105,8 +105,8 @@ def test_weights_that_are_no_whole_numbers_are_powers_of_the_likelihood():
 
 def test_missing_entries_are_integrated_out():
     prior = PROBLEMS["components told apart, plane"].prior
-    x = np.array([[-1.2, -0.6], [0.1, 0.9], [1.4, np.nan], [0.6, -0.8], [np.nan, 0.4]])
-    exact = MissingExact(x, prior, 45).log_evidence
+    x = np.array([[-1.2, -0.6], [0.1, 0.9], [1.4, np.nan], [np.nan, 0.4]])
+    exact = MissingExact(x, prior, 31).log_evidence
     require(estimated(sampled(x, prior)), exact, 0.04)
 
 
@@ -139,7 +139,7 @@ def test_the_veto_of_diagnose_knows_the_ratio_of_two_evidences():
     x = PROBLEMS["separated, K = 3"].x
     priors = [PROBLEMS["separated, K = 2"].prior, PROBLEMS["separated, K = 3"].prior]
     two, three = (enumerate_posterior(x, prior).log_evidence for prior in priors)
-    posterior = sampled(x, priors[1], draws=1000)
+    posterior = sampled(x, priors[1], draws=500)
     draws = raw_draws(posterior)
     heights = posterior["invariants"]["log_likelihood"].transpose("chain", "draw").to_numpy()
     ratio = np.exp(three - two)
@@ -151,7 +151,7 @@ def test_the_veto_of_diagnose_knows_the_ratio_of_two_evidences():
 
 X = np.array([-1.1, -0.8, 0.9, 1.6])
 M, S = 0.2, 2.0
-MEANS, LOG_VARIANCES = np.linspace(-9, 9, 361), np.linspace(-9, 9, 241)
+MEANS, LOG_VARIANCES = np.linspace(-9, 9, 241), np.linspace(-7, 9, 121)
 STEP = (MEANS[1] - MEANS[0]) * (LOG_VARIANCES[1] - LOG_VARIANCES[0])
 
 
@@ -183,7 +183,7 @@ class ByQuadrature:
         self.log_evidence = float(logsumexp(log_joint))
         self.labellings, self.chance = labellings, np.exp(log_joint - self.log_evidence)
 
-    def draws(self, rng, n_chains=2, n_draws=1000):
+    def draws(self, rng, n_chains=2, n_draws=500):
         n = n_chains * n_draws
         drawn = rng.choice(self.chance.size, n, p=self.chance.ravel() / self.chance.sum())
         place, z = np.unravel_index(drawn, self.chance.shape)
@@ -220,7 +220,7 @@ def of_family(name):
         density = stats.invgamma(2.5, scale=1.0).logpdf(variance) + LOG_VARIANCES
         return prior, ByQuadrature([density], [0.0])
     prior = bg.HierarchicalPrior([1.0, 1.0], [M], S, 5.0, 3.0, [[0.7]])
-    log_scales = np.linspace(-4, 4, 25)
+    log_scales = np.linspace(-4, 4, 21)
     log_weights = stats.gamma(1.5, scale=1.4).logpdf(np.exp(log_scales)) + log_scales
     densities = [
         stats.invgamma(2.5, scale=0.5 * np.exp(one)).logpdf(variance) + LOG_VARIANCES

@@ -138,7 +138,7 @@ def test_results_of_other_data_are_not_compared(results):
 
 
 def test_draws_of_something_else_are_refused(results):
-    unknown = sampled(None)
+    unknown = sampled(None, draws=20, tune=20, chains=2)
     for one in (unknown, bg.given(unknown)):
         with refuses("unknown number of components", "fixed"):
             bg.evidence(one)
