@@ -96,7 +96,7 @@ class Mergers(Printed):
             f"{counted(size, 'component')}, merged by {attrs['by']}: "
             f"{counted(self.n_clusters, 'cluster')}."
         ]
-        if attrs["by"] == "entropy" and attrs["elbow"]:
+        if attrs.get("elbow"):
             said.append(
                 f"The entropy of the labels has its elbow at {attrs['elbow']} clusters: mergers "
                 "beyond it remove little uncertainty of labels."
@@ -121,23 +121,24 @@ class Mergers(Printed):
 
     def _parts(self, *, html: bool) -> list[Any]:
         clusters = self.table
-        rows = clusters["rows"].map("{:,.0f}".format)
         written = pd.DataFrame(
             {
                 "components": clusters["components"].map(_numbers),
                 "weight": clusters["weight"].map("{:.3f}".format),
-                "rows": rows,
+                "rows": clusters["rows"].map("{:,.0f}".format),
             }
         )
+        return [written, *([self._steps()] if len(self._tree.height) else []), self.sentences]
+
+    def _steps(self) -> pd.DataFrame:
         tree = self.mergers
         height = tree.columns[-1]
-        steps = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "joined": tree["joined"].map(_numbers) + " and " + tree["to"].map(_numbers),
                 height: tree[height].map("{:.3g}".format),
             }
         ).set_index(pd.Index(tree["clusters left"], name="clusters left"))
-        return [written, *([steps] if len(steps) else []), self.sentences]
 
 
 def merge(
@@ -238,8 +239,8 @@ def merge(
     )
     if times is not None:
         dataset = dataset.assign_coords(row_weights=("obs_id", times))
-    attrs = {"by": by, "n_clusters": size, "n_modes": len(modes.points), "elbow": bend or 0}
-    return Mergers(dataset.assign_attrs(attrs))
+    attrs = {"by": by, "n_clusters": size, "n_modes": len(modes.points)}
+    return Mergers(dataset.assign_attrs(attrs | ({"elbow": bend} if bend and by == WAYS[0] else {})))
 
 
 def _merged(shares: np.ndarray, member: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-r"""The bootstrap likelihood-ratio test of K components against K + 1.
+r"""The bootstrap likelihood-ratio test of K components against more.
 
-    T = 2 {L(theta_{K+1}) - L(theta_K)},      p = (1 + #{T_b >= T}) / (1 + B)
+    T = 2 {L(theta_M) - L(theta_K)},     M > K,        p = (1 + #{T_b >= T}) / (1 + B)
 
-At a mixture of K components the parameters of one more are not identified, so that T has no
+At a mixture of K components the parameters of further ones are not identified, so that T has no
 chi-squared distribution. Its distribution is that of T_b in samples of N rows drawn from the
 mixture of K that was fitted, each fitted as the data were: the same search, the same estimator,
 the same entries missing. Replicate b draws from a generator seeded by (seed, K, b).
@@ -23,11 +23,9 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
 
-LEVEL = 0.05
-
 
 class RatioTest(NamedTuple):
-    """A test of K components against K + 1."""
+    """A test of K components against more."""
 
     statistic: float
     p_value: float  # Not a number if no replicate could be fitted
@@ -35,8 +33,9 @@ class RatioTest(NamedTuple):
 
 
 def likelihood_ratio(
-    statistic: float,
     parameters: Parameters,
+    larger: int,
+    statistic: float,
     observations: Observations,
     structure: Structure,
     *,
@@ -47,7 +46,7 @@ def likelihood_ratio(
     cores: int | None,
     done: Callable[[], None],
 ) -> RatioTest:
-    """Compare a likelihood ratio with those of samples from the smaller mixture.
+    """Compare a likelihood ratio, to `larger` components, with those of samples from the smaller.
 
     `with_prior` says that both fits are MAP estimates under the default prior, which is made anew
     of each sample. An interrupt ends the test early, and what was made by then counts.
@@ -71,7 +70,7 @@ def likelihood_ratio(
                     n_starts=n_starts,
                     seed=int(own.generate_state(1)[0]),
                 ).optimizer["log_likelihood"]
-                for k in (size, size + 1)
+                for k in (size, larger)
             ]
         except (CollapseError, InputError):  # every start collapsed, or a column is constant
             return np.nan

@@ -1,0 +1,105 @@
+"""How many clusters: a panel for each criterion over the number of components, answers marked."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayes_gmm.plots import style
+from bayes_gmm.results.answers import (
+    CRITERIA,
+    INFORMATION,
+    LEVEL,
+    POSTERIOR,
+    errors_of,
+    values_of,
+)
+from bayes_gmm.results.how_many import HowMany
+
+COLUMNS = 3
+AXES = {
+    "modes": "modes of the density",
+    "bootstrap": "p-value against more",
+    "loo": "elpd, nats behind the best",
+    "evidence": "log evidence",
+    "n_components": "posterior probability",
+    "n_clusters": "posterior probability",
+}
+
+
+def how_many(found: HowMany) -> Figure:
+    """Draw every criterion over the number of components, with its answer ringed.
+
+    Parameters
+    ----------
+    found : HowMany
+        From `how_many`. Bars are two standard errors long each way. BIC, ICL and AIC are best where
+        they are smallest, LOO and evidence where they are largest.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    answers = found.answers
+    n_columns = min(COLUMNS, len(answers))
+    n_rows = -(-len(answers) // n_columns)
+    figure = style.picture(2.9 * n_columns + 0.4, 2.2 * n_rows + 0.7)
+    grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for axes, (name, own) in zip(grid, answers.items(), strict=False):
+        _panel(axes, found, name, own)
+    for axes in grid[len(answers) :]:
+        axes.set_axis_off()
+    said = found.sentences
+    style.headline(figure, said[0] if len(answers) > 1 else "How many clusters?")
+    return figure
+
+
+def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
+    """Draw the values of one criterion."""
+    values, errors = values_of(name, found.dataset), errors_of(name, found.dataset)
+    sizes, heights = values.index.to_numpy(), values.to_numpy()
+    title = f"{CRITERIA[name].title}: {'no answer' if own is None else own}"
+    if name in POSTERIOR:
+        shown = sizes <= max(sizes[heights > 0.002], default=1)
+        tones = [style.color(0) if k == own else style.BAND for k in sizes[shown]]
+        axes.bar(sizes[shown], heights[shown], color=tones, width=0.8)
+    else:
+        look: dict[str, Any] = {"color": style.color(0), "marker": "o", "markersize": 4}
+        spread = None if errors is None else 2 * errors[values.index].to_numpy()
+        axes.errorbar(sizes, heights, spread, **look, linewidth=1.2, elinewidth=1.0)
+        at = found.dataset.attrs["least_bic"] if name == "modes" else own
+        if at in values.index:
+            axes.plot(
+                at,
+                values[at],
+                marker="o",
+                markersize=11,
+                markerfacecolor="none",
+                markeredgecolor=style.INK,
+                linestyle="none",
+            )
+    if name == "bootstrap":
+        axes.axhline(LEVEL, color=style.MUTED, linewidth=0.8, linestyle="--")
+        axes.set_ylim(0, 1)
+    label = "smaller is better" if name in INFORMATION else AXES[name]
+    style.tidy(axes, xlabel=_under(name), ylabel=label, title=title)
+    if name not in POSTERIOR:
+        tried = found.dataset["n_components"].to_numpy()
+        axes.set_xlim(tried.min() - 0.5, tried.max() + 0.5)
+        _frame(axes, name, heights)
+
+
+def _under(name: str) -> str:
+    return {"n_clusters": "clusters K+"}.get(name, "components K")
+
+
+def _frame(axes: Axes, name: str, heights: np.ndarray) -> None:
+    """Keep the far worst value from pressing all others together; it leaves the frame."""
+    if name not in (*INFORMATION, "loo", "evidence") or len(heights) < 4:
+        return
+    sign = 1 if name in INFORMATION else -1
+    costs = np.sort(sign * heights)
+    if costs[-1] - costs[-2] > 2 * (costs[-2] - costs[0]):
+        room = 0.25 * max(costs[-2] - costs[0], 1.0)
+        axes.set_ylim(*sorted((sign * (costs[0] - room), sign * (costs[-2] + room))))
