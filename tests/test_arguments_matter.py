@@ -963,6 +963,7 @@ FIELDS = {
 }
 ELSEWHERE = {
     "GibbsStep": "tests/inference/gibbs/test_gibbs_step.py",
+    "NumberOfComponents": "tests/model/test_number_of_components.py",
     "analyze": "tests/test_analyze.py",
 }
 

@@ -12,6 +12,7 @@ and under Sigma ~ IW(nu, Psi) a variance Sigma_jj is IG((nu - D + 1) / 2, Psi_jj
 """
 
 from dataclasses import dataclass
+from math import lgamma
 
 import numpy as np
 from scipy.special import gammaln
@@ -90,6 +91,15 @@ class Spheres(Decomposition, FixedAxes):
         return diagonal_matrices(spectrum(diagonal, weight, constants[0] > 0, constants[1] > 0))
 
     @staticmethod
+    def integrate_one(degrees, scale, constants):
+        """The constant of the inverse gamma, in loops."""
+        n_features = len(scale)
+        shape, trace = 0.5 * n_features * (degrees + n_features + 1) - 1.0, 0.0
+        for j in range(n_features):
+            trace += scale[j, j]
+        return lgamma(shape) - shape * np.log(0.5 * trace)
+
+    @staticmethod
     def draw_one(rng, degrees, scale, constants, root, whitener, covariance):
         """A gamma for all features."""
         n_features = len(scale)
@@ -137,6 +147,15 @@ class DrawnDiagonals(Diagonals):
         """Constants of the inverse gammas."""
         shape = 0.5 * power - 1
         return float((gammaln(shape) - shape * np.log(0.5 * np.diagonal(scale))).sum())
+
+    @staticmethod
+    def integrate_one(degrees, scale, constants):
+        """The constants of the inverse gammas, in loops."""
+        n_features = len(scale)
+        shape, total = 0.5 * (degrees + n_features + 1) - 1.0, 0.0
+        for j in range(n_features):
+            total += lgamma(shape) - shape * np.log(0.5 * scale[j, j])
+        return total
 
     @staticmethod
     def draw_one(rng, degrees, scale, constants, root, whitener, covariance):
