@@ -294,14 +294,10 @@ def select_model(
 def how_many(
     context: typer.Context,
     data: Data,
-    most: Annotated[
-        int, typer.Option("--most", "--max", help="Largest number of components.")
-    ] = 9,
+    most: Annotated[int, typer.Option("--most", "--max", help="Largest number of components.")] = 9,
     criteria: Annotated[
         str,
-        typer.Option(
-            metavar="NAMES", help=f"all, or a list such as bic,icl,modes of {CRITERIA}."
-        ),
+        typer.Option(metavar="NAMES", help=f"all, or a list such as bic,icl,modes of {CRITERIA}."),
     ] = "all",
     covariance: Annotated[
         str,

@@ -218,8 +218,7 @@ def _tests(
             test = likelihood_ratio(
                 smaller.parameters,
                 larger.parameters.n_components,
-                2
-                * (larger.optimizer["log_likelihood"] - smaller.optimizer["log_likelihood"]),
+                2 * (larger.optimizer["log_likelihood"] - smaller.optimizer["log_likelihood"]),
                 observations,
                 structure,
                 with_prior=smaller.prior is not None,

@@ -46,7 +46,7 @@ def _tree(axes: Axes, found: Mergers) -> None:
     for one, other in linkage[:, :2].astype(int):
         same = cluster[one] == cluster[other]
         cluster.append(cluster[one] if same else -1)
-    # SciPy draws mergers from the leaves up, and not in their order: the places tell which is which.
+    # SciPy gives brackets in the order of the leaves; here they are made in that of the mergers.
     place = {leaf: 5.0 + 10.0 * position for position, leaf in enumerate(drawn["leaves"])}
     for number, (one, other) in enumerate(linkage[:, :2].astype(int), start=size):
         place[number] = (place[one] + place[other]) / 2

@@ -78,9 +78,7 @@ def joined_greedily(
     return np.array(joined, dtype=int).reshape(-1, 2), np.array(gained)
 
 
-def by_entropy(
-    responsibilities: np.ndarray, times: np.ndarray | None
-) -> tuple[ComponentTree, np.ndarray]:
+def by_entropy(responsibilities: np.ndarray, times: np.ndarray | None) -> ComponentTree:
     r"""Join clusters so that the entropy of the labels falls the most.
 
     .. math:: \sum_n w_n \Big\{ h(t_{na} + t_{nb}) - h(t_{na}) - h(t_{nb}) \Big\},
@@ -88,7 +86,7 @@ def by_entropy(
 
     The heights are what has been removed of the entropy, in nats.
 
-    Shapes: responsibilities (N, K), times (N,) -> tree, entropy (K,) of 1, ..., K clusters.
+    Shapes: responsibilities (N, K), times (N,).
 
     Baudry, Raftery, Celeux, Lo & Gottardo (2010), J. Comput. Graph. Statist. 19, eq. 6.
     """
@@ -100,13 +98,26 @@ def by_entropy(
     def gain(one: list[int], other: list[int]) -> float:
         return entropy(one) + entropy(other) - entropy(one + other)
 
-    size = responsibilities.shape[1]
-    joined, gains = joined_greedily(size, gain)
+    joined, gains = joined_greedily(responsibilities.shape[1], gain)
     # Never negative, but for rounding.
-    removed = np.cumsum(np.maximum(gains, 0.0))
-    whole = sum(entropy([k]) for k in range(size))
-    left = np.maximum(whole - np.append(0.0, removed), 0.0)
-    return ComponentTree(joined, removed), left[::-1]
+    return ComponentTree(joined, np.cumsum(np.maximum(gains, 0.0)))
+
+
+def entropies(
+    tree: ComponentTree, responsibilities: np.ndarray, times: np.ndarray | None
+) -> np.ndarray:
+    """Entropy of the labels with 1, ..., K clusters of a tree, in nats.
+
+    Shapes: responsibilities (N, K), times (N,) -> (K,).
+    """
+    weights = np.ones(len(responsibilities)) if times is None else times
+    cuts = (tree.labels(n_clusters) for n_clusters in range(1, tree.n_components + 1))
+    return np.array([weights @ entr(summed(responsibilities, cut)).sum(axis=1) for cut in cuts])
+
+
+def summed(responsibilities: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Responsibilities of clusters (N, C) from those of components (N, K) with labels (K,)."""
+    return responsibilities @ np.eye(label.max() + 1)[label]
 
 
 def by_modes(theta: Parameters, modes: Modes) -> ComponentTree:

@@ -68,9 +68,7 @@ def leave_one_out(
     return LeftOut(elpd_i, pareto_k, p_loo_i, float(elpd), float(se), float(p_loo))
 
 
-def behind(
-    elpd_i: np.ndarray, times: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def behind(elpd_i: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """How much worse each model (M,) predicts than the best one, and its standard error.
 
     It is that of a sum of differences, row by row, since rows that are hard to predict are so for

@@ -126,24 +126,26 @@ def _not_rejected(p_values: pd.Series, sizes: np.ndarray) -> int:
 def ground(name: str, own: int | None, dataset: xr.Dataset) -> str:
     """What an answer rests on, in brackets; nothing where there is no alternative."""
     values = values_of(name, dataset)
-    if own is None or name == "modes":
+    if own not in values.index or name == "modes" or (len(values) < 2 and name != "bootstrap"):
         return ""
+    said = f"probability {values[own]:.2f}"
     if name == "bootstrap":
-        return f" (p = {values[own]:.2f}, level {LEVEL})" if own in values.index else ""
-    if len(values) < 2:
-        return ""
-    if name in INFORMATION:
+        said = f"p = {values[own]:.2f}, level {LEVEL}"
+    elif name in INFORMATION:
         second = values.drop(own).idxmin()
-        return f" ({second} is {values[second] - values[own]:.1f} behind)"
-    if name == "loo":
-        best, errors = int(values.idxmax()), errors_of(name, dataset)
-        if best == own or errors is None:
-            return ""
-        return f" ({best} is {-values[own]:.1f} nats ahead, standard error {errors[own]:.1f})"
-    if name == "evidence":
+        said = f"{second} is {values[second] - values[own]:.1f} behind"
+    elif name == "loo":
+        errors = errors_of(name, dataset)
+        assert errors is not None
+        best = values.idxmax()
+        said = f"{best} is {-values[own]:.1f} nats ahead, standard error {errors[own]:.1f}"
+        if best == own:
+            second = values.drop(own).idxmax()
+            said = f"{second} is {-values[second]:.1f} nats behind"
+    elif name == "evidence":
         odds = np.exp(values - values.max())
-        return f" (probability {odds[own] / odds.sum():.2f}, if all of these were equally likely)"
-    return f" (probability {values[own]:.2f})"
+        said = f"probability {odds[own] / odds.sum():.2f}, if all of these were equally likely"
+    return f" ({said})"
 
 
 def written(name: str, value: float, error: float | None) -> str:

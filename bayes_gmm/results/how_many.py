@@ -157,9 +157,7 @@ def of_edges(own: dict[str, int], sizes: list[int]) -> list[str]:
     said = []
     for edge in sorted({min(sizes), max(sizes)}):
         at = [
-            CRITERIA[name].title
-            for name, k in own.items()
-            if k == edge and name not in OF_THE_DATA
+            CRITERIA[name].title for name, k in own.items() if k == edge and name not in OF_THE_DATA
         ]
         if at:
             said += [f"{joined(at)}: {sentence}" for sentence in of_edge(sizes, edge)]
@@ -173,8 +171,8 @@ def of_reliability(dataset: xr.Dataset) -> list[str]:
         stuck = dataset["n_components"].to_numpy()[dataset["not_converged"].to_numpy() > 0]
         if stuck.size:
             said.append(
-                f"The chains had not converged with K = {joined(stuck)}, so what the posterior says "
-                "there is provisional: raise draws, or see bg.diagnose."
+                f"The chains had not converged with K = {joined(stuck)}, so that LOO and evidence "
+                "are provisional there: raise draws, or see bg.diagnose."
             )
     if "large_pareto_k" in dataset:
         rows = dataset["large_pareto_k"].to_series()

@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import entr
 
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model.density_modes import density_modes
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.posterior.component_tree import ComponentTree, by_entropy, by_modes, elbow
+from bayes_gmm.posterior.component_tree import (
+    ComponentTree,
+    by_entropy,
+    by_modes,
+    elbow,
+    entropies,
+    summed,
+)
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import predict, result_weights
 from bayes_gmm.results.reading import point_parameters
@@ -203,20 +209,22 @@ def merge(
     shares = predicted["responsibilities"].transpose("obs_id", "cluster").to_numpy()
     times = result_weights(result, X, len(shares))
     modes = density_modes(theta)
-    tree, entropy = by_entropy(shares, times)
-    bend = elbow(entropy)
-    most, usual = theta.n_components, bend or theta.n_components
+    tree = by_modes(theta, modes) if by == "modes" else by_entropy(shares, times)
+    entropy = entropies(tree, shares, times)
+    attrs = {"by": by, "n_modes": len(modes.points)}
     if by == "modes":
-        tree = by_modes(theta, modes)
         most = usual = len(np.unique(modes.of_component))
-        entropy = _entropies(tree, shares, times)
+    else:
+        bend, most = elbow(entropy), theta.n_components
+        usual = bend or most
+        attrs |= {} if bend is None else {"elbow": bend}
     size = usual if n_clusters is None else n_clusters
     require_whole("n_clusters", size, 1)
     if size > most:
         what = "component" if by == "entropy" else "mode"
         raise InputError(f"n_clusters is {size}, but there are only {counted(most, what)}")
     member = tree.labels(size)
-    merged = _merged(shares, member)
+    merged = summed(shares, member)
     variables = {
         "merged_cluster": member,
         "weights": theta.weights,
@@ -239,20 +247,7 @@ def merge(
     )
     if times is not None:
         dataset = dataset.assign_coords(row_weights=("obs_id", times))
-    attrs = {"by": by, "n_clusters": size, "n_modes": len(modes.points)}
-    return Mergers(dataset.assign_attrs(attrs | ({"elbow": bend} if bend and by == WAYS[0] else {})))
-
-
-def _merged(shares: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Responsibilities of clusters (N, C) from those of components (N, K)."""
-    return np.stack([shares[:, member == c].sum(axis=1) for c in range(member.max() + 1)], axis=1)
-
-
-def _entropies(tree: ComponentTree, shares: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-    """Entropy of the labels with 1, ..., K clusters of a tree, (K,)."""
-    weights = np.ones(len(shares)) if times is None else times
-    sizes = range(1, tree.n_components + 1)
-    return np.array([weights @ entr(_merged(shares, tree.labels(n))).sum(axis=1) for n in sizes])
+    return Mergers(dataset.assign_attrs(attrs, n_clusters=size))
 
 
 def _numbers(components: list[int]) -> str:

@@ -10,7 +10,7 @@ from scipy.special import xlogy
 from bayes_gmm.model.density_modes import density_modes
 from bayes_gmm.model.mixture import marginal_log_density
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.posterior.component_tree import by_entropy, by_modes, elbow
+from bayes_gmm.posterior.component_tree import by_entropy, by_modes, elbow, entropies
 
 # Rows that are surely of one component but for pairs: 0 and 2 are mixed up in two rows, 1 and 3 in
 # one.
@@ -30,7 +30,8 @@ def entropy(shares):
 
 
 def test_the_pair_that_removes_most_entropy_is_joined_first():
-    tree, left = by_entropy(SHARES, None)
+    tree = by_entropy(SHARES, None)
+    left = entropies(tree, SHARES, None)
     whole = entropy(SHARES)
     of_pairs = {
         (0, 2): entropy(np.array([[0.5, 0.5], [0.4, 0.6]])),
@@ -47,7 +48,8 @@ def test_each_merger_is_the_best_of_all_pairs_by_the_definition_of_mclust():
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.full(6, 0.3), 40)
     times = rng.integers(1, 4, 40).astype(float)
-    tree, left = by_entropy(shares, times)
+    tree = by_entropy(shares, times)
+    left = entropies(tree, shares, times)
     repeated = np.repeat(shares, times.astype(int), axis=0)
     for n_clusters in range(6, 1, -1):
         label = tree.labels(n_clusters)
@@ -62,7 +64,7 @@ def test_each_merger_is_the_best_of_all_pairs_by_the_definition_of_mclust():
 
 def test_a_tree_is_a_linkage_of_scipy_and_cuts_alike():
     shares = np.random.default_rng(2).dirichlet(np.full(7, 0.3), 60)
-    tree, _ = by_entropy(shares, None)
+    tree = by_entropy(shares, None)
     linkage = tree.linkage()
     assert is_valid_linkage(linkage)
     assert is_monotonic(linkage)
@@ -80,8 +82,8 @@ def test_a_tree_is_a_linkage_of_scipy_and_cuts_alike():
 def test_the_order_of_components_does_not_matter():
     shares = np.random.default_rng(3).dirichlet(np.full(5, 0.4), 50)
     order = np.array([3, 0, 4, 1, 2])
-    tree, left = by_entropy(shares, None)
-    other, same = by_entropy(shares[:, order], None)
+    tree, other = by_entropy(shares, None), by_entropy(shares[:, order], None)
+    left, same = entropies(tree, shares, None), entropies(other, shares[:, order], None)
     np.testing.assert_allclose(same, left, atol=1e-12)
     for n_clusters in range(1, 6):
         together = np.equal.outer(tree.labels(n_clusters), tree.labels(n_clusters))
@@ -142,7 +144,8 @@ def test_the_elbow_is_where_two_lines_meet():
 
 
 def test_one_component_is_one_cluster():
-    tree, left = by_entropy(np.ones((4, 1)), None)
+    tree = by_entropy(np.ones((4, 1)), None)
+    left = entropies(tree, np.ones((4, 1)), None)
     assert tree.labels(1).tolist() == [0]
     assert left.tolist() == [0.0]
     assert tree.linkage().shape == (0, 4)

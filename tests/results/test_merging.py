@@ -1,5 +1,7 @@
 """What `merge` and `modes` return, against responsibilities and densities by hand."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ def test_merged_responsibilities_and_labels_are_sums_over_components(fit):
     table = found.table
     assert table["rows"].tolist() == np.bincount(summed.argmax(axis=1)).tolist()
     assert table["weight"].sum() == pytest.approx(1)
-    assert sorted(sum(table["components"], [])) == [0, 1, 2, 3, 4]
+    assert sorted(chain.from_iterable(table["components"])) == [0, 1, 2, 3, 4]
     np.testing.assert_allclose(
         found.dataset["entropy"][[1, 4]], [-xlogy(t, t).sum() for t in (summed, shares)]
     )
@@ -124,7 +126,7 @@ def test_modes_of_a_point_estimate_have_names_and_heights(fit):
     height = bg.log_density(fit, found["location"].to_numpy())
     np.testing.assert_allclose(found["log_density"], height, rtol=1e-9)
     assert "n_modes" not in found
-    with pytest.raises(bg.InputError, match="n_draws needs a result of bg.sample"):
+    with pytest.raises(bg.InputError, match=r"n_draws needs a result of bg\.sample"):
         bg.modes(fit, n_draws=3)
 
 
