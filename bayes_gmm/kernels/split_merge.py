@@ -28,6 +28,7 @@ from numba import types
 from bayes_gmm.kernels.gibbs import PRIOR, STATE, TOTALS, add_scale, draw_one_at
 from bayes_gmm.kernels.independent import lower_factor, scatter_about, solve_mean
 from bayes_gmm.kernels.kernel import at_address, inlined, kernel, twin
+from bayes_gmm.kernels.log_rho import REASSOCIATE
 from bayes_gmm.kernels.partition import NUMBER, log_eppf
 from bayes_gmm.kernels.signatures import (
     MATRIX,
@@ -44,8 +45,9 @@ INTEGRATE = REAL(REAL, OUT_MATRIX, VECTOR)  # see `model.structures.structure.St
 integrate_at = at_address(INTEGRATE)
 right_divide = twin(right_divide_of_the_book, types.void(MATRIX, MATRIX, OUT_MATRIX))
 
-EM_STEPS = 4
+EM_STEPS, HARD_STEPS = 6, 2  # of the proposal; the first allocate rows to one side
 MODE_STEPS = 3
+CANDIDATES = 8
 CERTAIN = 1e-6  # a row is allocated to either side with at least this probability
 SPLITS, ACCEPTED_SPLITS, MERGERS, ACCEPTED_MERGERS = range(4)
 
@@ -63,12 +65,11 @@ def split_or_merge(
     """Propose one move; return the number of clusters, which are the first components of `state`.
 
     `integrate` is the address of the structure's `integrate_one`; `labels` (N,) are those of the
-    rows, `moves` (4,) counts proposals and what was accepted, `terms` (M,) is overwritten.
+    rows, `moves` (4,) counts proposals and what was accepted; `terms` (M,) is overwritten.
     """
     n_rows, n_features = x.shape
     one = int(rng.random() * n_rows)
-    other = int(rng.random() * (n_rows - 1))
-    other += other >= one
+    other = _near(rng, x, inverse_scale, one)
     a, b = labels[one], labels[other]
     is_split = a == b
     if is_split and n_clusters == terms.size:
@@ -153,6 +154,22 @@ def split_or_merge(
 
 
 @inlined
+def _near(rng, x, inverse_scale, one):  # pragma: no cover - compiled
+    """Choose another row: the nearest of up to `CANDIDATES` random ones, whatever the labels are."""
+    n_rows, n_features = x.shape
+    other, nearest = one, np.inf
+    for _ in range(1 + int(rng.random() * CANDIDATES)):
+        row = int(rng.random() * (n_rows - 1))
+        row += row >= one
+        distance = 0.0
+        for j in range(n_features):
+            distance += ((x[row, j] - x[one, j]) * inverse_scale[j]) ** 2
+        if distance < nearest:
+            other, nearest = row, distance
+    return other
+
+
+@inlined
 def _members(labels, a, b, n):  # pragma: no cover - compiled
     """Find the rows of two clusters, in order."""
     members, found = np.empty(n, np.int64), 0
@@ -184,70 +201,70 @@ def _moments(rows, in_first, count, first, second):  # pragma: no cover - compil
             second[2, j, m] = second[0, j, m] + second[1, j, m]
 
 
-@kernel(types.void(MATRIX, WHOLE, WHOLE, PRIOR, MATRIX, OUT_VECTOR))
+@kernel(types.void(MATRIX, WHOLE, WHOLE, PRIOR, MATRIX, OUT_VECTOR), fastmath=REASSOCIATE)
 def _two_components(
     rows, one, other, prior, common, probability
 ):  # pragma: no cover - compiled
     """Write the probability (n,) that each row is allocated to the side of the first chosen row.
 
     Rows (D, n) are first allocated to the nearer of the two in the metric of their own covariance;
-    a few steps of EM follow. A covariance that all components share is not estimated.
+    steps of EM with hard allocations follow. A covariance that all components share is given.
     """
     n_features, n = rows.shape
-    scale = np.empty((n_features, n_features))
-    whiteners = np.zeros((2, n_features, n_features))
-    mean, log_weight = np.zeros((2, n_features)), np.zeros(2)
-    for i in range(n):
-        probability[i] = 0.5
-    failed = False
+    scale, whitener = np.empty((n_features, n_features)), np.zeros((n_features, n_features))
+    mean = np.zeros(n_features)
+    share, z, log_odds = np.empty(n), np.empty(n), np.empty(n)
+    probability[:] = 0.5
     for step in range(EM_STEPS + 1):
+        log_odds[:] = 0.0
         for side in range(2):
+            sign = 1.0 if side == 0 else -1.0
             total = 0.0
-            for j in range(n_features):
-                mean[side, j] = 0.0
             for i in range(n):
-                r = probability[i] if side == 0 else 1.0 - probability[i]
-                total += r
-                for j in range(n_features):
-                    mean[side, j] += r * rows[j, i]
+                share[i] = probability[i] if side == 0 else 1.0 - probability[i]
+                total += share[i]
             for j in range(n_features):
-                mean[side, j] /= total
-            log_weight[side] = np.log(total)
+                entry = 0.0
+                for i in range(n):
+                    entry += share[i] * rows[j, i]
+                mean[j] = entry / total
+            offset = np.log(total)
             if prior.is_common:
-                whiteners[side] = common
-                continue
-            for j in range(n_features):
-                for m in range(j + 1):
-                    entry = prior.scale[0, j, m]
-                    for i in range(n):
-                        r = probability[i] if side == 0 else 1.0 - probability[i]
-                        entry += r * (rows[j, i] - mean[side, j]) * (rows[m, i] - mean[side, m])
-                    scale[j, m] = entry
-            degrees = max(prior.degrees_of_freedom[0], 0.0) + total
-            failed = failed or not whiten(scale, degrees, whiteners[side])
-        if failed:
-            break
-        if step == 0:  # the two rows themselves are the first means
-            for j in range(n_features):
-                mean[0, j], mean[1, j] = rows[j, one], rows[j, other]
-        for i in range(n):
-            log_odds = log_weight[0] - log_weight[1]
-            for side in range(2):
-                sign = 1.0 if side == 0 else -1.0
-                square = 0.0
+                whitener[:] = common
+            else:
                 for j in range(n_features):
-                    z = 0.0
                     for m in range(j + 1):
-                        z += whiteners[side, j, m] * (rows[m, i] - mean[side, m])
-                    square += z * z
-                    log_odds += sign * np.log(whiteners[side, j, j])
-                log_odds -= 0.5 * sign * square
-            probability[i] = 1.0 / (1.0 + np.exp(-log_odds))
-            if step == 0:
-                probability[i] = 1.0 if log_odds > 0.0 else 0.0
+                        entry = 0.0
+                        for i in range(n):
+                            entry += share[i] * (rows[j, i] - mean[j]) * (rows[m, i] - mean[m])
+                        scale[j, m] = prior.scale[0, j, m] + entry
+                if not whiten(scale, max(prior.degrees_of_freedom[0], 0.0) + total, whitener):
+                    probability[:] = 0.5
+                    return
+                for j in range(n_features):
+                    offset += np.log(whitener[j, j])
+            if step == 0:  # the two rows themselves are the first means
+                chosen = one if side == 0 else other
+                for j in range(n_features):
+                    mean[j] = rows[j, chosen]
+            for j in range(n_features):
+                z[:] = 0.0
+                for m in range(j + 1):
+                    w, c = whitener[j, m], mean[m]
+                    for i in range(n):
+                        z[i] += w * (rows[m, i] - c)
+                for i in range(n):
+                    log_odds[i] -= 0.5 * sign * z[i] * z[i]
+            for i in range(n):
+                log_odds[i] += sign * offset
+        if step < HARD_STEPS:
+            for i in range(n):
+                probability[i] = 1.0 if log_odds[i] > 0.0 else 0.0
+        else:
+            for i in range(n):
+                p = 1.0 / (1.0 + np.exp(-log_odds[i]))
+                probability[i] = min(max(p, CERTAIN), 1.0 - CERTAIN)
         probability[one], probability[other] = 1.0, 0.0
-    for i in range(n):
-        probability[i] = 0.5 if failed else min(max(probability[i], CERTAIN), 1.0 - CERTAIN)
 
 
 @kernel(types.boolean(OUT_MATRIX, REAL, OUT_MATRIX))

@@ -250,6 +250,8 @@ class NumberOfComponents:
         0.1667
         """
         sizes = _sizes(counts)
+        _require_positive("alpha", alpha)
+        _require_positive("n_components", n_components)
         return partitions.log_partition(sizes, n_components, self.gamma(n_components, alpha))
 
     def log_eppf(self, counts: ArrayOrLike, alpha: float) -> float:
@@ -272,6 +274,7 @@ class NumberOfComponents:
         >>> round(float(np.exp(process.log_eppf([2, 1], alpha=1.0))), 4)
         0.1667
         """
+        _require_positive("alpha", alpha)
         if self.is_dirichlet_process:
             return float(partitions.log_partition_of_process(_sizes(counts), alpha))
         size = np.arange(1.0, self._count.maximum + 1)
@@ -345,6 +348,17 @@ class NumberOfComponents:
             alpha = size * self.gamma(size, alpha)
         return size, partitions.sample_sizes(n_rows, size, alpha, rng)
 
+    @property
+    def assumptions(self) -> tuple[str, str]:
+        """The prior of K and that of the weights, in words."""
+        gamma = "alpha / K" if self.is_dynamic else "alpha"
+        weights = (
+            "Weights: those of a Dirichlet process"
+            if self.is_dirichlet_process
+            else f"Weights given K: Dirichlet({gamma}, ...), {self.concentration}"
+        )
+        return f"Components, K: {self._count}", f"{weights}; {self._concentration}"
+
     def describe(self, n_rows: int | None = None) -> str:
         """Say in words what the prior assumes of K, the weights, and the number of clusters.
 
@@ -364,14 +378,10 @@ class NumberOfComponents:
         Weights given K: Dirichlet(alpha / K, ...), dynamic; alpha = 1
         Clusters of 100 rows, K+: mean 1.69, mode 1 (0.538), <= 3 with probability 0.952
         """
-        if self.is_dirichlet_process:
-            lines, weights = ["Components, K: infinite"], "Weights: those of a Dirichlet process"
-        else:
-            typical = _typical(np.exp(self.log_probabilities))
-            lines = [f"Components, K: {self._count}; {typical}"]
-            gamma = "alpha / K" if self.is_dynamic else "alpha"
-            weights = f"Weights given K: Dirichlet({gamma}, ...), {self.concentration}"
-        lines.append(f"{weights}; {self._concentration}")
+        of_components, of_weights = self.assumptions
+        if not self.is_dirichlet_process:
+            of_components += f"; {_typical(np.exp(self.log_probabilities))}"
+        lines = [of_components, of_weights]
         if n_rows is not None:
             p = self.cluster_probabilities(n_rows)
             lines.append(f"Clusters of {n_rows} rows, K+: {_typical(p)}")
@@ -389,6 +399,11 @@ def _sizes(counts: ArrayOrLike) -> np.ndarray:
             f"counts must be whole numbers >= 1, the sizes of the clusters; got {counts!r}"
         )
     return sizes
+
+
+def _require_positive(name: str, value: ArrayOrLike) -> None:
+    if not (as_numbers(name, value) > 0).all():
+        raise InputError(f"{name} must be positive; got {value!r}")
 
 
 def _typical(p: np.ndarray) -> str:

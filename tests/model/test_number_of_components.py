@@ -299,6 +299,10 @@ def test_what_cannot_be_asked_is_refused():
         number.log_eppf([3, 0], 1.0)
     with refuses("counts", "1.5"):
         number.log_partition([1.5], 2, 1.0)
+    with refuses("alpha", "-1"):
+        number.log_eppf([3], -1.0)
+    with refuses("n_components", "0"):
+        number.log_partition([3], [0, 1], 1.0)
     with refuses("n_rows", "0"):
         number.cluster_probabilities(0)
     with refuses("alpha", "-1"):
