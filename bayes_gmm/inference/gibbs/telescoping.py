@@ -37,7 +37,6 @@ class TelescopingChain(Chain):
         number: NumberOfComponents,
         structure: Structure,
         n_labelled: int,
-        split_merge: bool = True,
     ):
         super().__init__(*arguments)
         start = self._state
@@ -45,7 +44,7 @@ class TelescopingChain(Chain):
         room = number.maximum
         self._state = State(*(_with_room(field, room) for field in start))
         self._sums = Sums.zeros(room, n_features)
-        moves = split_merge and structure.integrate_one is not None
+        moves = n_labelled > 1 and structure.integrate_one is not None
         self._unknown = Unknown(
             Number.of(number),
             twin(structure.integrate_one, INTEGRATE).address if moves else 0,
