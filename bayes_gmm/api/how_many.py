@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from bayes_gmm.api.criteria import bootstrap_tests, n_modes, of_posteriors, of_unknown
 from bayes_gmm.api.select import as_sizes, fitted
 from bayes_gmm.arguments import as_observations, as_prior, in_memory, structure_of_posterior
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
-    from bayes_gmm.data import Observations
-    from bayes_gmm.model.structures import Structure
+    import numpy as np
+
     from bayes_gmm.results.how_many import HowMany
-    from bayes_gmm.results.selection import Fitted
     from bayes_gmm.seeds import Seed
 
 OF_FITS = ("bic", "icl", "aic", "modes")
 OF_POSTERIORS = ("loo", "evidence")
-NAMES = (*OF_FITS, "bootstrap", *OF_POSTERIORS)
+NAMES = (*OF_FITS, "bootstrap", *OF_POSTERIORS, "posterior")
 TOLERANCE, MAX_ITER = 1e-10, 10_000  # the defaults of `select`
 
 
@@ -110,6 +106,7 @@ def how_many(
     """
     from bayes_gmm.inference.em.grid import Cell
     from bayes_gmm.inference.em.likelihood_ratio import counts
+    from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
     from bayes_gmm.model.structures import Structure
     from bayes_gmm.progress import progress
@@ -124,13 +121,14 @@ def how_many(
     require_settings(draws, 1, 1, cores, seed)
     observations = as_observations(X, prior, row_weights, missing)
     structure = Structure.named(covariance, observations.n_features)
-    sampled = [name for name in wanted if name not in OF_FITS and name != "bootstrap"]
-    if sampled:
+    if not {*OF_POSTERIORS, "posterior"}.isdisjoint(wanted):
         structure_of_posterior(covariance, observations.n_features, "auto")
-    if sampled or "bootstrap" in wanted:
+    if not {*OF_FITS}.issuperset(wanted):
         in_memory(observations, f'"{wanted[-1]}" among criteria needs all rows in memory')
     if "bootstrap" in wanted:
         counts(observations)
+    if "posterior" in wanted:
+        require_counts(observations)
     cells = [Cell(structure, size, as_prior(prior, observations, size)) for size in sizes]
     with progress(len(cells), "fits", shown=progressbar) as done:
         fits = fitted(
@@ -146,9 +144,9 @@ def how_many(
     chosen = selection(observations, fits, "bic", seed, missing)
     columns: dict[str, np.ndarray] = {}
     if "modes" in wanted:
-        columns |= {"n_modes": _n_modes(fits)}
+        columns |= {"n_modes": n_modes(fits)}
     if "bootstrap" in wanted:
-        columns |= _tests(
+        columns |= bootstrap_tests(
             fits,
             observations,
             structure,
@@ -158,17 +156,20 @@ def how_many(
             cores=cores,
             progressbar=progressbar,
         )
-    if sampled:
-        settings = {
-            "covariance": covariance,
-            "draws": draws,
-            "seed": seed,
-            "cores": cores,
-            "missing": missing,
-        }
+    settings = {
+        "covariance": covariance,
+        "draws": draws,
+        "seed": seed,
+        "cores": cores,
+        "missing": missing,
+    }
+    if not {*OF_POSTERIORS}.isdisjoint(wanted):
         with progress(len(sizes), "posteriors", shown=progressbar) as done:
-            columns |= _of_posteriors(observations, sizes, sampled, settings, done)
-    return result(chosen, wanted, columns, {})
+            columns |= of_posteriors(observations, sizes, wanted, settings, done)
+    probabilities = {}
+    if "posterior" in wanted:
+        probabilities = of_unknown(observations, progressbar=progressbar, **settings)
+    return result(chosen, wanted, columns, probabilities)
 
 
 def as_criteria(criteria: str | Sequence[str]) -> list[str]:
@@ -181,90 +182,3 @@ def as_criteria(criteria: str | Sequence[str]) -> list[str]:
         said = f"has {unknown[0]!r}" if unknown else "is empty"
         raise InputError(f'criteria {said}; choose "all", or some of {", ".join(NAMES)}')
     return [name for name in NAMES if name in names]
-
-
-def _n_modes(fits: Sequence[Fitted]) -> np.ndarray:
-    """Number of modes of each fitted density; nan where there is no fit."""
-    from bayes_gmm.model.density_modes import density_modes
-
-    return np.array(
-        [
-            np.nan if fit.parameters is None else len(density_modes(fit.parameters).points)
-            for fit in fits
-        ]
-    )
-
-
-def _tests(
-    fits: Sequence[Fitted],
-    observations: Observations,
-    structure: Structure,
-    *,
-    progressbar: bool,
-    **settings: Any,
-) -> dict[str, np.ndarray]:
-    """Test each number against the next, until one is not rejected or cannot be tested."""
-    from bayes_gmm.inference.em.likelihood_ratio import likelihood_ratio
-    from bayes_gmm.progress import progress
-    from bayes_gmm.results.answers import LEVEL
-
-    names = ("likelihood_ratio", "p_value", "n_replicates")
-    columns = np.full((len(names), len(fits)), np.nan)
-    for place, (smaller, larger) in enumerate(pairwise(fits)):
-        if smaller.parameters is None or larger.parameters is None:
-            break
-        what = f"K = {smaller.n_components} against {larger.n_components}"
-        with progress(settings["n_bootstrap"], what, shown=progressbar) as done:
-            test = likelihood_ratio(
-                smaller.parameters,
-                larger.parameters.n_components,
-                2 * (larger.optimizer["log_likelihood"] - smaller.optimizer["log_likelihood"]),
-                observations,
-                structure,
-                with_prior=smaller.prior is not None,
-                done=done,
-                **settings,
-            )
-        columns[:, place] = test
-        if not test.p_value <= LEVEL:
-            break
-    return dict(zip(names, columns, strict=True))
-
-
-def _of_posteriors(
-    observations: Observations,
-    sizes: Sequence[int],
-    wanted: Sequence[str],
-    settings: dict[str, Any],
-    done: Any,
-) -> dict[str, np.ndarray]:
-    """What the posteriors of each number say: LOO, evidence, and whether chains had converged."""
-    from bayes_gmm.api.posterior import sample
-    from bayes_gmm.posterior.loo import behind
-    from bayes_gmm.results.diagnostics import diagnose
-    from bayes_gmm.results.loo import loo
-
-    left_out, rows = [], []
-    for size in sizes:
-        with warnings.catch_warnings():
-            # Both are counted in the result: draws that are too few, and large values of Pareto k.
-            warnings.simplefilter("ignore")
-            posterior = sample(observations, size, progressbar=False, **settings)
-            own = {"not_converged": float(not diagnose(posterior).converged)}
-            if "loo" in wanted:
-                found = loo(posterior)
-                left_out.append(found.elpd_i.to_numpy())
-                own |= {
-                    "elpd": found.elpd,
-                    "elpd_se": found.se,
-                    "large_pareto_k": float((found.pareto_k > found.good_k).sum()),
-                }
-        rows.append(own)
-        done()
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    if left_out:
-        times = observations.weights
-        counted = None if times is None else times[times > 0]
-        difference, error = behind(np.stack(left_out), counted)
-        columns |= {"elpd_difference": difference, "elpd_difference_se": error}
-    return columns

@@ -13,6 +13,7 @@ the ridgeline of a mixture, so that climbs start there: at every mean, at points
 and in the middle of three. A mode can be no component's own, and a component need not have one.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -89,7 +90,7 @@ def density_modes(theta: Parameters) -> Modes:
 
 def starts(theta: Parameters, precision: np.ndarray) -> np.ndarray:
     """All means (K, D), and then points between components of positive weight, (S, D)."""
-    held = np.flatnonzero(theta.weights > 0)
+    held = np.flatnonzero(theta.weights > 0).tolist()
     pairs = list(combinations(held, 2))
     points = [theta.means]
     points += [ridgeline(theta, precision, pair, [[1 - b, b] for b in BETWEEN]) for pair in pairs]
@@ -101,7 +102,7 @@ def starts(theta: Parameters, precision: np.ndarray) -> np.ndarray:
 
 
 def ridgeline(
-    theta: Parameters, precision: np.ndarray, components: tuple[int, ...], shares: object
+    theta: Parameters, precision: np.ndarray, components: Sequence[int], shares: object
 ) -> np.ndarray:
     r"""Points of the ridgeline of some components, at given shares of each.
 

@@ -63,13 +63,16 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
     if name in POSTERIOR:
         shown = sizes <= max(sizes[heights > 0.002], default=1)
         tones = [style.color(0) if k == own else style.BAND for k in sizes[shown]]
-        axes.bar(sizes[shown], heights[shown], color=tones, width=0.8)
+        assert errors is not None
+        spread = 2 * errors[values.index].fillna(0.0).to_numpy()[shown]
+        bars = {"ecolor": style.MUTED, "elinewidth": 1.0}
+        axes.bar(sizes[shown], heights[shown], 0.8, yerr=spread, color=tones, error_kw=bars)
     else:
         look: dict[str, Any] = {"color": style.color(0), "marker": "o", "markersize": 4}
-        spread = None if errors is None else 2 * errors[values.index].to_numpy()
-        axes.errorbar(sizes, heights, spread, **look, linewidth=1.2, elinewidth=1.0)
+        wide = None if errors is None else 2 * errors[values.index].to_numpy()
+        axes.errorbar(sizes, heights, wide, **look, linewidth=1.2, elinewidth=1.0)
         at = found.dataset.attrs["least_bic"] if name == "modes" else own
-        if at in values.index:
+        if at is not None and at in values.index:
             axes.plot(
                 at,
                 values[at],

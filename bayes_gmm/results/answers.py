@@ -68,16 +68,16 @@ CRITERIA = {
     ),
     "n_components": Criterion(
         "posterior of K",
-        "P(K)",
+        "P(K) (se)",
         "probability_n_components",
-        "",
+        "probability_n_components_se",
         "How many components has the mixture, those that hold no row included?",
     ),
     "n_clusters": Criterion(
         "posterior of K+",
-        "P(K+)",
+        "P(K+) (se)",
         "probability_n_clusters",
-        "",
+        "probability_n_clusters_se",
         "How many components hold rows?",
     ),
 }
@@ -154,9 +154,6 @@ def written(name: str, value: float, error: float | None) -> str:
         return "-"
     if name == "modes":
         return f"{value:.0f}"
-    if name in ("bootstrap", *POSTERIOR):
-        return f"{value:.2f}"
-    if error is None:
-        return f"{value:.1f}"
-    digits = 1 if name == "loo" else 2
-    return f"{value:z.{digits}f} ({error:.{digits}f})"
+    digits = 1 if name in (*INFORMATION, "loo") else 2
+    spread = "" if error is None or not np.isfinite(error) else f" ({error:.{digits}f})"
+    return f"{value:z.{digits}f}{spread}"

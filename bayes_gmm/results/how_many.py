@@ -35,9 +35,10 @@ class HowMany(Printed):
         densities; likelihood_ratio, p_value and n_replicates of the bootstrap test against the next
         number; elpd and elpd_se, elpd_difference from the best with its standard error
         elpd_difference_se, and large_pareto_k, the number of rows that make elpd unreliable;
-        log_evidence and log_evidence_se; not_converged, whether the chains had not converged. By
-        ``number``: probability_n_components and probability_n_clusters. Only what was asked for is
-        there.
+        log_evidence and log_evidence_se, and evidence_doubtful, whether they are unreliable;
+        not_converged, whether the chains had not converged. By
+        ``number``: probability_n_components and probability_n_clusters, with their Monte Carlo
+        standard errors (..._se). Only what was asked for is there.
     selection : Selection
         The fits, as of `select`; `.selection.best` is the one that BIC chooses.
     """
@@ -121,8 +122,11 @@ def how_many(
     dataset = dataset.assign({name: ("n_components", values) for name, values in columns.items()})
     if posterior:
         most = max(map(len, posterior.values()))
-        dataset = dataset.assign_coords(number=np.arange(1, most + 1))
-        dataset = dataset.assign({name: ("number", values) for name, values in posterior.items()})
+        padded = {
+            name: ("number", np.append(values, np.zeros(most - len(values))))
+            for name, values in posterior.items()
+        }
+        dataset = dataset.assign(padded).assign_coords(number=np.arange(1, most + 1))
     least = int(selection.best.attrs["n_components"])
     return HowMany(dataset.assign_attrs(selection.dataset.attrs, least_bic=least), selection)
 
@@ -174,6 +178,15 @@ def of_reliability(dataset: xr.Dataset) -> list[str]:
                 f"The chains had not converged with K = {joined(stuck)}, so that LOO and evidence "
                 "are provisional there: raise draws, or see bg.diagnose."
             )
+    if "evidence_doubtful" in dataset:
+        bad = dataset["n_components"].to_numpy()[dataset["evidence_doubtful"].to_numpy() > 0]
+        if bad.size:
+            said.append(
+                f"The evidence is unreliable with K = {joined(bad)}: bg.evidence says why."
+            )
+        missing = dataset["n_components"].to_numpy()[dataset["log_evidence"].isnull().to_numpy()]
+        if missing.size:
+            said.append(f"There is no evidence for K = {joined(missing)}: it takes too long.")
     if "large_pareto_k" in dataset:
         rows = dataset["large_pareto_k"].to_series()
         rows = rows[rows > 0]

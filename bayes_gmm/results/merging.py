@@ -20,7 +20,7 @@ from bayes_gmm.posterior.component_tree import (
 )
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import predict, result_weights
-from bayes_gmm.results.reading import point_parameters
+from bayes_gmm.results.reading import point_parameters, read_number
 from bayes_gmm.results.tables import Printed, counted
 
 WAYS = ("entropy", "modes")
@@ -204,6 +204,11 @@ def merge(
     """
     if by not in WAYS:
         raise InputError(f"by is {by!r}; choose one of {', '.join(map(repr, WAYS))}")
+    if isinstance(result, xr.DataTree) and read_number(result) is not None:
+        raise InputError(
+            "result has an unknown number of components, which differ from draw to draw: give "
+            "bg.given(result), its part with one number"
+        )
     theta = point_parameters(result)
     predicted = predict(result, X)
     shares = predicted["responsibilities"].transpose("obs_id", "cluster").to_numpy()

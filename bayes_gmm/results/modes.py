@@ -8,7 +8,7 @@ from bayes_gmm.model.density_modes import density_modes
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import features_of, some_draws
-from bayes_gmm.results.reading import is_posterior, point_parameters
+from bayes_gmm.results.reading import is_posterior, point_parameters, total_weight
 
 MOST_DRAWS = 400
 
@@ -38,7 +38,8 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
         Of the point estimate: ``location`` (mode, feature), the highest first; ``log_density``
         (mode); ``mode_of_component`` (cluster), the mode to which the climb from each component's
         mean leads. Of a posterior also ``n_modes`` (draw), the number of modes of each draw, which
-        is label-invariant.
+        is label-invariant; components that weigh less than one row are left out there, since the
+        prior alone decides where they are.
 
     Raises
     ------
@@ -66,9 +67,12 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
         "log_density": found.log_density,
         "mode_of_component": found.of_component,
     }
-    if is_posterior(result):
+    if isinstance(result, xr.DataTree) and is_posterior(result):
         drawn = some_draws(result, n_draws, MOST_DRAWS)
-        variables["n_modes"] = np.array([len(density_modes(theta).points) for theta in drawn])
+        least = 1 / total_weight(result)
+        variables["n_modes"] = np.array(
+            [len(density_modes(_held(theta, least)).points) for theta in drawn]
+        )
     elif n_draws is not None:
         raise InputError("n_draws needs a result of bg.sample: for a point estimate, omit n_draws")
     dims = {
@@ -78,3 +82,10 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
         "n_modes": ("draw",),
     }
     return labelled(variables, feature_names=features_of(result), dims=dims)
+
+
+def _held(theta: Parameters, least: float) -> Parameters:
+    """Leave out components whose weight is below the least."""
+    held = theta.weights >= min(least, theta.weights.max())
+    weights = theta.weights[held] / theta.weights[held].sum()
+    return Parameters(weights, theta.means[held], theta.covariances[held])
