@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
+    from bayes_gmm.results.given import given
     from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
     from bayes_gmm.results.merging import merge
@@ -79,6 +80,7 @@ __all__ = [
     "diagnose",
     "fit",
     "from_trace",
+    "given",
     "how_many",
     "load",
     "log_density",
@@ -124,6 +126,7 @@ _LATER = {
     "how_many": "bayes_gmm.api.how_many",
     "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",
+    "given": "bayes_gmm.results.given",
     "loo": "bayes_gmm.results.loo",
     "merge": "bayes_gmm.results.merging",
     "modes": "bayes_gmm.results.modes",

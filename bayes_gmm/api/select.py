@@ -132,7 +132,7 @@ def fitted(observations: Observations, cells: Sequence[Cell], **settings: Any) -
     from bayes_gmm.inference.em.grid import fit_grid
     from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.results.labels import record_columns
-    from bayes_gmm.results.remarks import of_error, place, told
+    from bayes_gmm.results.remarks import frequent, of_error, place
     from bayes_gmm.results.selection import Fitted
 
     fits = []
@@ -150,6 +150,6 @@ def fitted(observations: Observations, cells: Sequence[Cell], **settings: Any) -
         else:
             found = poles(outcome.collapses, observations)
             optimizer = outcome.optimizer | record_columns("pole", Pole, found)
-            at = told(found, len(optimizer["start_collapsed"]))
+            at = frequent(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return fits

@@ -137,8 +137,18 @@ class Record(NamedTuple):
 
 FIELDS = {
     Prior: (
-        OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, FLAG, OUT_VECTOR, WHOLE,
-        OUT_VECTOR, REAL, OUT_MATRIX, WHOLE,
+        OUT_VECTOR,
+        OUT_MATRIX,
+        OUT_VECTOR,
+        OUT_VECTOR,
+        OUT_STACK,
+        FLAG,
+        OUT_VECTOR,
+        WHOLE,
+        OUT_VECTOR,
+        REAL,
+        OUT_MATRIX,
+        WHOLE,
     ),
     State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,

@@ -24,7 +24,6 @@ from bayes_gmm.kernels.gibbs import (
     RECORD,
     STATE,
     TOTALS,
-
     State,
     Sums,
     clear,

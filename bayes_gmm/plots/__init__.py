@@ -6,6 +6,7 @@ from bayes_gmm.plots.forest import comparison
 from bayes_gmm.plots.how_many import how_many
 from bayes_gmm.plots.mergers import mergers
 from bayes_gmm.plots.mixture import mixture
+from bayes_gmm.plots.number_of_clusters import number_of_clusters
 from bayes_gmm.plots.predictive import predictive
 from bayes_gmm.plots.prior import prior
 from bayes_gmm.plots.ranks import ranks
@@ -20,6 +21,7 @@ __all__ = [
     "how_many",
     "mergers",
     "mixture",
+    "number_of_clusters",
     "predictive",
     "prior",
     "ranks",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bayes_gmm.plots import style
 from bayes_gmm.results.answers import (
@@ -21,7 +22,7 @@ COLUMNS = 3
 AXES = {
     "modes": "modes of the density",
     "bootstrap": "p-value against more",
-    "loo": "elpd, nats behind the best",
+    "loo": "elpd minus the best, nats",
     "evidence": "log evidence",
     "n_components": "posterior probability",
     "n_clusters": "posterior probability",
@@ -59,17 +60,17 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
     """Draw the values of one criterion."""
     values, errors = values_of(name, found.dataset), errors_of(name, found.dataset)
     sizes, heights = values.index.to_numpy(), values.to_numpy()
+    wide = np.zeros(len(sizes))
+    if errors is not None:
+        wide = 2 * errors[values.index].fillna(0.0).to_numpy()
     title = f"{CRITERIA[name].title}: {'no answer' if own is None else own}"
     if name in POSTERIOR:
         shown = sizes <= max(sizes[heights > 0.002], default=1)
         tones = [style.color(0) if k == own else style.BAND for k in sizes[shown]]
-        assert errors is not None
-        spread = 2 * errors[values.index].fillna(0.0).to_numpy()[shown]
         bars = {"ecolor": style.MUTED, "elinewidth": 1.0}
-        axes.bar(sizes[shown], heights[shown], 0.8, yerr=spread, color=tones, error_kw=bars)
+        axes.bar(sizes[shown], heights[shown], 0.8, yerr=wide[shown], color=tones, error_kw=bars)
     else:
         look: dict[str, Any] = {"color": style.color(0), "marker": "o", "markersize": 4}
-        wide = None if errors is None else 2 * errors[values.index].to_numpy()
         axes.errorbar(sizes, heights, wide, **look, linewidth=1.2, elinewidth=1.0)
         at = found.dataset.attrs["least_bic"] if name == "modes" else own
         if at is not None and at in values.index:
@@ -87,22 +88,26 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
         axes.set_ylim(0, 1)
     label = "smaller is better" if name in INFORMATION else AXES[name]
     style.tidy(axes, xlabel=_under(name), ylabel=label, title=title)
+    if name == "modes":
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     if name not in POSTERIOR:
         tried = found.dataset["n_components"].to_numpy()
         axes.set_xlim(tried.min() - 0.5, tried.max() + 0.5)
-        _frame(axes, name, heights)
+        _frame(axes, name, heights, wide)
 
 
 def _under(name: str) -> str:
     return {"n_clusters": "clusters K+"}.get(name, "components K")
 
 
-def _frame(axes: Axes, name: str, heights: np.ndarray) -> None:
+def _frame(axes: Axes, name: str, heights: np.ndarray, wide: np.ndarray) -> None:
     """Keep the far worst value from pressing all others together; it leaves the frame."""
     if name not in (*INFORMATION, "loo", "evidence") or len(heights) < 4:
         return
     sign = 1 if name in INFORMATION else -1
-    costs = np.sort(sign * heights)
-    if costs[-1] - costs[-2] > 2 * (costs[-2] - costs[0]):
-        room = 0.25 * max(costs[-2] - costs[0], 1.0)
-        axes.set_ylim(*sorted((sign * (costs[0] - room), sign * (costs[-2] + room))))
+    costs = sign * heights
+    rest = np.arange(len(costs)) != costs.argmax()
+    low, high = (costs - wide)[rest].min(), (costs + wide)[rest].max()
+    if costs.max() - high > 2 * (high - low):
+        room = 0.15 * max(high - low, 1.0)
+        axes.set_ylim(*sorted((sign * (low - room), sign * (high + room))))

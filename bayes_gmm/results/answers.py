@@ -47,35 +47,35 @@ CRITERIA = {
     ),
     "bootstrap": Criterion(
         "bootstrap test",
-        "p against more",
+        "p value",
         "p_value",
         "",
         "From how many components on do further ones improve the fit by no more than chance?",
     ),
     "loo": Criterion(
         "LOO",
-        "elpd - best (se)",
+        "elpd diff (se)",
         "elpd_difference",
         "elpd_difference_se",
         "How few components predict new rows as well as the best number?",
     ),
     "evidence": Criterion(
         "evidence",
-        "log evidence (se)",
+        "log p(x) (se)",
         "log_evidence",
         "log_evidence_se",
         "Which number of components makes the data most probable, averaged over the prior?",
     ),
     "n_components": Criterion(
         "posterior of K",
-        "P(K) (se)",
+        "P(K)",
         "probability_n_components",
         "probability_n_components_se",
         "How many components has the mixture, those that hold no row included?",
     ),
     "n_clusters": Criterion(
         "posterior of K+",
-        "P(K+) (se)",
+        "P(K+)",
         "probability_n_clusters",
         "probability_n_clusters_se",
         "How many components hold rows?",
@@ -128,15 +128,16 @@ def ground(name: str, own: int | None, dataset: xr.Dataset) -> str:
     values = values_of(name, dataset)
     if own not in values.index or name == "modes" or (len(values) < 2 and name != "bootstrap"):
         return ""
+    errors = errors_of(name, dataset)
     said = f"probability {values[own]:.2f}"
+    if name in POSTERIOR and errors is not None and np.isfinite(errors[own]):
+        said += f", standard error {errors[own]:.2f}"
     if name == "bootstrap":
         said = f"p = {values[own]:.2f}, level {LEVEL}"
     elif name in INFORMATION:
         second = values.drop(own).idxmin()
         said = f"{second} is {values[second] - values[own]:.1f} behind"
-    elif name == "loo":
-        errors = errors_of(name, dataset)
-        assert errors is not None
+    elif name == "loo" and errors is not None:
         best = values.idxmax()
         said = f"{best} is {-values[own]:.1f} nats ahead, standard error {errors[own]:.1f}"
         if best == own:
@@ -155,5 +156,5 @@ def written(name: str, value: float, error: float | None) -> str:
     if name == "modes":
         return f"{value:.0f}"
     digits = 1 if name in (*INFORMATION, "loo") else 2
-    spread = "" if error is None or not np.isfinite(error) else f" ({error:.{digits}f})"
+    spread = "" if error is None or name in POSTERIOR else f" ({error:.{digits}f})"
     return f"{value:z.{digits}f}{spread}"

@@ -79,19 +79,19 @@ class HowMany(Printed):
 
     def _numbers(self) -> pd.DataFrame:
         """The values as text, an asterisk at each answer."""
-        listed = set(self.dataset["n_components"].to_numpy().tolist())
+        largest = int(self.dataset["n_components"].max())
         columns = {}
         for name, own in self.answers.items():
             values, errors = values_of(name, self.dataset), errors_of(name, self.dataset)
             columns[CRITERIA[name].heading] = {
                 k: written(name, value, None if errors is None else errors[k])
-                + (" *" if k == own and name != "modes" else "  ")
+                + ("*" if k == own and name != "modes" else " ")
                 for k, value in values.items()
             }
             if name in POSTERIOR:
-                listed |= set(values.index[values > RARE])
-        frame = pd.DataFrame(columns).reindex(sorted(listed)).fillna("-  ")
-        return frame.rename_axis(index="K")
+                largest = max(largest, *values.index[values > RARE])
+        frame = pd.DataFrame(columns).sort_index().fillna("- ")
+        return frame[frame.index <= largest].rename_axis(index="K")
 
     def _lines(self) -> list[str]:
         """Each criterion with its answer, what it rests on, and its question."""
@@ -181,9 +181,7 @@ def of_reliability(dataset: xr.Dataset) -> list[str]:
     if "evidence_doubtful" in dataset:
         bad = dataset["n_components"].to_numpy()[dataset["evidence_doubtful"].to_numpy() > 0]
         if bad.size:
-            said.append(
-                f"The evidence is unreliable with K = {joined(bad)}: bg.evidence says why."
-            )
+            said.append(f"The evidence is unreliable with K = {joined(bad)}: bg.evidence says why.")
         missing = dataset["n_components"].to_numpy()[dataset["log_evidence"].isnull().to_numpy()]
         if missing.size:
             said.append(f"There is no evidence for K = {joined(missing)}: it takes too long.")

@@ -18,9 +18,10 @@ from bayes_gmm.posterior.component_tree import (
     entropies,
     summed,
 )
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import predict, result_weights
-from bayes_gmm.results.reading import point_parameters, read_number
+from bayes_gmm.results.reading import point_parameters
 from bayes_gmm.results.tables import Printed, counted
 
 WAYS = ("entropy", "modes")
@@ -165,7 +166,8 @@ def merge(
     ----------
     result : DataTree or Parameters
         A point result, a posterior result or parameters. Of a posterior, memberships are averaged
-        over the draws, and modes are those of its point estimate.
+        over the draws, and modes are those of its point estimate; of one with an unknown number of
+        components, the draws with the most probable number of clusters are taken, as by `given`.
     X : table, optional
         As in `predict`.
     by : "entropy" or "modes"
@@ -204,11 +206,7 @@ def merge(
     """
     if by not in WAYS:
         raise InputError(f"by is {by!r}; choose one of {', '.join(map(repr, WAYS))}")
-    if isinstance(result, xr.DataTree) and read_number(result) is not None:
-        raise InputError(
-            "result has an unknown number of components, which differ from draw to draw: give "
-            "bg.given(result), its part with one number"
-        )
+    result = known_number(result)
     theta = point_parameters(result)
     predicted = predict(result, X)
     shares = predicted["responsibilities"].transpose("obs_id", "cluster").to_numpy()

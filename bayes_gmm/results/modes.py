@@ -6,6 +6,7 @@ import xarray as xr
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model.density_modes import density_modes
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import features_of, some_draws
 from bayes_gmm.results.reading import is_posterior, point_parameters, total_weight
@@ -27,7 +28,8 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
     Parameters
     ----------
     result : DataTree or Parameters
-        A point result, a posterior result, or parameters.
+        A point result, a posterior result, or parameters. Of a posterior with an unknown number of
+        components, the point estimate is that of `given`, and draws are of any number.
     n_draws : int, optional
         Number of draws of a posterior whose modes are counted, evenly spaced over the chains; by
         default 400, or as many as there are.
@@ -61,7 +63,7 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
     """
     if n_draws is not None:
         require_whole("n_draws", n_draws, 1)
-    found = density_modes(point_parameters(result))
+    found = density_modes(point_parameters(known_number(result)))
     variables = {
         "location": found.points,
         "log_density": found.log_density,

@@ -22,7 +22,7 @@ def found():
         progressbar=False,
     )
     own = {
-        "elpd_difference": ("n_components", [-50.0, -9.0, 0.0, -1.0]),
+        "elpd_difference": ("n_components", [-150.0, -9.0, 0.0, -1.0]),
         "elpd_difference_se": ("n_components", [8.0, 3.0, 0.0, 1.0]),
         "p_value": ("n_components", [0.01, 0.3, np.nan, np.nan]),
         "probability_n_clusters": ("number", [0.0, 0.7, 0.3, 0.0]),

@@ -104,11 +104,11 @@ def longer_runs(
             structure=structure,
             n_labelled=n_labelled if split_merge else 0,
         )
-        width = min(WIDTH, number.maximum)
+        width = min(WIDTH, number.log_probabilities.size)
     chains = [
         of_one(
             data,
-            _inside(standardized(prior, observations), structure, number),
+            _inside(prior, observations, structure, number),
             standardized(start, observations),
             Record.empty((draws,), max(width, start.n_components), n_features),
             tune,
@@ -195,12 +195,17 @@ def require_counts(observations: Observations) -> None:
 
 
 def _inside(
-    prior: ConjugatePrior | HierarchicalPrior, structure: Structure, number: Any
+    prior: ConjugatePrior | HierarchicalPrior,
+    observations: Observations,
+    structure: Structure,
+    number: NumberOfComponents | None,
 ) -> Prior:
     """Write a prior as the kernels take it, for a chain of its own."""
-    is_conjugate = isinstance(prior, ConjugatePrior)
-    own = Prior.conjugate(prior, structure) if is_conjugate else independent(prior)
-    return own if number is None else prior_of_any_number(own, number.maximum)
+    if isinstance(prior, ConjugatePrior):
+        own = Prior.conjugate(standardized(prior, observations), structure)
+    else:
+        own = independent(standardized(prior, observations))
+    return own if number is None else prior_of_any_number(own, number.log_probabilities.size)
 
 
 def _tree(

@@ -134,7 +134,6 @@ class DrawnMatrices(Matrices):
                 covariance[j, i] = entry
         return log_det
 
-
     @staticmethod
     def integrate_one(degrees, scale, constants):
         """The constant of the inverse Wishart, in loops."""
