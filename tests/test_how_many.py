@@ -78,6 +78,28 @@ def test_loo_is_that_of_the_posteriors_and_its_differences_are_by_rows():
     np.testing.assert_allclose(found["elpd_difference_se"], errors, atol=1e-9)
 
 
+def test_the_posterior_of_the_number_is_that_of_its_draws():
+    rng = np.random.default_rng(1)
+    rows = np.append(rng.normal(size=15), 30 + rng.normal(size=15))[:, None]
+    settings = {"draws": 200, **QUIET}
+    found = bg.how_many(rows, [1, 2], criteria="posterior", **settings)
+    drawn = bg.sample(rows, None, **settings)["posterior"]
+    for name in ("n_components", "n_clusters"):
+        counts = drawn[name].to_numpy()
+        share = found.dataset[f"probability_{name}"].to_series()
+        for k in share.index:
+            assert share[k] == np.mean(counts == k)
+        assert share.sum() == pytest.approx(1)
+    assert found.answers["n_clusters"] == 2
+    # By another estimate of the error: batches of the chains' draws.
+    own = found.dataset["probability_n_components"].to_series().idxmax()
+    batches = (drawn["n_components"].to_numpy() == own).reshape(4, 5, 40).mean(axis=2)
+    error = batches.std(ddof=1) / np.sqrt(20)
+    assert found.dataset["probability_n_components_se"].to_series()[own] == pytest.approx(
+        error, rel=0.6
+    )
+
+
 def test_clusters_far_apart_are_counted_by_every_criterion():
     rng = np.random.default_rng(0)
     means = np.array([[0.0, 0.0], [20.0, 0.0], [0.0, 30.0]])
@@ -199,10 +221,14 @@ def test_probabilities_of_numbers_print_beyond_the_grid_but_not_where_they_are_n
     number = np.arange(1, 8)
     posterior = np.array([0.0, 0.6, 0.3, 0.05, 0.03, 0.018, 0.002])
     dataset = found.dataset.sel(n_components=[1, 2, 3]).assign_coords(number=number)
-    dataset = dataset.assign(probability_n_clusters=("number", posterior))
+    dataset = dataset.assign(
+        probability_n_clusters=("number", posterior),
+        probability_n_clusters_se=("number", np.full(7, 0.01)),
+    )
     printed = HowMany(dataset, found.selection)
     assert printed.answers["n_clusters"] == 2
-    assert "posterior of K+: 2 (probability 0.60)" in str(printed)
+    assert "posterior of K+: 2 (probability 0.60, standard error 0.01)" in str(printed)
     lines = str(printed).splitlines()
     assert [line.split()[0] for line in lines[1:7]] == ["1", "2", "3", "4", "5", "6"]
+    assert lines[7] == ""
     assert isinstance(printed.table, pd.DataFrame)

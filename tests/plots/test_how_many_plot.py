@@ -26,6 +26,7 @@ def found():
         "elpd_difference_se": ("n_components", [8.0, 3.0, 0.0, 1.0]),
         "p_value": ("n_components", [0.01, 0.3, np.nan, np.nan]),
         "probability_n_clusters": ("number", [0.0, 0.7, 0.3, 0.0]),
+        "probability_n_clusters_se": ("number", [np.nan, 0.1, 0.05, np.nan]),
     }
     return HowMany(asked.dataset.assign(own).assign_coords(number=range(1, 5)), asked.selection)
 
@@ -53,6 +54,8 @@ def test_every_criterion_has_a_panel_with_its_values_and_its_answer_ringed(found
     assert panels["bootstrap test: 2"].lines[0].get_xydata().tolist() == [[1, 0.01], [2, 0.3]]
     heights = [bar.get_height() for bar in panels["posterior of K+: 2"].patches]
     assert heights == [0.0, 0.7, 0.3]
+    errors = panels["posterior of K+: 2"].collections[0].get_segments()
+    np.testing.assert_allclose([np.ptp(bar[:, 1]) for bar in errors], [0, 0.4, 0.2])
     assert figure.get_suptitle() == found.sentences[0]
 
 
