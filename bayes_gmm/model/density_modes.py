@@ -60,8 +60,8 @@ def density_modes(theta: Parameters) -> Modes:
     Each point that is returned is a mode. That there is no other is not proved, except for one
     component; with two, climbs start all along the curve that holds every critical point.
 
-    Carreira-Perpinan (2000), IEEE PAMI 22, on climbing from the means; Ray & Lindsay (2005), Ann.
-    Statist. 33, on the ridgeline; Carreira-Perpinan & Williams (2003) on modes that no mean leads
+    Carreira-Perpiñán (2000), IEEE PAMI 22, on climbing from the means; Ray & Lindsay (2005), Ann.
+    Statist. 33, on the ridgeline; Carreira-Perpiñán & Williams (2003) on modes that no mean leads
     to.
     """
     mean, covariance = mixture_moments(theta.weights, theta.means, theta.covariances)
@@ -111,7 +111,7 @@ def ridgeline(
     Shares are divided by the geometric mean precision of their component, so that equal shares are
     about equally far from components of different size.
 
-    Shapes: precision (K, D, D), shares (S, C) -> (S, D). Ray & Lindsay (2005), eq. 4.
+    Shapes: precision (K, D, D), shares (S, C) -> (S, D). Ray & Lindsay (2005).
     """
     own = list(components)
     own_precision, means = precision[own], theta.means[own]

@@ -88,7 +88,7 @@ def by_entropy(responsibilities: np.ndarray, times: np.ndarray | None) -> Compon
 
     Shapes: responsibilities (N, K), times (N,).
 
-    Baudry, Raftery, Celeux, Lo & Gottardo (2010), J. Comput. Graph. Statist. 19, eq. 6.
+    Baudry, Raftery, Celeux, Lo & Gottardo (2010), J. Comput. Graph. Statist. 19.
     """
     weights = np.ones(len(responsibilities)) if times is None else times
 
@@ -128,8 +128,8 @@ def by_modes(theta: Parameters, modes: Modes) -> ComponentTree:
     The way between two components is the ridgeline between their means, on which all critical
     points of a mixture of the two lie, and from there up to their modes.
 
-    Hennig (2010), Adv. Data Anal. Classif. 4, sec. 4.1, on ridgelines; Chacon (2019), J.
-    Classification 36, on clusters of components with the same mode.
+    Hennig (2010), Adv. Data Anal. Classif. 4, on ridgelines; Chacón (2019), Adv. Data Anal.
+    Classif. 13, on clusters of components with the same mode.
     """
     functions = theta.log_quadratic()
     precision = precisions(functions)
@@ -159,7 +159,7 @@ def elbow(entropy: np.ndarray) -> int | None:
 
     None with fewer than four components, where there is no choice of a place.
 
-    Baudry et al. (2010), sec. 4; the rule is that of mclust's clustCombiOptim.
+    Baudry et al. (2010); the rule is that of mclust's clustCombiOptim.
     """
     size = len(entropy)
     if size < FEWEST_OF_ELBOW:

@@ -74,7 +74,7 @@ def behind(elpd_i: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np
     It is that of a sum of differences, row by row, since rows that are hard to predict are so for
     all models.
 
-    Shapes: elpd_i (M, N), times (N,) -> (M,), (M,). Vehtari, Gelman & Gabry (2017), eq. 24.
+    Shapes: elpd_i (M, N), times (N,) -> (M,), (M,). Vehtari, Gelman & Gabry (2017), on comparisons.
     """
     seen = np.ones(elpd_i.shape[1]) if times is None else times
     best = int(np.argmax(elpd_i @ seen))

@@ -195,7 +195,7 @@ def merge(
     References
     ----------
     Baudry, Raftery, Celeux, Lo & Gottardo (2010), J. Comput. Graph. Statist. 19; Hennig (2010),
-    Adv. Data Anal. Classif. 4; Chacon (2019), J. Classification 36.
+    Adv. Data Anal. Classif. 4; Chacón (2019), Adv. Data Anal. Classif. 13.
 
     Examples
     --------

@@ -51,7 +51,7 @@ def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr
 
     References
     ----------
-    Carreira-Perpinan (2000), IEEE PAMI 22; Ray & Lindsay (2005), Ann. Statist. 33, on how many
+    Carreira-Perpiñán (2000), IEEE PAMI 22; Ray & Lindsay (2005), Ann. Statist. 33, on how many
     there can be.
 
     Examples

@@ -119,7 +119,7 @@ def test_a_mode_that_no_mean_leads_to_is_found():
     assert sorted(found.of_component) == [1, 2]
     # Three spheres at distance 1 from the center of a triangle have a fourth mode there if their
     # variance is above 1 / 2, and only that one if it is much larger
-    # (Carreira-Perpinan & Williams, 2003).
+    # (Carreira-Perpiñán & Williams, 2003).
     corners = np.array([[0, 1], [-np.sqrt(3) / 2, -0.5], [np.sqrt(3) / 2, -0.5]])
     numbers = [
         len(density_modes(Parameters(np.ones(3) / 3, corners, [np.eye(2) * sd**2] * 3)).points)

@@ -51,7 +51,7 @@ def likelihood_ratio(
     `with_prior` says that both fits are MAP estimates under the default prior, which is made anew
     of each sample. An interrupt ends the test early, and what was made by then counts.
 
-    McLachlan (1987), Applied Statistics 36; Davison & Hinkley (1997), sec. 4.2, on the p-value.
+    McLachlan (1987), Applied Statistics 36; Davison & Hinkley (1997), ch. 4, on the p-value.
     """
     entropy = np.random.SeedSequence(seed).entropy
     size = parameters.n_components
