@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
     from bayes_gmm.results.how_many import HowMany
     from bayes_gmm.results.merging import Mergers
+    from bayes_gmm.results.model_probabilities import Evidence, ModelProbabilities
     from bayes_gmm.results.selection import Selection
     from bayes_gmm.results.sensitivity import Sensitivity
     from bayes_gmm.results.standard_errors import StandardErrors
@@ -21,10 +22,12 @@ __all__ = [
     "Comparison",
     "Conflict",
     "Diagnosis",
+    "Evidence",
     "Finding",
     "HowMany",
     "LabelReport",
     "Mergers",
+    "ModelProbabilities",
     "Selection",
     "Sensitivity",
     "StandardErrors",
@@ -38,6 +41,7 @@ _HOMES = {  # loaded when they are first asked for, as the verbs are
     **dict.fromkeys(("Diagnosis", "Finding", "LabelReport"), "bayes_gmm.results.diagnosis"),
     "HowMany": "bayes_gmm.results.how_many",
     "Mergers": "bayes_gmm.results.merging",
+    **dict.fromkeys(("Evidence", "ModelProbabilities"), "bayes_gmm.results.model_probabilities"),
     "Selection": "bayes_gmm.results.selection",
     "Sensitivity": "bayes_gmm.results.sensitivity",
     "StandardErrors": "bayes_gmm.results.standard_errors",
