@@ -78,6 +78,36 @@ def test_loo_is_that_of_the_posteriors_and_its_differences_are_by_rows():
     np.testing.assert_allclose(found["elpd_difference_se"], errors, atol=1e-9)
 
 
+def test_evidence_is_that_of_the_posteriors_and_makes_probabilities():
+    rows = FAITHFUL.iloc[::4]
+    settings = {"covariance": "EEE", "draws": 150, **QUIET}
+    found = bg.how_many(rows, [1, 2], criteria="evidence", **settings)
+    by_hand = [bg.evidence(bg.sample(rows, k, **settings), seed=1) for k in (1, 2)]
+    height = np.array([one.log_evidence for one in by_hand])
+    np.testing.assert_array_equal(found.dataset["log_evidence"], height)
+    np.testing.assert_array_equal(
+        found.dataset["log_evidence_se"], [one.standard_error for one in by_hand]
+    )
+    assert found.dataset["evidence_doubtful"].to_numpy().tolist() == [
+        bool(one.concerns) for one in by_hand
+    ]
+    assert found.answers == {"evidence": 2}
+    assert "(probability 1.00, if all of these were equally likely)" in str(found)
+
+
+def test_evidence_that_would_take_too_long_is_left_out_and_said():
+    dataset = made_up(
+        log_evidence=[-9.0, -7.0, np.nan],
+        log_evidence_se=[0.1, 0.1, np.nan],
+        evidence_doubtful=[0, 1, 0],
+    )
+    assert answers(dataset) == {"evidence": 2}
+    assert of_reliability(dataset) == [
+        "The evidence is unreliable with K = 2: bg.evidence says why.",
+        "There is no evidence for K = 3: it takes too long.",
+    ]
+
+
 def test_the_posterior_of_the_number_is_that_of_its_draws():
     rng = np.random.default_rng(1)
     rows = np.append(rng.normal(size=15), 30 + rng.normal(size=15))[:, None]

@@ -108,10 +108,12 @@ def _evidence(posterior: Any, size: int, seed: int | None) -> dict[str, float]:
     """The evidence of one posterior, and whether it is doubtful; nan where it takes too long."""
     from bayes_gmm.kernels.permanents import MOST
     from bayes_gmm.results.evidence import evidence
+    from bayes_gmm.results.model_probabilities import Evidence
 
     if size > MOST:
         return {"log_evidence": np.nan, "log_evidence_se": np.nan, "evidence_doubtful": 0.0}
     found = evidence(posterior, seed=seed)
+    assert isinstance(found, Evidence)
     return {
         "log_evidence": found.log_evidence,
         "log_evidence_se": found.standard_error,
