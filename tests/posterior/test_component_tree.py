@@ -50,6 +50,7 @@ def test_each_merger_is_the_best_of_all_pairs_by_the_definition_of_mclust():
     times = rng.integers(1, 4, 40).astype(float)
     tree = by_entropy(shares, times)
     left = entropies(tree, shares, times)
+    np.testing.assert_allclose(tree.height, left[-1] - left[-2::-1])
     repeated = np.repeat(shares, times.astype(int), axis=0)
     for n_clusters in range(6, 1, -1):
         label = tree.labels(n_clusters)
