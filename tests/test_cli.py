@@ -609,7 +609,7 @@ def test_how_many_prints_answers_draws_them_and_ends_with_a_command(tmp_path):
     options = ["--max", 3, "--criteria", "bic,icl,modes", "--covariance", "EEE", "--out", out]
     printed = run("how-many", "faithful", *options).stdout
     assert "BIC: 3 (2 is 10.9 behind)." in printed
-    assert "The criteria differ: 2 by ICL and modes; 3 by BIC." in printed
+    assert "The criteria differ: 2 by ICL and the modes; 3 by BIC." in printed
     assert f"Written: {out}" in printed
     assert out.read_bytes().startswith(b"\x89PNG")
     last = printed.splitlines()[-1]

@@ -56,7 +56,7 @@ def test_the_table_has_a_row_for_each_criterion_with_its_answer_values_and_quest
 def test_it_prints_what_it_found_as_text_and_as_html(found):
     text, page = str(found), found._repr_html_()
     assert "BIC: 3 (4 is 5.8 behind)." in text
-    assert "The criteria differ: 2 by ICL and modes; 3 by BIC; 5 by AIC." in text
+    assert "The criteria differ: 2 by ICL and the modes; 3 by BIC; 5 by AIC." in text
     assert "The density of 3 components has 2 modes" in text
     assert "AIC: K = 5 is the largest number of components tried" in text
     assert page.startswith("<strong>How many clusters?</strong>")
@@ -149,6 +149,7 @@ def test_clusters_far_apart_are_counted_by_every_criterion():
     p = found.dataset["p_value"].to_numpy()
     assert p[:2].tolist() == [1 / 20, 1 / 20]
     assert p[2] > 0.05
+    assert f"bootstrap test: 3 (p = {p[2]:.2f}, level 0.05)" in str(found)
     assert np.isnan(p[3])
 
 
@@ -178,6 +179,14 @@ def made_up(**columns):
 )
 def test_answers_follow_their_rules(columns, expected):
     assert answers(made_up(**columns)) == expected
+
+
+def test_a_test_that_rejects_every_number_answers_with_the_largest_and_says_so(found):
+    tried = found.dataset.sel(n_components=[1, 2])[["log_likelihood", "status", "bic"]]
+    tried = tried.assign(p_value=("n_components", [0.01, np.nan]))
+    printed = HowMany(tried.assign_attrs(least_bic=2), found.selection)
+    assert "bootstrap test: 2 (each smaller number is rejected at the level 0.05)." in str(printed)
+    assert "Both criteria answer 2." in printed.sentences
 
 
 def test_the_edges_of_the_grid_name_the_criteria_that_lie_there():

@@ -1,5 +1,6 @@
 """How many clusters: a panel for each criterion over the number of components, answers marked."""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bayes_gmm.results.answers import (
 from bayes_gmm.results.how_many import HowMany
 
 COLUMNS = 3
+LETTERS = 36  # of the title above each column
 AXES = {
     "modes": "modes of the density",
     "bootstrap": "p-value against more",
@@ -51,8 +53,8 @@ def how_many(found: HowMany) -> Figure:
         _panel(axes, found, name, own)
     for axes in grid[len(answers) :]:
         axes.set_axis_off()
-    said = found.sentences
-    style.headline(figure, said[0] if len(answers) > 1 else "How many clusters?")
+    said = found.sentences[0] if len(answers) > 1 else "How many clusters?"
+    style.headline(figure, fill(said, LETTERS * n_columns))
     return figure
 
 
@@ -88,6 +90,7 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
         axes.set_ylim(0, 1)
     label = "smaller is better" if name in INFORMATION else AXES[name]
     style.tidy(axes, xlabel=_under(name), ylabel=label, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     if name == "modes":
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     if name not in POSTERIOR:

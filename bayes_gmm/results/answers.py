@@ -126,6 +126,8 @@ def _not_rejected(p_values: pd.Series, sizes: np.ndarray) -> int:
 def ground(name: str, own: int | None, dataset: xr.Dataset) -> str:
     """What an answer rests on, in brackets; nothing where there is no alternative."""
     values = values_of(name, dataset)
+    if name == "bootstrap" and own is not None and own not in values.index:
+        return f" (each smaller number is rejected at the level {LEVEL})"
     if own not in values.index or name == "modes" or (len(values) < 2 and name != "bootstrap"):
         return ""
     errors = errors_of(name, dataset)

@@ -137,9 +137,11 @@ def of_agreement(own: dict[str, int]) -> list[str]:
         return []
     groups: dict[int, list[str]] = {}
     for name, k in own.items():
-        groups.setdefault(k, []).append(CRITERIA[name].title)
+        title = CRITERIA[name].title
+        groups.setdefault(k, []).append(f"the {title}" if title[0].islower() else title)
     if len(groups) == 1:
-        return [f"All {len(own)} criteria answer {next(iter(groups))}."]
+        every = "Both" if len(own) == 2 else f"All {len(own)}"
+        return [f"{every} criteria answer {next(iter(groups))}."]
     order = sorted(groups, key=lambda k: (-len(groups[k]), k))
     return [f"The criteria differ: {'; '.join(f'{k} by {joined(groups[k])}' for k in order)}."]
 
