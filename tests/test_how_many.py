@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import bayes_gmm as bg
+from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.results.answers import answers
 from bayes_gmm.results.how_many import HowMany, of_edges, of_reliability
 
@@ -95,6 +96,15 @@ def test_evidence_is_that_of_the_posteriors_and_makes_probabilities():
     assert "(probability 1.00, if all of these were equally likely)" in str(found)
 
 
+def test_rows_that_a_result_does_not_keep_are_those_that_were_given(monkeypatch):
+    settings = {"criteria": ["loo", "evidence"], "covariance": "EEE", "draws": 50, **QUIET}
+    rows = FAITHFUL.iloc[::4]
+    kept = bg.how_many(rows, [1], **settings).dataset
+    monkeypatch.setattr("bayes_gmm.results.tree.MOST_ROWS", 10)
+    given = bg.how_many(rows, [1], **settings).dataset
+    xr.testing.assert_identical(given.drop_attrs(), kept.drop_attrs())
+
+
 def test_evidence_that_would_take_too_long_is_left_out_and_said():
     dataset = made_up(
         log_evidence=[-9.0, -7.0, np.nan],
@@ -157,7 +167,7 @@ def made_up(**columns):
     """A result with these values for 1, 2, 3 components."""
     sizes = {"n_components": [1, 2, 3]}
     values = {name: ("n_components", value) for name, value in columns.items()}
-    return xr.Dataset(values, sizes, attrs={"least_bic": 2})
+    return xr.Dataset(values, sizes, attrs={"least_bic": 2, "n_bootstrap": 99})
 
 
 @pytest.mark.parametrize(
@@ -202,6 +212,9 @@ def test_values_that_rest_on_too_little_are_named():
     assert said[0].startswith("The chains had not converged with K = 2 and 3")
     assert said[1].startswith("LOO is unreliable with K = 2 and 3: up to 4 rows")
     assert of_reliability(made_up(not_converged=[0, 0, 0], large_pareto_k=[0, 0, 0])) == []
+    (said,) = of_reliability(made_up(n_replicates=[99, 40, np.nan]))
+    assert said.startswith("The bootstrap test of K = 2 rests on fewer samples than the 99")
+    assert of_reliability(made_up(n_replicates=[99, np.nan, np.nan])) == []
 
 
 def test_a_number_that_cannot_be_fitted_is_said_and_ends_the_test():
@@ -235,6 +248,9 @@ def test_row_weights_are_the_same_as_repeated_rows():
         ({"n_components": []}, "n_components is empty"),
         ({"n_starts": 0}, "n_starts must be a whole number >= 1"),
         ({"draws": 0}, "draws must be a whole number >= 1"),
+        ({"draws": 24, "criteria": "loo"}, "draws must be a whole number >= 25; got 24"),
+        ({"prior": "vague"}, "prior must be None or \"default\", .*; got 'vague'"),
+        ({"prior": ConjugatePrior.default(FAITHFUL, 2)}, "got ConjugatePrior"),
         ({"covariance": "VEV"}, "covariance is 'VEV', which no engine can sample"),
         ({"row_weights": [0.5] * 272, "criteria": "bootstrap"}, "row_weights has entries that are"),
     ],

@@ -75,16 +75,18 @@ def of_posteriors(
     from bayes_gmm.posterior.loo import behind
     from bayes_gmm.results.diagnostics import diagnose
     from bayes_gmm.results.loo import loo
+    from bayes_gmm.results.reading import keeps_rows
 
-    left_out, rows = [], []
+    left_out, values = [], []
     for size in sizes:
         with warnings.catch_warnings():
-            # Both are counted in the result: draws that are too few, and large values of Pareto k.
+            # The result counts what they warn of: chains too short, large values of Pareto k.
             warnings.simplefilter("ignore")
             posterior = sample(observations, size, progressbar=False, **settings)
             own = {"not_converged": float(not diagnose(posterior).converged)}
+            rows = None if keeps_rows(posterior) else observations.frame
             if "loo" in wanted:
-                found = loo(posterior)
+                found = loo(posterior, rows)
                 left_out.append(found.elpd_i.to_numpy())
                 own |= {
                     "elpd": found.elpd,
@@ -92,10 +94,10 @@ def of_posteriors(
                     "large_pareto_k": float((found.pareto_k > found.good_k).sum()),
                 }
             if "evidence" in wanted:
-                own |= _evidence(posterior, size, settings["seed"])
-        rows.append(own)
+                own |= _evidence(posterior, rows, size, settings["seed"])
+        values.append(own)
         done()
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {name: np.array([own[name] for own in values]) for name in values[0]}
     if left_out:
         times = observations.weights
         counted = None if times is None else times[times > 0]
@@ -104,7 +106,7 @@ def of_posteriors(
     return columns
 
 
-def _evidence(posterior: Any, size: int, seed: int | None) -> dict[str, float]:
+def _evidence(posterior: Any, rows: Any, size: int, seed: int | None) -> dict[str, float]:
     """The evidence of one posterior, and whether it is doubtful; nan where it takes too long."""
     from bayes_gmm.kernels.permanents import MOST
     from bayes_gmm.results.evidence import evidence
@@ -112,7 +114,7 @@ def _evidence(posterior: Any, size: int, seed: int | None) -> dict[str, float]:
 
     if size > MOST:
         return {"log_evidence": np.nan, "log_evidence_se": np.nan, "evidence_doubtful": 0.0}
-    found = evidence(posterior, seed=seed)
+    found = evidence(posterior, rows, seed=seed)
     assert isinstance(found, Evidence)
     return {
         "log_evidence": found.log_evidence,

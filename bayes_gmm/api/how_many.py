@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OF_FITS = ("bic", "icl", "aic", "modes")
 OF_POSTERIORS = ("loo", "evidence")
 NAMES = (*OF_FITS, "bootstrap", *OF_POSTERIORS, "posterior")
+FEWEST_DRAWS = 25  # per chain, of which `loo` and `evidence` need 100
 TOLERANCE, MAX_ITER = 1e-10, 10_000  # the defaults of `select`
 
 
@@ -119,9 +120,17 @@ def how_many(
     require_whole("n_starts", n_starts, 1)
     require_whole("n_bootstrap", n_bootstrap, 19)
     require_settings(draws, 1, 1, cores, seed)
+    if prior not in (None, "default"):
+        raise InputError(
+            'prior must be None or "default", which is made anew for each number of components; '
+            f"got {type(prior).__name__ if not isinstance(prior, str) else repr(prior)}"
+        )
+    sampled = not {*OF_POSTERIORS}.isdisjoint(wanted)
+    if sampled:
+        require_whole("draws", draws, FEWEST_DRAWS)
     observations = as_observations(X, prior, row_weights, missing)
     structure = Structure.named(covariance, observations.n_features)
-    if not {*OF_POSTERIORS, "posterior"}.isdisjoint(wanted):
+    if sampled or "posterior" in wanted:
         structure_of_posterior(covariance, observations.n_features, "auto")
     if not {*OF_FITS}.issuperset(wanted):
         in_memory(observations, f'"{wanted[-1]}" among criteria needs all rows in memory')
@@ -163,13 +172,13 @@ def how_many(
         "cores": cores,
         "missing": missing,
     }
-    if not {*OF_POSTERIORS}.isdisjoint(wanted):
+    if sampled:
         with progress(len(sizes), "posteriors", shown=progressbar) as done:
             columns |= of_posteriors(observations, sizes, wanted, settings, done)
     probabilities = {}
     if "posterior" in wanted:
         probabilities = of_unknown(observations, progressbar=progressbar, **settings)
-    return result(chosen, wanted, columns, probabilities)
+    return result(chosen, wanted, columns, probabilities, n_bootstrap)
 
 
 def as_criteria(criteria: str | Sequence[str]) -> list[str]:

@@ -89,7 +89,8 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
         axes.axhline(LEVEL, color=style.MUTED, linewidth=0.8, linestyle="--")
         axes.set_ylim(0, 1)
     label = "smaller is better" if name in INFORMATION else AXES[name]
-    style.tidy(axes, xlabel=_under(name), ylabel=label, title=title)
+    under = "clusters K+" if name == "n_clusters" else "components K"
+    style.tidy(axes, xlabel=under, ylabel=label, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(9, integer=True))
     if name == "modes":
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -97,10 +98,6 @@ def _panel(axes: Axes, found: HowMany, name: str, own: int | None) -> None:
         tried = found.dataset["n_components"].to_numpy()
         axes.set_xlim(tried.min() - 0.5, tried.max() + 0.5)
         _frame(axes, name, heights, wide)
-
-
-def _under(name: str) -> str:
-    return {"n_clusters": "clusters K+"}.get(name, "components K")
 
 
 def _frame(axes: Axes, name: str, heights: np.ndarray, wide: np.ndarray) -> None:

@@ -112,6 +112,7 @@ def how_many(
     of_fits: Iterable[str],
     columns: dict[str, np.ndarray],
     posterior: dict[str, np.ndarray],
+    n_bootstrap: int,
 ) -> HowMany:
     """Put values side by side: criteria of the fits, columns by K, probabilities of 1, 2, ...
 
@@ -127,8 +128,12 @@ def how_many(
             for name, values in posterior.items()
         }
         dataset = dataset.assign(padded).assign_coords(number=np.arange(1, most + 1))
-    least = int(selection.best.attrs["n_components"])
-    return HowMany(dataset.assign_attrs(selection.dataset.attrs, least_bic=least), selection)
+    attrs = {
+        "n_observations": selection.dataset.attrs["n_observations"],
+        "least_bic": int(selection.best.attrs["n_components"]),
+        "n_bootstrap": n_bootstrap,
+    }
+    return HowMany(dataset.drop_attrs().assign_attrs(attrs), selection)
 
 
 def of_agreement(own: dict[str, int]) -> list[str]:
@@ -173,6 +178,15 @@ def of_edges(own: dict[str, int], sizes: list[int]) -> list[str]:
 def of_reliability(dataset: xr.Dataset) -> list[str]:
     """Say which values rest on too little."""
     said = []
+    if "n_replicates" in dataset:
+        made, asked = dataset["n_replicates"].to_series().dropna(), dataset.attrs["n_bootstrap"]
+        fewer = made[made < asked]
+        if len(fewer):
+            said.append(
+                f"The bootstrap test of K = {joined(fewer.index)} rests on fewer samples than the "
+                f"{asked} asked for, at least on {fewer.min():.0f}: the others could not be fitted "
+                "with both numbers, or the test was interrupted."
+            )
     if "not_converged" in dataset:
         stuck = dataset["n_components"].to_numpy()[dataset["not_converged"].to_numpy() > 0]
         if stuck.size:
