@@ -151,7 +151,8 @@ def by_modes(theta: Parameters, modes: Modes) -> ComponentTree:
         return float(min(fall, 0.0))
 
     joined, gains = joined_greedily(size, gain)
-    return ComponentTree(joined, np.maximum.accumulate(-np.expm1(gains)))
+    # Adding zero turns -0.0 into 0.0.
+    return ComponentTree(joined, np.maximum.accumulate(-np.expm1(gains)) + 0.0)
 
 
 def elbow(entropy: np.ndarray) -> int | None:
