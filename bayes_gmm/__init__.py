@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bayes_gmm.api.fit import fit
     from bayes_gmm.api.from_trace import from_trace
     from bayes_gmm.api.groups import add_groups, add_log_likelihood
+    from bayes_gmm.api.how_many import how_many
     from bayes_gmm.api.posterior import pymc_model, sample
     from bayes_gmm.api.pymc_mixture import mixture_logp, pymc_mixture
     from bayes_gmm.api.select import select
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from bayes_gmm.results.given import given
     from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
+    from bayes_gmm.results.merging import merge
+    from bayes_gmm.results.modes import modes
     from bayes_gmm.results.predictive import log_density, predict
     from bayes_gmm.results.relabel import relabel
     from bayes_gmm.results.sensitivity import sensitivity
@@ -82,10 +85,13 @@ __all__ = [
     "fit",
     "from_trace",
     "given",
+    "how_many",
     "load",
     "log_density",
     "loo",
+    "merge",
     "mixture_logp",
+    "modes",
     "one_feature",
     "partition",
     "plots",
@@ -123,10 +129,13 @@ _LATER = {
     "diagnose": "bayes_gmm.results.diagnostics",
     "evidence": "bayes_gmm.results.evidence",
     "fit": "bayes_gmm.api.fit",
+    "how_many": "bayes_gmm.api.how_many",
     "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",
     "given": "bayes_gmm.results.given",
     "loo": "bayes_gmm.results.loo",
+    "merge": "bayes_gmm.results.merging",
+    "modes": "bayes_gmm.results.modes",
     "one_feature": "bayes_gmm.results.groups",
     "from_trace": "bayes_gmm.api.from_trace",
     "mixture_logp": "bayes_gmm.api.pymc_mixture",

@@ -25,15 +25,16 @@ FitPrior = Literal["none", "default"]
 STRUCTURES = (
     "EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV or VVV; E or V for one column"
 )
+CRITERIA = "bic, icl, aic, modes, bootstrap, loo, evidence and posterior"
 DRAWN = "EII, VII, EEI, VVI, EEE, VVV"
 # Options of `select` that mean something else in `analyze`, or are set by what was found.
 OF_SELECT_ALONE = ("data", "covariance", "out", "prior")
 # Messages begin with the name of an argument; the command line shows its option.
 OPTION_NAMES = (
     *("covariance", "prior", "engine", "relabel", "criterion", "separation", "sep", "decimal"),
-    *("draws", "tune", "chains", "cores", "seed", "ci_prob"),
+    *("draws", "tune", "chains", "cores", "seed", "ci_prob", "criteria"),
 )
-OPTIONS = {"n_components": "-k", "n_starts": "--starts", "n": "-n"}
+OPTIONS = {"n_components": "-k", "n_starts": "--starts", "n": "-n", "n_bootstrap": "--bootstrap"}
 OPTIONS |= {name: f"--{name.replace('_', '-')}" for name in OPTION_NAMES}
 
 Data = Annotated[
@@ -269,8 +270,7 @@ def select_model(
     import bayes_gmm as bg
     from bayes_gmm.data.writing import require_place
 
-    if most < 1:
-        raise InputError(f"--most is {most}: give a largest number of components of at least 1")
+    require_most(most)
     if out is not None:
         require_place(out)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
@@ -294,6 +294,81 @@ def select_model(
         typer.echo(f"Written: {out}")
     best = found.best.attrs["n_components"], found.best.attrs["covariance"]
     typer.echo(f"Next: {_analyze_line(context, data, *map(str, best))}")
+
+
+@app.command(name="how-many", short_help="Ask how many clusters there are, by every criterion.")
+def how_many(
+    context: typer.Context,
+    data: Data,
+    most: Annotated[int, typer.Option("--most", "--max", help="Largest number of components.")] = 9,
+    criteria: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help=f"all, or a list such as bic,icl,modes of {CRITERIA}."),
+    ] = "all",
+    covariance: Annotated[
+        str,
+        typer.Option(
+            metavar="STRUCTURE",
+            help=f"Covariance structure: {STRUCTURES}. Criteria that sample the posterior take one "
+            f"of {DRAWN}.",
+        ),
+    ] = "VVV",
+    prior: Annotated[
+        FitPrior,
+        typer.Option(help="Of the fits. none: maximum likelihood. default: MAP, conjugate prior."),
+    ] = "none",
+    starts: Annotated[int, typer.Option(help="Number of EM starting points of each fit.")] = 30,
+    bootstrap: Annotated[int, typer.Option(help="Samples of the bootstrap test.")] = 99,
+    draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
+    cores: Annotated[
+        int | None, typer.Option(help="Fits or chains to run in parallel; by default one per core.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG file for a plot of all criteria.")] = None,
+    columns: Columns = None,
+    drop_missing: DropMissing = False,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
+    na: Na = None,
+    labels: Labels = None,
+    seed: Seed = 0,
+) -> None:
+    """Ask how many clusters there are, by every criterion, and say where they agree.
+
+    Prints the value of each criterion for 1, 2, ... components, its answer, and what question it
+    answers; with --out, plots them. The last line is the command that analyzes the fit with the
+    least BIC.
+    """
+    import bayes_gmm as bg
+    from bayes_gmm.data.writing import require_place
+
+    require_most(most)
+    if out is not None:
+        require_place(out)
+    given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
+    frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
+    typer.echo(_read_as(frame))
+    found = bg.how_many(
+        frame,
+        range(1, most + 1),
+        criteria=criteria if criteria == "all" else criteria.split(","),
+        covariance=covariance,
+        prior=None if prior == "none" else prior,
+        n_starts=starts,
+        n_bootstrap=bootstrap,
+        draws=draws,
+        seed=seed,
+        cores=cores,
+        progressbar=sys.stderr.isatty(),
+    )
+    typer.echo(str(found))
+    if out is not None:
+        bg.plots.how_many(found).savefig(out)
+        typer.echo(f"Written: {out}")
+    best = found.selection.best.attrs
+    chosen = str(best["n_components"]), best["covariance"]
+    typer.echo(f"Next: {_analyze_line(context, data, *chosen)}")
 
 
 @app.command(short_help="List the built-in data sets, or export one.")
@@ -360,6 +435,12 @@ def simulate(
     size = mixture.parameters.n_components
     chosen = shlex.quote(",".join(mixture.features))
     typer.echo(f"Next: bayes-gmm analyze {out} -k {size} --columns {chosen} --out {out.stem}")
+
+
+def require_most(most: int) -> None:
+    """Check the largest number of components."""
+    if most < 1:
+        raise InputError(f"--most is {most}: give a largest number of components of at least 1")
 
 
 def _read(data: str, columns: str | None, drop_missing: bool, **given: Any) -> Any:

@@ -236,6 +236,40 @@ def of_selection(found) -> dict[str, Any]:
     }
 
 
+def of_how_many(found) -> dict[str, Any]:
+    data, best = found.dataset, found.selection.best
+    return {
+        "fits": variables(data, "log_likelihood", "bic", "n_modes"),
+        "sizes": data["n_components"].to_numpy(),
+        "criteria": list(found.answers),
+        "answers": list(found.answers.values()),
+        "tests": variables(data, "likelihood_ratio", "p_value"),
+        "replicates": variables(data, "n_replicates"),
+        "posteriors": variables(data, "elpd", "elpd_se"),
+        "best": variables(best["point_estimate"], "means"),
+        "starts": best["optimizer_result"].sizes["start"],
+        **attributes(best, "covariance", "estimator", "seed", "missing"),
+    }
+
+
+def of_merging(found) -> dict[str, Any]:
+    data = found.dataset
+    return {
+        "tree": variables(data, "joined", "height"),
+        "clusters": found.n_clusters,
+        "rows": variables(data, "label", "responsibilities"),
+        "entropy": variables(data, "entropy"),
+        "height": found.mergers.columns[-1],
+    }
+
+
+def of_modes(found) -> dict[str, Any]:
+    return {
+        "modes": variables(found, "location", "log_density", "mode_of_component"),
+        "draws": found.sizes.get("draw"),
+    }
+
+
 def of_errors(errors) -> dict[str, Any]:
     data = errors.dataset
     return {
@@ -435,6 +469,7 @@ SHIFTED = ConjugatePrior(
 )
 MEMORY = Row(0.7, refused=TINY)
 TIMES = np.tile([1, 2, 0], 20)
+OF_ANSWERS = {"answers", "replicates", "starts"}
 THIRD = [1, 5, 40, 41, 59]
 
 VERBS = {
@@ -489,6 +524,62 @@ VERBS = {
             "seed": Row(1, {"seed"}, {"fits", "iterations"}),
             "cores": Row(1),
             "progressbar": Row(True),
+        },
+    ),
+    "how_many": Verb(
+        bg.how_many,
+        lambda world: {
+            "X": X,
+            "n_components": [1, 2, 3],
+            "criteria": ["bic", "modes", "bootstrap"],
+            "n_starts": 3,
+            "n_bootstrap": 19,
+            "draws": 60,
+            "seed": 0,
+            **QUIET,
+        },
+        of_how_many,
+        {
+            "X": Row(OTHER_X, {"fits", "best", "tests"}, OF_ANSWERS),
+            "n_components": Row([2, 3], {"fits", "sizes", "tests"}, {*OF_ANSWERS, "best"}),
+            "criteria": Row("bic", {"criteria", "tests", "replicates", "fits", "answers"}),
+            "covariance": Row("EEI", {"fits", "best", "covariance", "tests"}, OF_ANSWERS),
+            "prior": Row("default", {"fits", "estimator", "tests"}, {*OF_ANSWERS, "best"}),
+            "row_weights": Row(TIMES, {"fits", "best", "tests"}, OF_ANSWERS, refused=TIMES / 3),
+            "missing": Row("mar", {"missing"}, refused="guess"),
+            "n_starts": Row(
+                4,
+                {"starts"},
+                {"fits", "best", "tests", *OF_ANSWERS},
+                {"n_components": [2, 3]},
+            ),
+            "n_bootstrap": Row(29, {"tests", "replicates"}, {"answers"}),
+            "draws": Row(
+                90, {"posteriors"}, {"answers"}, {"criteria": ["loo"], "n_components": [1, 2]}
+            ),
+            "seed": Row(1, {"seed", "tests"}, {"fits", "best", *OF_ANSWERS}),
+            "cores": Row(1),
+            "progressbar": Row(True),
+        },
+    ),
+    "modes": Verb(
+        bg.modes,
+        lambda world: {"result": world.posterior},
+        of_modes,
+        {
+            "result": Row(lambda world: world.fit, {"modes", "draws"}),
+            "n_draws": Row(5, {"draws"}),
+        },
+    ),
+    "merge": Verb(
+        bg.merge,
+        lambda world: {"result": bg.fit(X, 4, covariance="EEE", seed=0), "X": X},
+        of_merging,
+        {
+            "result": Row(lambda world: world.fit, {"tree", "rows", "entropy"}, {"clusters"}),
+            "X": Row(OTHER_X, {"rows", "entropy", "tree"}, {"clusters"}),
+            "by": Row("modes", {"tree", "height"}, {"clusters", "rows", "entropy"}),
+            "n_clusters": Row(1, {"clusters", "rows"}),
         },
     ),
     "sample": Verb(
@@ -931,6 +1022,23 @@ VERBS = {
         lambda world: {"point": world.fit},
         of_drawing,
         {"point": Row(lambda world: world.other_fit, {"drawn", "words"}, {"panels"})},
+    ),
+    "plots.how_many": Verb(
+        bg.plots.how_many,
+        lambda world: {"found": bg.how_many(X, [1, 2], criteria=["bic", "modes"], seed=0, **QUIET)},
+        of_drawing,
+        {
+            "found": Row(
+                lambda world: bg.how_many(OTHER_X, [1, 2], criteria=["icl"], seed=0, **QUIET),
+                {"drawn", "words", "panels"},
+            )
+        },
+    ),
+    "plots.mergers": Verb(
+        bg.plots.mergers,
+        lambda world: {"found": bg.merge(world.fit)},
+        of_drawing,
+        {"found": Row(lambda world: bg.merge(world.fit, n_clusters=1), {"drawn", "words"})},
     ),
     "plots.mixture": Verb(
         bg.plots.mixture,

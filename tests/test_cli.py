@@ -604,6 +604,24 @@ def test_the_line_of_select_runs_as_it_is_printed(quick, tmp_path, monkeypatch):
     assert (tmp_path / "geyser-2-VVV" / "report.html").exists()
 
 
+def test_how_many_prints_answers_draws_them_and_ends_with_a_command(tmp_path):
+    out = tmp_path / "answers.png"
+    options = ["--max", 3, "--criteria", "bic,icl,modes", "--covariance", "EEE", "--out", out]
+    printed = run("how-many", "faithful", *options).stdout
+    assert "BIC: 3 (2 is 10.9 behind)." in printed
+    assert "The criteria differ: 2 by ICL and the modes; 3 by BIC." in printed
+    assert f"Written: {out}" in printed
+    assert out.read_bytes().startswith(b"\x89PNG")
+    last = printed.splitlines()[-1]
+    assert last.startswith("Next: bayes-gmm analyze faithful -k 3 --covariance EEE --out")
+
+
+def test_how_many_refuses_what_it_does_not_know(capsys):
+    assert "--criteria has 'dic'" in fail(capsys, "how-many", "faithful", "--criteria", "dic")
+    assert "--bootstrap must be" in fail(capsys, "how-many", "faithful", "--bootstrap", "5")
+    assert "--most is 0" in fail(capsys, "how-many", "faithful", "--most", "0")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

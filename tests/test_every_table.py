@@ -54,6 +54,10 @@ VERBS = {
     "select": lambda world, X: bg.select(
         X, [1, 2], covariance="EEE", seed=0, progressbar=False
     ).dataset["bic"],
+    "how_many": lambda world, X: bg.how_many(
+        X, [1, 2], criteria=["bic", "modes"], covariance="EEE", seed=0, progressbar=False
+    ).dataset[["bic", "n_modes"]],
+    "merge": lambda world, X: bg.merge(world[0], X).dataset["responsibilities"],
     "sample": lambda world, X: bg.sample(X, 2, **SHORT)["posterior"]["means"],
     "predict": lambda world, X: bg.predict(world[1], X)["responsibilities"],
     "log_density": lambda world, X: bg.log_density(world[0], X),

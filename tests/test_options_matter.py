@@ -176,6 +176,65 @@ def test_an_option_of_select_changes_what_is_asked_for(files, monkeypatch, tmp_p
     assert str(found) in after["printed"]
 
 
+HOW_MANY = {
+    "data": Option(("other.csv", "--most", 2), {"rows", "printed"}, base=()),
+    "most": Option(("--max", 3), {"n_components"}),
+    "criteria": Option(("--criteria", "bic,icl"), {"criteria"}),
+    "covariance": Option(("--covariance", "EEE"), {"covariance"}),
+    "prior": Option(("--prior", "default"), {"prior"}),
+    "starts": Option(("--starts", 9), {"n_starts", "printed"}),
+    "bootstrap": Option(("--bootstrap", 29), {"n_bootstrap"}),
+    "draws": Option(("--draws", 70), {"draws", "printed"}),
+    "cores": Option(("--cores", 1), {"cores", "printed"}),
+    "out": Option(("--out", "picture.png"), {"printed", "drawn"}),
+    "columns": Option(("--columns", "width"), {"rows", "printed"}),
+    "seed": Option(("--seed", 4), {"seed", "printed"}),
+}
+
+
+@pytest.mark.parametrize("name", HOW_MANY)
+def test_an_option_of_how_many_changes_what_is_asked_for(files, monkeypatch, tmp_path, name):
+    rows = pd.read_csv(files / "one.csv")
+    found = bg.how_many(rows, [1], criteria="bic", covariance="EEE", progressbar=False)
+
+    def answer(*arguments):
+        asked, drawn = {}, []
+
+        def how_many(X, n_components, **options):
+            asked.update(options, rows=X.to_numpy().tolist(), n_components=list(n_components))
+            return found
+
+        def draw(what):
+            drawn.append(what is found)
+            return Figure()
+
+        monkeypatch.setattr(bg, "how_many", how_many)
+        monkeypatch.setattr(bg.plots, "how_many", draw)
+        places = {".csv": files, ".png": tmp_path}
+        placed = [
+            places.get(str(one)[-4:], "") / one if str(one)[-4:] in places else one
+            for one in arguments
+        ]
+        printed = run("how-many", *placed)
+        return {**asked, "printed": printed, "drawn": drawn}
+
+    option = HOW_MANY[name]
+    base = ("one.csv", "--most", 2)
+    before = answer(*base)
+    after = answer(*(option.given if option.base is not None else (*base, *option.given)))
+    assert changed(before, after) == option.changes
+    assert (before["criteria"], before["prior"], before["n_starts"]) == ("all", None, 30)
+    assert (before["n_bootstrap"], before["draws"], before["n_components"]) == (99, 1000, [1, 2])
+    assert str(found) in after["printed"]
+
+
+def test_how_many_leaves_out_rows_with_gaps_only_if_told(files):
+    base = ("how-many", files / "gaps.csv", "--most", 1, "--criteria", "bic")
+    with pytest.raises(bg.InputError, match="drop-missing"):
+        run(*base)
+    assert "1 incomplete rows left out" in run(*base, "--drop-missing")
+
+
 def test_select_leaves_out_rows_with_gaps_only_if_told(files):
     base = ("select", files / "gaps.csv", "--most", 1, "--covariance", "EEE")
     with pytest.raises(bg.InputError, match="drop-missing"):
@@ -193,7 +252,7 @@ READING = {
 }
 
 
-@pytest.mark.parametrize("command", ["analyze", "select"])
+@pytest.mark.parametrize("command", ["analyze", "select", "how-many"])
 @pytest.mark.parametrize("name", READING)
 def test_what_is_said_of_a_file_reaches_its_reader(files, monkeypatch, tmp_path, command, name):
     asked = {}
@@ -277,6 +336,7 @@ def test_every_option_is_in_a_table():
     listed = {
         "analyze": {*ANALYZE, *READING},
         "select": {*SELECT, *READING, "drop_missing"},
+        "how-many": {*HOW_MANY, *READING, "drop_missing"},
         "simulate": set(SIMULATE),
         "datasets": {"name", "out"},
     }

@@ -10,7 +10,9 @@ from bayes_gmm.errors import CollapseError, InputError, require_whole
 from bayes_gmm.seeds import as_seed
 
 if TYPE_CHECKING:
-    from bayes_gmm.results.selection import Selection
+    from bayes_gmm.data import Observations
+    from bayes_gmm.inference.em.grid import Cell
+    from bayes_gmm.results.selection import Fitted, Selection
     from bayes_gmm.seeds import Seed
 
 
@@ -80,24 +82,17 @@ def select(
     >>> found.best.attrs["covariance"], found.best.attrs["n_components"]
     ('EEE', 3)
     """
-    from bayes_gmm.inference.em.grid import Cell, fit_grid
+    from bayes_gmm.inference.em.grid import Cell
     from bayes_gmm.model.structures import Structure, names
     from bayes_gmm.posterior.criteria import NAMES
-    from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.progress import progress
-    from bayes_gmm.results.labels import record_columns
-    from bayes_gmm.results.remarks import frequent, of_error, place
-    from bayes_gmm.results.selection import Fitted, selection
+    from bayes_gmm.results.selection import selection
 
     seed = as_seed(seed)
     require_tolerance(tol)
     require_whole("n_starts", n_starts, 1)
     require_whole("max_iter", max_iter, 1)
-    sizes = list(n_components)
-    for size in sizes:
-        require_whole("n_components", size, 1)
-    if not sizes:
-        raise InputError("n_components is empty: pass at least one number, such as range(1, 10)")
+    sizes = as_sizes(n_components)
     if criterion not in NAMES:
         raise InputError(f"criterion is {criterion!r}; choose one of {', '.join(NAMES)}")
     observations = as_observations(X, prior, row_weights, missing)
@@ -109,7 +104,7 @@ def select(
     priors = {size: as_prior(prior, observations, size) for size in sizes}
     cells = [Cell(structure, size, priors[size]) for structure in structures for size in sizes]
     with progress(len(cells), "fits", shown=progressbar) as done:
-        cells = fit_grid(
+        fits = fitted(
             observations,
             cells,
             n_starts=n_starts,
@@ -119,8 +114,29 @@ def select(
             cores=cores,
             done=done,
         )
+    return selection(observations, fits, criterion, seed, missing)
+
+
+def as_sizes(n_components: Iterable[int]) -> list[int]:
+    """Check numbers of components to try."""
+    sizes = list(n_components)
+    for size in sizes:
+        require_whole("n_components", size, 1)
+    if not sizes:
+        raise InputError("n_components is empty: pass at least one number, such as range(1, 10)")
+    return sizes
+
+
+def fitted(observations: Observations, cells: Sequence[Cell], **settings: Any) -> list[Fitted]:
+    """Fit every cell of a grid, and say of each what came of it; settings of `fit_grid`."""
+    from bayes_gmm.inference.em.grid import fit_grid
+    from bayes_gmm.posterior.poles import Pole, poles
+    from bayes_gmm.results.labels import record_columns
+    from bayes_gmm.results.remarks import frequent, of_error, place
+    from bayes_gmm.results.selection import Fitted
+
     fits = []
-    for cell in cells:
+    for cell in fit_grid(observations, cells, **settings):
         what = cell.structure.label(observations.n_features), cell.n_components, cell.prior
         outcome = cell.outcome
         if isinstance(outcome, InputError):
@@ -136,4 +152,4 @@ def select(
             optimizer = outcome.optimizer | record_columns("pole", Pole, found)
             at = frequent(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
-    return selection(observations, fits, criterion, seed, missing)
+    return fits

@@ -3,6 +3,8 @@
 from bayes_gmm.plots.checks import checks
 from bayes_gmm.plots.coclustering import co_clustering
 from bayes_gmm.plots.forest import comparison
+from bayes_gmm.plots.how_many import how_many
+from bayes_gmm.plots.mergers import mergers
 from bayes_gmm.plots.mixture import mixture
 from bayes_gmm.plots.number_of_clusters import number_of_clusters
 from bayes_gmm.plots.predictive import predictive
@@ -16,6 +18,8 @@ __all__ = [
     "co_clustering",
     "comparison",
     "em_trajectory",
+    "how_many",
+    "mergers",
     "mixture",
     "number_of_clusters",
     "predictive",

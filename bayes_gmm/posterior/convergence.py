@@ -69,6 +69,20 @@ def convergence(values: np.ndarray, measures: Collection[str] = Convergence._fie
     return result
 
 
+def frequencies(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of the numbers 1, 2, ... among draws, and their Monte Carlo standard errors.
+
+    Each is the mean of an indicator, whose variance is divided by its effective sample size. The
+    error of a number that all draws have, or none, is not known.
+
+    Shapes: counts (chain, draw) -> (M,), (M,).
+    """
+    drawn = (counts[..., None] == np.arange(1, counts.max() + 1)).astype(float)
+    share = drawn.mean(axis=(0, 1))
+    effective = convergence(drawn, ["ess_bulk"]).ess_bulk
+    return share, np.sqrt(share * (1 - share) / effective)
+
+
 def rhat_limit(values: np.ndarray, n_looked_at: int) -> np.ndarray:
     r"""Largest R-hat that chance explains.
 

@@ -68,6 +68,21 @@ def leave_one_out(
     return LeftOut(elpd_i, pareto_k, p_loo_i, float(elpd), float(se), float(p_loo))
 
 
+def behind(elpd_i: np.ndarray, times: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """How much worse each model (M,) predicts than the best one, and its standard error.
+
+    It is that of a sum of differences, row by row, since rows that are hard to predict are so for
+    all models.
+
+    Shapes: elpd_i (M, N), times (N,) -> (M,), (M,). Vehtari, Gelman & Gabry (2017), on comparisons.
+    """
+    seen = np.ones(elpd_i.shape[1]) if times is None else times
+    best = int(np.argmax(elpd_i @ seen))
+    sums = [_summed(own - elpd_i[best], np.zeros_like(own), seen) for own in elpd_i]
+    difference, error, _ = np.array(sums).T
+    return difference, error
+
+
 def _without_parts(log_likelihood: np.ndarray, parts: np.ndarray, reff: float) -> np.ndarray:
     """Predict rows (n, chain, draw) of which parts (n,) of a copy were seen and are left out."""
     left_out = parts[:, None, None] * log_likelihood

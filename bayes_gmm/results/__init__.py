@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from bayes_gmm.results.checks import Check
     from bayes_gmm.results.comparison import Comparison
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
+    from bayes_gmm.results.how_many import HowMany
+    from bayes_gmm.results.merging import Mergers
     from bayes_gmm.results.model_probabilities import Evidence, ModelProbabilities
     from bayes_gmm.results.selection import Selection
     from bayes_gmm.results.sensitivity import Sensitivity
@@ -22,7 +24,9 @@ __all__ = [
     "Diagnosis",
     "Evidence",
     "Finding",
+    "HowMany",
     "LabelReport",
+    "Mergers",
     "ModelProbabilities",
     "Selection",
     "Sensitivity",
@@ -35,6 +39,8 @@ _HOMES = {  # loaded when they are first asked for, as the verbs are
     "Comparison": "bayes_gmm.results.comparison",
     "Conflict": "bayes_gmm.posterior.power_scaling",
     **dict.fromkeys(("Diagnosis", "Finding", "LabelReport"), "bayes_gmm.results.diagnosis"),
+    "HowMany": "bayes_gmm.results.how_many",
+    "Mergers": "bayes_gmm.results.merging",
     **dict.fromkeys(("Evidence", "ModelProbabilities"), "bayes_gmm.results.model_probabilities"),
     "Selection": "bayes_gmm.results.selection",
     "Sensitivity": "bayes_gmm.results.sensitivity",

@@ -20,8 +20,8 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.partition import LOSSES, least_loss
 from bayes_gmm.posterior.predictive import co_clustering_matrix, draw_labels, tails
 from bayes_gmm.results.labels import labelled
-from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, result_rows
-from bayes_gmm.results.reading import draws_of, is_posterior, point_parameters
+from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, result_rows, some_draws
+from bayes_gmm.results.reading import is_posterior, point_parameters
 from bayes_gmm.seeds import Seed, as_seed
 
 
@@ -259,8 +259,4 @@ def _mixtures(result: Any, n_draws: int | None) -> list[Parameters]:
         require_whole("n_draws", n_draws, 1)
     if not is_posterior(result):
         return [point_parameters(result)] * (MOST_DRAWS if n_draws is None else n_draws)
-    draws = draws_of(result)
-    available = draws.n_chains * draws.n_draws
-    if n_draws is not None and n_draws > available:
-        raise InputError(f"n_draws is {n_draws}, but the posterior has only {available} draws")
-    return draws.thinned(MOST_DRAWS if n_draws is None else n_draws)
+    return some_draws(result, n_draws, MOST_DRAWS)

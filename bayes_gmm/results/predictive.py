@@ -132,7 +132,7 @@ def predict(
         return _predicted(ensemble, rows, index, probabilities).assign_attrs(described)
     if isinstance(X, str | Path) and Path(X).exists() and Path(X).resolve() == Path(out).resolve():
         raise InputError(f"out is {str(out)!r}, the file from which X is read: give another name")
-    features = _features(result)
+    features = features_of(result)
     blocks = (
         iter([(None, *result_rows(result, None))])
         if X is None
@@ -235,10 +235,19 @@ def mixtures(result: Any) -> list[Parameters]:
     return [point_parameters(result)]
 
 
+def some_draws(posterior: xr.DataTree, n_draws: int | None, most: int) -> list[Parameters]:
+    """List as many draws of a posterior as are asked for, evenly spaced; else at most so many."""
+    draws = draws_of(posterior)
+    available = draws.n_chains * draws.n_draws
+    if n_draws is not None and n_draws > available:
+        raise InputError(f"n_draws is {n_draws}, but the posterior has only {available} draws")
+    return draws.thinned(most if n_draws is None else n_draws)
+
+
 def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
     """Read the rows to say something about, X or those of the result: (N, D), labels (N,)."""
     if X is not None:
-        return rows_like(X, _features(result), missing=models_missing(result))
+        return rows_like(X, features_of(result), missing=models_missing(result))
     if isinstance(result, Parameters):
         raise InputError("X is needed, because Parameters hold no data: give rows to predict")
     if not keeps_rows(result):
@@ -262,7 +271,7 @@ def models_missing(result: xr.DataTree | Parameters) -> bool:
     return isinstance(result, xr.DataTree) and result.attrs.get("missing") == MAR
 
 
-def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:
+def features_of(result: xr.DataTree | Parameters) -> tuple[str, ...]:
     """Names of the columns; of Parameters, which have none, x0, x1, ..."""
     if isinstance(result, Parameters):
         return tuple(f"x{j}" for j in range(result.n_features))

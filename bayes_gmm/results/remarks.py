@@ -19,7 +19,7 @@ from bayes_gmm.posterior.deciding_rows import MOST, DecidingRow, deciding_rows
 from bayes_gmm.posterior.poles import LIMIT, MISSING, Pole, poles
 from bayes_gmm.results.labels import records
 from bayes_gmm.results.reading import keeps_rows, kept_observations
-from bayes_gmm.results.tables import counted, some
+from bayes_gmm.results.tables import counted, joined, some
 
 REPEATED = 0.2  # share of the starts that collapse on one value, from which that is said
 SAME_ROW = 0.5  # the same for one row
@@ -141,7 +141,7 @@ def stated(group: Sequence[DecidingRow]) -> tuple[str, str]:
     named = [_named(one) for one in group[:SHOWN]]
     if len(group) > SHOWN:
         named.append(f"{len(group) - SHOWN} more")
-    who = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+    who = joined(named)
     distances = [one.deviations for one in group]
     distance = f"{min(distances):,.0f}"
     if len(group) > 1:

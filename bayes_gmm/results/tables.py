@@ -62,6 +62,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
+def joined(items: Iterable[object]) -> str:
+    """Write items in a row: a, b and c."""
+    *before, last = map(str, items)
+    return f"{', '.join(before)} and {last}" if before else last
+
+
 def wrapped(text: str) -> str:
     """Break a paragraph into lines that fit a terminal."""
     return fill(text, LINE, break_long_words=False, break_on_hyphens=False)

@@ -121,7 +121,7 @@ def bootstrap(
             return None
 
     with threadpool_limits(limits=1, user_api="blas"):
-        outcomes, finished = _in_parallel(one, n_replicates, cores, done)
+        outcomes, finished = in_parallel(one, n_replicates, cores, done)
     return _gather(outcomes, finished, parameters)
 
 
@@ -150,7 +150,7 @@ def _refit(
     return Refit(problem.in_units(run.state.parameters), run.converged)
 
 
-def _in_parallel(
+def in_parallel(
     one: Callable[[int], Any], n: int, cores: int | None, done: Callable[[], None]
 ) -> tuple[list[Any], list[int]]:
     """Outcomes of one(0), one(1), ..., and which were reached before an interrupt, if any came."""
