@@ -56,7 +56,12 @@ class Conjugate(NamedTuple):
     @classmethod
     def of(cls, prior: ConjugatePrior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
         """Copy the fields of a prior, as they count for the structure."""
-        own = StructuredPrior.of(prior, structure).counted
+        return cls.counted(StructuredPrior.of(prior, structure))
+
+    @classmethod
+    def counted(cls, structured: StructuredPrior) -> "Conjugate":
+        """Copy the fields of what a prior, or a posterior, says of a structure."""
+        own, structure = structured.counted, structured.structure
         assert structure.draw_one is not None
         return cls(
             own.concentration.copy(),

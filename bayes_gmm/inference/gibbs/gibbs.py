@@ -114,7 +114,7 @@ def longer_runs(
         if n_kept == 0:
             raise KeyboardInterrupt
         kept = Record(*(field[:, :n_kept] for field in records))
-        last = _tree(kept, observations, partial=interrupted, thin=thin)
+        last = labelled(kept, observations, partial=interrupted, thin=thin)
         yield last
         thin *= 2
         operations = len(chains) * (tune + thin * draws) * work
@@ -172,7 +172,7 @@ def require_counts(observations: Observations) -> None:
         )
 
 
-def _tree(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
+def labelled(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
     """Label draws (chain, draw, ...) in the user's units."""
     origin, scale = observations.origin, observations.scale
     leading, features = ("chain", "draw"), list(observations.feature_names)
