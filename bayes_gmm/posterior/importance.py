@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 from arviz_stats.base import array_stats
+from scipy.special import logsumexp
 
 from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import log_dirichlet
@@ -36,22 +37,28 @@ class Gap(NamedTuple):
 
     k: float  # the Pareto shape of the ratios
     limit: float  # above which they say nothing but that
-    divergence: float  # KL(q, posterior), in nats
+    divergence: float  # KL(q, posterior), in nats, as far as the draws reach
+    left_out: float  # share of the posterior in other modes, of which no draw comes
 
 
-def gap(log_ratio: np.ndarray) -> Gap:
-    """Measure log importance ratios (chain, draw) of independent draws."""
+def gap(log_ratio: np.ndarray, elbo: np.ndarray) -> Gap:
+    """Measure log importance ratios (chain, draw) of independent draws.
+
+    No ratio tells of a mode that q is not about. But other optima of the lower bound were found:
+    each bounds the mass of its mode; elbo (O,) has them all, that of q first.
+    """
     log_ratio = log_ratio.ravel()
     limit = min(1 - 1 / np.log10(log_ratio.size), LIMIT)
+    left_out = 1 - float(np.exp(elbo[0] - logsumexp(elbo)))
     if not np.isfinite(log_ratio).all():
-        return Gap(np.inf, limit, np.inf)
+        return Gap(np.inf, limit, np.inf, left_out)
     if np.ptp(log_ratio) < CONSTANT:
-        return Gap(0.0, limit, 0.0)
+        return Gap(0.0, limit, 0.0, left_out)
     log_weights, k = array_stats.psislw(-log_ratio)
     # Smoothed weights sum to one; the least ratio, which is not smoothed, has their unit.
     least = np.argmin(log_ratio)
     log_evidence = log_ratio[least] - log_weights[least] - np.log(log_ratio.size)
-    return Gap(float(k), limit, float(log_evidence - log_ratio.mean()))
+    return Gap(float(k), limit, float(log_evidence - log_ratio.mean()), left_out)
 
 
 def log_densities(q: StructuredPrior, draws: Draws) -> np.ndarray:

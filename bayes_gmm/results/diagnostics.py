@@ -45,7 +45,10 @@ IDENTITY: tuple[Rule, ...] = (
 NOTES: tuple[Rule, ...] = (
     rules.few_divergences,
     rules.one_chain,
+    rules.approximate,
 )
+APPROXIMATION = ("modes_left_out", "far_from_posterior")
+COMPONENTS_MAY_BE_WHY = ("short_chains", *APPROXIMATION)
 
 
 def diagnose(posterior: xr.DataTree) -> Diagnosis:
@@ -82,6 +85,7 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
         reasons += rules.too_short(evidence)
+        reasons += [*rules.modes_left_out(evidence), *rules.far_from_posterior(evidence)]
     # BIC uses the point estimate only, so it is reported even if sampling failed. Only converged
     # draws can overrule it.
     too_many = list(rules.dispensable_component(evidence))
@@ -89,8 +93,8 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         identity = _apply((rules.labels_disagree, *IDENTITY), evidence)
         identity += [] if evidence.all_borne_out else too_many
         reasons += identity or rules.slow_components(evidence)
-    elif all(finding.name == "short_chains" for finding in reasons):
-        # Components too many are slow, so that this may be why.
+    elif all(finding.name in COMPONENTS_MAY_BE_WHY for finding in reasons):
+        # Components too many are slow, and overlap, so that this may be why.
         reasons += _apply(IDENTITY, evidence) + too_many
     else:
         reasons += too_many
@@ -117,16 +121,28 @@ def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
     if grave and grave[0].kind == "convergence":
         of_components = [one.statement for one in grave if one.kind == "identification"]
         why = f" A redundant component may be why: {of_components[0]}" if of_components else ""
-        return f"Not converged. {grave[0].statement}{why}"
+        failed = "Not the posterior" if grave[0].name in APPROXIMATION else "Not converged"
+        return f"{failed}. {grave[0].statement}{why}"
+    if (found := evidence.gap) is not None:
+        return _of_the_rest(
+            "Close to the posterior",
+            f"variational Bayes, Pareto k-hat {found.k:.2f}, threshold {found.limit:.2f}",
+            grave,
+        )
     agreement = (
         f"largest label-invariant R-hat {np.nanmax(evidence.label_invariant.rhat):.3f}, smallest "
         f"effective sample size {np.nanmin(np.minimum(*evidence.label_invariant[1:])):.0f}"
     )
+    return _of_the_rest("Converged", agreement, grave)
+
+
+def _of_the_rest(judged: str, agreement: str, grave: list[Finding]) -> str:
+    """Say how good the draws are of the mixture, and what is wrong with single components."""
     if grave and grave[0].name == "dispensable_component":
-        return f"Converged ({agreement}), but K may be too large. {grave[0].statement}"
+        return f"{judged} ({agreement}), but K may be too large. {grave[0].statement}"
     if grave:
         return (
-            f"Converged as a mixture ({agreement}), but not for every single component. "
+            f"{judged} as a mixture ({agreement}), but not for every single component. "
             f"{grave[0].statement}"
         )
-    return f"Converged ({agreement})."
+    return f"{judged} ({agreement})."

@@ -24,6 +24,7 @@ from bayes_gmm.results.tables import some
 
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
+LEFT_OUT = 0.05  # share of the posterior mass that variational Bayes may leave out
 
 
 def rows_decide(evidence: Evidence) -> Iterator[Finding]:
@@ -186,6 +187,56 @@ def told_shortage(
     yield Finding(name, kind, statement, found.value, found.limit, advice)
 
 
+def far_from_posterior(evidence: Evidence) -> Iterator[Finding]:
+    """A variational approximation that has missed too much of the posterior."""
+    found = evidence.gap
+    if found is None or found.k <= found.limit:
+        return
+    yield Finding(
+        "far_from_posterior",
+        "convergence",
+        "Variational Bayes understates the uncertainty: the Pareto k-hat of its importance ratios "
+        f"is {found.k:.2f}, above {found.limit:.2f}.",
+        found.k,
+        found.limit,
+        'Use these draws as a first look, and engine="gibbs" for the posterior.',
+    )
+
+
+def modes_left_out(evidence: Evidence) -> Iterator[Finding]:
+    """Other optima of the lower bound, of which variational Bayes says nothing."""
+    found = evidence.gap
+    if found is None or found.left_out <= LEFT_OUT:
+        return
+    yield Finding(
+        "modes_left_out",
+        "convergence",
+        "Variational Bayes describes one mode of several: other optima of its lower bound hold "
+        f"about {found.left_out:.0%} of the posterior.",
+        found.left_out,
+        LEFT_OUT,
+        'Use engine="gibbs", whose chains start in each of them.',
+    )
+
+
+def approximate(evidence: Evidence) -> Iterator[Finding]:
+    """What independent draws of an approximation cannot show."""
+    if evidence.gap is None:
+        return
+    several = evidence.draws.weights.shape[2] > 1
+    modes = " and one mode, in one order of the components" if several else ""
+    yield Finding(
+        "approximate",
+        "note",
+        f"These are independent draws of a variational approximation, of one density{modes}: R-hat "
+        "and effective sample sizes say nothing of its distance from the posterior, which is about "
+        f"{evidence.gap.divergence:.2g} nats (KL).",
+        evidence.gap.k,
+        evidence.gap.limit,
+        'To check it, sample with engine="gibbs" and compare.',
+    )
+
+
 def few_divergences(evidence: Evidence) -> Iterator[Finding]:
     """Too few divergences to matter."""
     share = evidence.diverging.mean()
@@ -203,7 +254,7 @@ def few_divergences(evidence: Evidence) -> Iterator[Finding]:
 
 def one_chain(evidence: Evidence) -> Iterator[Finding]:
     """Nothing to compare with."""
-    if evidence.draws.n_chains > 1:
+    if evidence.draws.n_chains > 1 or evidence.gap is not None:
         return
     yield Finding(
         "one_chain",

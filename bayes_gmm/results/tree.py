@@ -157,6 +157,9 @@ def posterior_tree(
         "partial": int(sampled.attrs.get("partial", 0)),
         "relabelling": "pivot",
     }
+    variational = _variational(sampled, permutation)
+    for group in variational.values():
+        described["elbo"] = float(group["elbo"][-1])
     groups = {
         "/": xr.Dataset(
             attrs=attributes("posterior", observations, pivot.n_components, **described)
@@ -174,7 +177,7 @@ def posterior_tree(
         "/point_estimate": parameters_dataset(pivot, names),
         **kept_rows(observations),
         **prior_groups(prior, names),
-        **_variational(sampled, permutation),
+        **variational,
     }
     return xr.DataTree.from_dict(groups)
 

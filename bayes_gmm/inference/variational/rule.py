@@ -12,6 +12,7 @@ import numpy as np
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.rule import Candidate
+from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -36,6 +37,7 @@ class VariationalRule:
         lost = improper(q)
         if lost < 0:
             try:
+                cholesky(q.counted.scale, "scale")
                 expected = Expected.under(q)
             except InputError:
                 lost = int(np.argmin(q.counted.degrees_of_freedom))

@@ -35,10 +35,11 @@ SWITCHED_OFF = 1e-2  # rows of a component that has none
 
 
 class Found(NamedTuple):
-    """The best optimum, and where every start had come to by then."""
+    """The best optimum, and the lower bounds that the search saw, in the coordinates of the pass."""
 
     run: Run
-    start_elbo: np.ndarray
+    optimum_elbo: np.ndarray  # of this optimum and of others that were followed, the best first
+    start_elbo: np.ndarray  # after the first look from every start; of many rows of the sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,8 @@ class Search:
         if run.converged:
             state = em.polish(self.expect, self.rule, run.state)
             run = run._replace(state=state, objectives=[*run.objectives, state.objective])
-        return Found(run, np.array([look.state.objective for look in looks]))
+        heights = [one.state.objective for one in (run, *runs[1:])]
+        return Found(run, np.array(heights), np.array([look.state.objective for look in looks]))
 
     def _begun(self, theta: Parameters) -> State:
         """The state whose labels are the responsibilities at these parameters."""
