@@ -1,4 +1,4 @@
-r"""Variational Bayes: what a distribution of the parameters expects, and how far it is from the prior.
+r"""Variational Bayes: what a distribution of the parameters expects, and its distance to the prior.
 
 A distribution q of the family of the conjugate prior expects of a row and its label
 

@@ -18,8 +18,8 @@ from bayes_gmm.posterior.convergence import Convergence, convergence
 from bayes_gmm.posterior.deciding_rows import DecidingRow
 from bayes_gmm.posterior.dispensable import Merger, dispensable
 from bayes_gmm.posterior.draws import Draws, Scalar, catalogue, flatten
-from bayes_gmm.posterior.importance import Gap, gap
 from bayes_gmm.posterior.identification import Identification, identify, largest
+from bayes_gmm.posterior.importance import Gap, gap
 from bayes_gmm.posterior.modes import Mode, weighed
 from bayes_gmm.results.diagnosis import LabelReport
 from bayes_gmm.results.labels import is_unnamed, read_conjugate_prior

@@ -29,7 +29,9 @@ def test_the_predictive_density_is_the_mean_density_of_draws():
 
 def test_the_predictive_density_integrates_to_one():
     q = random_prior(np.random.default_rng(3), 2, 1)
-    total, _ = integrate.quad(lambda y: np.exp(log_predictive(q, np.array([[y]])))[0], -np.inf, np.inf)
+    total, _ = integrate.quad(
+        lambda y: np.exp(log_predictive(q, np.array([[y]])))[0], -np.inf, np.inf
+    )
     assert abs(total - 1) < 1e-6
 
 

@@ -42,7 +42,9 @@ def test_expectations_are_the_means_of_draws(structure):
     case = Case(structure, 1)
     expected = Expected.under(case.q)
     rows = case.x[:3]
-    assert_means([joint_by_scipy(rows, theta) for theta in case.draws], expected.log_quadratic(rows))
+    assert_means(
+        [joint_by_scipy(rows, theta) for theta in case.draws], expected.log_quadratic(rows)
+    )
     precisions = [np.linalg.inv(theta.covariances) for theta in case.draws]
     assert_means(precisions, np.linalg.inv(expected.parameters.covariances))
     assert_means([np.linalg.slogdet(one)[1] for one in precisions], expected.log_det)

@@ -172,7 +172,9 @@ def require_counts(observations: Observations) -> None:
         )
 
 
-def labelled(record: Record, observations: Observations, *, partial: bool, thin: int) -> xr.DataTree:
+def labelled(
+    record: Record, observations: Observations, *, partial: bool, thin: int
+) -> xr.DataTree:
     """Label draws (chain, draw, ...) in the user's units."""
     origin, scale = observations.origin, observations.scale
     leading, features = ("chain", "draw"), list(observations.feature_names)

@@ -35,7 +35,7 @@ SWITCHED_OFF = 1e-2  # rows of a component that has none
 
 
 class Found(NamedTuple):
-    """The best optimum, and the lower bounds that the search saw, in the coordinates of the pass."""
+    """The best optimum, and what the search saw, in the coordinates of the pass."""
 
     run: Run
     optimum_elbo: np.ndarray  # of this optimum and of others that were followed, the best first

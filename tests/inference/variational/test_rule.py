@@ -88,7 +88,9 @@ def test_the_bound_is_the_one_written_out():
     shares = rng.dirichlet(np.ones(2), 15)
     state = em.evaluate(
         expect,
-        rule.maximize(SufficientStatistics.of(x - observations.origin, shares, np.zeros((2, 3)), 0)),
+        rule.maximize(
+            SufficientStatistics.of(x - observations.origin, shares, np.zeros((2, 3)), 0)
+        ),
     )
     for _ in range(4):
         q = state.candidate.q.counted.rescale(observations.origin, observations.scale)

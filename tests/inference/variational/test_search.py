@@ -1,11 +1,14 @@
 """The best optimum of the lower bound: against a numerical maximizer and against exact evidence."""
 
+import warnings
+
 import numpy as np
 import pytest
 from exact_enumeration import enumerate_posterior, problems
 from helpers import gradient, refuses
 from missing_enumeration import MissingExact
 from scipy.optimize import minimize
+from sklearn.mixture import BayesianGaussianMixture
 from structured_enumeration import StructuredExact
 from variational_bound import Fields, lower_bound
 
@@ -13,9 +16,13 @@ from bayes_gmm.data import Observations
 from bayes_gmm.inference.variational.approximation import Approximation
 from bayes_gmm.inference.variational.search import Search
 from bayes_gmm.model import mixture
+from bayes_gmm.model.marginal_likelihood import cheeseman_stutz
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.statistics import from_log_quadratic
 from bayes_gmm.model.structures import DRAWN, UNCONSTRAINED, Structure
+from bayes_gmm.model.structures.prior import StructuredPrior
+from bayes_gmm.model.variational import Expected
 
 PROBLEMS = problems()
 TWO = Parameters([0.4, 0.6], [[-1.0, 0.0], [1.5, 1.0]], [[[1, 0.3], [0.3, 0.5]], np.eye(2)])
@@ -128,9 +135,7 @@ def test_a_small_concentration_switches_components_off_that_the_data_do_not_supp
     rng = np.random.default_rng(5)
     x = rng.normal(size=(300, 2)) + 6 * rng.integers(0, 2, size=(300, 1))
     default = ConjugatePrior.default(x, 8)
-    sparse = ConjugatePrior(
-        np.full(8, 0.01), default.mean, default.mean_precision, 5.0, np.eye(2)
-    )
+    sparse = ConjugatePrior(np.full(8, 0.01), default.mean, default.mean_precision, 5.0, np.eye(2))
     found = approximation(x, sparse)
     count = np.sort(found.q.counted.concentration - 0.01)
     assert (count[:6] < 1e-6).all()
@@ -152,3 +157,51 @@ def test_a_prior_too_narrow_for_the_data_is_refused():
     prior = ConjugatePrior([1.0, 1.0], [0.5, 0.5], 1.0, 3.0, 1e-320 * np.eye(2))
     with refuses("scale", "larger"):
         approximation(x, prior)
+
+
+def scikit_learn(x, prior, theta, n_steps):
+    """scikit-learn's variational Bayes, from the responsibilities at these parameters."""
+
+    class FromStart(BayesianGaussianMixture):
+        def _initialize_parameters(self, X, *more, **others):
+            self._initialize(X, mixture.responsibilities(X, theta))
+
+    model = FromStart(
+        n_components=prior.n_components,
+        tol=1e-13,
+        max_iter=n_steps,
+        reg_covar=0.0,
+        weight_concentration_prior_type="dirichlet_distribution",
+        weight_concentration_prior=prior.concentration[0],
+        mean_prior=prior.mean[0],
+        mean_precision_prior=prior.mean_precision[0],
+        degrees_of_freedom_prior=prior.degrees_of_freedom[0],
+        covariance_prior=prior.scale[0],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns when it stops at max_iter, as it is told to
+        return model.fit(x)
+
+
+def test_the_optimum_is_scikit_learns_whose_bound_lacks_constants_only():
+    prior = ConjugatePrior.default(OVERLAPPING, 2)
+    model = scikit_learn(OVERLAPPING, prior, TWO, 5000)
+    found = approximation(OVERLAPPING, prior, starts=[TWO])
+    q = found.in_units().counted
+    np.testing.assert_allclose(q.concentration, model.weight_concentration_, rtol=1e-6)
+    np.testing.assert_allclose(q.mean, model.means_, atol=1e-6)
+    covariances = q.scale / q.degrees_of_freedom[:, None, None]
+    np.testing.assert_allclose(covariances, model.covariances_, atol=1e-6)
+    # Its bound after a step is that of the labels before, so the step before has to be known.
+    before, after = (scikit_learn(OVERLAPPING, prior, TWO, n_steps) for n_steps in (2, 3))
+    q = ConjugatePrior(
+        before.weight_concentration_,
+        before.means_,
+        before.mean_precision_,
+        before.degrees_of_freedom_,
+        before.covariances_ * before.degrees_of_freedom_[:, None, None],
+    )
+    functions = Expected.under(StructuredPrior.of(q, UNCONSTRAINED)).log_quadratic
+    bound = cheeseman_stutz(prior, functions, from_log_quadratic(OVERLAPPING, functions))
+    assert bound < elbo(found) - 0.01
+    assert model.lower_bound_ - after.lower_bound_ == pytest.approx(elbo(found) - bound, abs=1e-6)
