@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bayes_gmm.inference.gibbs.step import GibbsStep
     from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
     from bayes_gmm.model.independent_prior import IndependentPrior
+    from bayes_gmm.model.number_of_components import NumberOfComponents
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.pipeline import analyze
@@ -62,6 +63,7 @@ __all__ = [
     "IdentificationWarning",
     "IndependentPrior",
     "InputError",
+    "NumberOfComponents",
     "OutlierWarning",
     "Parameters",
     "add_groups",
@@ -103,6 +105,7 @@ _LATER = {
     "GibbsStep": "bayes_gmm.inference.gibbs.step",
     "HierarchicalPrior": "bayes_gmm.model.hierarchical_prior",
     "IndependentPrior": "bayes_gmm.model.independent_prior",
+    "NumberOfComponents": "bayes_gmm.model.number_of_components",
     "Parameters": "bayes_gmm.model.parameters",
     "ConjugatePrior": "bayes_gmm.model.priors",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayes_gmm.errors import InputError
+from bayes_gmm.errors import InputError, require_whole
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
+    from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+    from bayes_gmm.model.number_of_components import NumberOfComponents
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.model.structures import Structure
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 WEIGHTS = "row_weights"
 MISSING = ("refuse", "mar")
 NOT_TAKEN = ""
+TYPICAL_NUMBER = 5  # of components, to which the default conjugate prior is scaled if it is unknown
 
 
 def require_tolerance(tol: Any) -> None:
@@ -106,6 +109,52 @@ def prior_of_posterior(
         )
     chosen.require_proper()
     return chosen
+
+
+def number_of(n_components: Any) -> NumberOfComponents | None:
+    """Turn the argument `n_components` into a prior of their number, or None if it is known."""
+    from bayes_gmm.model.number_of_components import NumberOfComponents
+
+    if n_components is None:
+        return NumberOfComponents()
+    if isinstance(n_components, NumberOfComponents):
+        return n_components
+    require_whole("n_components", n_components, 1)
+    return None
+
+
+def prior_of_unknown(
+    prior: AnyPrior | str, observations: Observations, structure: Structure, engine: str
+) -> ConjugatePrior | HierarchicalPrior:
+    """Turn the argument `prior` into one of a component, from which components can be drawn."""
+    from bayes_gmm.data.streams import Stream
+    from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+    from bayes_gmm.model.priors import ConjugatePrior
+
+    if engine not in ("auto", "gibbs"):
+        raise InputError(
+            f'engine is {engine!r}, but an unknown number of components needs engine="gibbs"'
+        )
+    if isinstance(prior, str) and prior == "default":
+        unconstrained = structure.is_unconstrained(observations.n_features)
+        if unconstrained and not isinstance(observations.values, Stream):
+            return HierarchicalPrior.default(observations, 1)
+        return ConjugatePrior.default(observations, TYPICAL_NUMBER)
+    if not isinstance(prior, ConjugatePrior | HierarchicalPrior):
+        described = repr(prior) if isinstance(prior, str) else type(prior).__name__
+        raise InputError(
+            "an unknown number of components needs a ConjugatePrior or a HierarchicalPrior, from "
+            f"which components can be drawn; got {described}"
+        )
+    if not prior.is_exchangeable:
+        raise InputError(
+            "prior differs between components, but an unknown number of components needs a prior "
+            "that is the same for all"
+        )
+    require_sizes(prior, observations, prior.n_components)
+    if isinstance(prior, ConjugatePrior):
+        prior.require_proper()
+    return prior
 
 
 def structure_of_posterior(

@@ -927,8 +927,24 @@ VERBS = {
             "prior": Row(SHIFTED, {"drawn"}, {"words"}),
             "X": Row(OTHER_X, {"drawn"}, {"words"}),
             "features": Row(["b"], {"drawn", "words"}, {"panels"}),
+            "n_rows": Row(
+                200,
+                {"drawn", "words"},
+                beside={"prior": bg.NumberOfComponents(), "X": None, "n_rows": 100},
+            ),
             "draws": Row(5, {"drawn"}, {"words", "panels"}),
             "seed": Row(1, {"drawn"}, {"words"}),
+        },
+    ),
+    "plots.prior of K": Verb(
+        bg.plots.prior,
+        lambda world: {"prior": bg.NumberOfComponents(alpha=1.0), "n_rows": 60, "X": None},
+        of_drawing,
+        {
+            "prior": Row(bg.NumberOfComponents(alpha=5.0), {"drawn", "words"}),
+            "X": Row(X, beside={"n_rows": None, "X": OTHER_X}),
+            "draws": Row(5, {"drawn", "words"}, refused=0),
+            "seed": Row(1, {"drawn"}),
         },
     ),
     "plots.ranks": Verb(
@@ -963,6 +979,7 @@ FIELDS = {
 }
 ELSEWHERE = {
     "GibbsStep": "tests/inference/gibbs/test_gibbs_step.py",
+    "NumberOfComponents": "tests/model/test_number_of_components.py",
     "analyze": "tests/test_analyze.py",
 }
 

@@ -23,8 +23,8 @@ from bayes_gmm.model.free_coordinates import FreeCoordinates
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import CODES
 from bayes_gmm.posterior.dispensable import best_merger
-from bayes_gmm.results.evidence import gather
 from bayes_gmm.results.reading import draws_of, kept_observations
+from bayes_gmm.results.verdict_inputs import gather
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Pareto")  # of few draws
 PROBLEMS = {problem.name: problem for problem in problems()}

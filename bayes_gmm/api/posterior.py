@@ -11,7 +11,9 @@ from bayes_gmm.arguments import (
     as_observations,
     conjugate_to,
     in_memory,
+    number_of,
     prior_of_posterior,
+    prior_of_unknown,
     structure_of_posterior,
 )
 from bayes_gmm.errors import ConvergenceWarning, require_whole
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import pymc as pm
     import xarray as xr
 
+    from bayes_gmm.model.number_of_components import NumberOfComponents
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.seeds import Seed
@@ -91,7 +94,7 @@ def pymc_model(
 
 def sample(
     X: Any,
-    n_components: int,
+    n_components: int | NumberOfComponents | None,
     *,
     covariance: str = "VVV",
     prior: ConjugatePrior | PriorFamily | Callable[[], Any] | str = "default",
@@ -115,14 +118,19 @@ def sample(
     X : array, DataFrame, DataArray (N, D), or rows read block by block as for `fit`
         Gibbs reads such rows once per sweep and chain, so a memory-mapped array is faster than a
         CSV file. The result keeps no copy of them, nor of more than 10^6 rows.
-    n_components : int
-        K.
+    n_components : int, NumberOfComponents or None
+        K; or its prior, if it is unknown, None for the default one. K is then drawn with the
+        parameters, by the telescoping sampler with moves that split and merge clusters. Draws have
+        as many components as needed, are not relabelled, and answer whatever does not depend on
+        labels; `given` gives the draws of one number of clusters, relabelled.
     covariance : str
         Covariance structure: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in `fit`.
         Structures other than VVV need the `ConjugatePrior`, from which the prior of the structure
         is derived: see "Structures" on the page "From posterior to answers".
     prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior or callable
-        As for `pymc_model`.
+        As for `pymc_model`. An unknown number of components needs one that can be drawn: a
+        `HierarchicalPrior`, the default, or a `ConjugatePrior`, the default of structures other
+        than VVV, of which the first component counts for all.
     engine : str
         "gibbs": labels and parameters in turn, with one pass over the rows per sweep. Draws are
         thinned automatically: the more the components overlap, the more sweeps per stored draw.
@@ -174,10 +182,12 @@ def sample(
         from which the raw draws can be recovered. `invariants` has label-invariant quantities.
         `point_estimate` is the optimum of EM that is closest to most draws, usually the MAP
         estimate; it determines the labels of the components. After an interrupt the result has the
-        draws made so far, and its attribute `partial` is 1. With "vb", the group `variational` has
-        the fields of q as those of `ConjugatePrior` (`degrees_of_freedom` and `scale` as they count
-        for the structure), the lower bound `elbo` by iteration and of every start, and whether it
-        converged; and the attribute `elbo` has the final one.
+        draws made so far, and its attribute `partial` is 1. Where K is unknown, `posterior` also
+        has `n_components`, `n_clusters`, the number of components that hold rows, and `alpha`;
+        components beyond K have weight 0. With "vb", the group `variational` has the fields of q as
+        those of `ConjugatePrior` (`degrees_of_freedom` and `scale` as they count for the
+        structure), the lower bound `elbo` by iteration, of every start and of other optima, and
+        whether it converged; the attribute `elbo` is the final one.
 
     Raises
     ------
@@ -193,7 +203,8 @@ def sample(
     ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
     Learn. Res. 15, on NUTS; Bishop (2006), sec. 10.2, on variational Bayes; Stephens (2000) on the
-    relabelling.
+    relabelling; Fruehwirth-Schnatter, Malsiner-Walli & Gruen (2021), Bayesian Analysis 16, and Jain
+    & Neal (2004), J. Comput. Graph. Stat. 13, on unknown K.
 
     Examples
     --------
@@ -202,49 +213,59 @@ def sample(
     >>> bg.diagnose(posterior).converged
     True
     """
-    from bayes_gmm.inference import dispersed, engines
+    from bayes_gmm.inference import dispersed, engines, unknown_number
     from bayes_gmm.inference.em import point
     from bayes_gmm.inference.gibbs.gibbs import require_counts
     from bayes_gmm.inference.settings import require_settings
+    from bayes_gmm.model.structures import Structure
     from bayes_gmm.model.structures.prior import within
     from bayes_gmm.results.groups import OF_ROWS, require_groups, require_room
     from bayes_gmm.results.tree import posterior_tree
 
-    require_whole("n_components", n_components, 1)
+    number = number_of(n_components)
     seed = as_seed(seed)
     require_settings(draws, tune, chains, cores, seed)
     observations = as_observations(X, prior, row_weights, missing)
-    chosen = prior_of_posterior(prior, observations, n_components)
+    structure = Structure.named(covariance, observations.n_features)
+    if number is None:
+        chosen = prior_of_posterior(prior, observations, n_components)
+    else:
+        chosen = prior_of_unknown(prior, observations, structure, engine)
     engines.check(engine, chosen)
     engines.completes(engine, chosen, observations)
     structure = structure_of_posterior(covariance, observations.n_features, engine, chosen)
-    if engine == "gibbs":
+    if engine == "gibbs" or number is not None:
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
         in_memory(observations, "only Gibbs and variational Bayes, with a conjugate prior, do that")
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r} needs all rows in memory")
-    shape = observations.n_rows, observations.n_features, n_components
+    room = number.maximum if number is not None else n_components
+    shape = observations.n_rows, observations.n_features, room
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
-    # EM, the starts and the labels of the draws need a conjugate prior with a mode.
-    conjugate = conjugate_to(chosen, observations, n_components)
-    found = point.mode(observations, n_components, conjugate, structure, seed=seed)
-    choice = engines.choose(engine, observations, found.parameters, chosen, structure)
-    drawn = engines.run(
-        choice,
-        observations,
-        chosen,
-        dispersed.starts(found, conjugate, chains, seed, structure),
-        found.mixtures,
-        structure,
-        exchangeable=conjugate.is_exchangeable,
-        draws=draws,
-        tune=tune,
-        cores=cores,
-        seed=seed,
-        progressbar=progressbar,
-    )
+    settings = {"draws": draws, "tune": tune, "cores": cores, "progressbar": progressbar}
+    if number is not None:
+        choice = engines.Choice("gibbs")
+        drawn = unknown_number.run(
+            observations, chosen, number, structure, chains=chains, seed=seed, **settings
+        )
+    else:
+        # EM, the starts and the labels of the draws need a conjugate prior with a mode.
+        conjugate = conjugate_to(chosen, observations, n_components)
+        found = point.mode(observations, n_components, conjugate, structure, seed=seed)
+        choice = engines.choose(engine, observations, found.parameters, chosen, structure)
+        drawn = engines.run(
+            choice,
+            observations,
+            chosen,
+            dispersed.starts(found, conjugate, chains, seed, structure),
+            found.mixtures,
+            structure,
+            exchangeable=conjugate.is_exchangeable,
+            seed=seed,
+            **settings,
+        )
     result = posterior_tree(
         drawn.sampled,
         drawn.pivot,
@@ -252,6 +273,7 @@ def sample(
         chosen,
         structure,
         drawn.label_invariant,
+        number,
         engine=choice.engine,
         sampler=engines.SAMPLERS[choice.engine],
         thin=drawn.thin,

@@ -37,6 +37,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.kernels.label_counts import can_count
 from bayes_gmm.kernels.scores import score_products
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
@@ -51,7 +52,7 @@ from bayes_gmm.posterior.length import long_enough
 from bayes_gmm.posterior.pivot import typical
 
 ENGINES = ("auto", "nuts", "gibbs", "pymc", "vb")
-CONJUGATE = ("nuts", "gibbs", "vb")  # engines for no other prior
+CONJUGATE = ("nuts", "vb")  # engines for no other prior
 SAMPLERS = {
     "nuts": "nutpie",
     "pymc": "nutpie",
@@ -65,6 +66,8 @@ AFFORDABLE = 2.5e7  # operations that a draw of so many rows may take if the rat
 MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
 KNOWN = ("log_likelihood", "component_counts", "log_prior")  # that samplers return for each draw
+DRAWN = (ConjugatePrior, HierarchicalPrior)  # priors that Gibbs draws from
+NUMBERS = ("n_components", "n_clusters", "alpha")  # drawn where K is unknown
 PER_DRAW = 4  # autocorrelation time, in sweeps, divided by the sweeps per draw
 
 
@@ -89,13 +92,18 @@ def check(engine: Any, prior: Any) -> None:
             f"engine is {engine!r}, which needs a bayes_gmm.ConjugatePrior; for any other prior "
             'choose engine="pymc"'
         )
+    if engine == "gibbs" and not isinstance(prior, DRAWN):
+        raise InputError(
+            "engine is 'gibbs', which needs a bayes_gmm.ConjugatePrior or HierarchicalPrior; for "
+            'any other prior choose engine="pymc"'
+        )
 
 
 def completes(engine: str, prior: Any, observations: Observations) -> None:
     """Check that the engine supports missing entries, which all but PyMC do."""
     if observations.is_complete:
         return
-    if engine == "pymc" or not isinstance(prior, ConjugatePrior):
+    if engine == "pymc" or not isinstance(prior, DRAWN):
         by = (
             'engine="pymc"'
             if isinstance(prior, ConjugatePrior)
@@ -109,7 +117,9 @@ def completes(engine: str, prior: Any, observations: Observations) -> None:
 
 def reads_blocks(engine: str, prior: Any) -> bool:
     """Whether the engine reads the rows block by block, so that they need not be in memory."""
-    return engine in ("auto", "gibbs", "vb") and isinstance(prior, ConjugatePrior)
+    if not isinstance(prior, DRAWN):
+        return False
+    return engine in ("auto", "gibbs") or (engine == "vb" and isinstance(prior, ConjugatePrior))
 
 
 def choose(
@@ -123,10 +133,16 @@ def choose(
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
-    if not isinstance(prior, ConjugatePrior) or engine == "pymc":
+    if not isinstance(prior, DRAWN) or engine == "pymc":
         return Choice("pymc")
     if engine == "vb":
         return Choice("vb")
+    if isinstance(prior, HierarchicalPrior):
+        if engine == "auto" and not _has_copies(observations):
+            return Choice("pymc")
+        prior = ConjugatePrior.default(observations, at.n_components)  # for the rate alone
+        if engine == "auto":
+            engine = "gibbs"
     if engine == "nuts" or (engine == "auto" and not _has_copies(observations)):
         return Choice("nuts")
     n_rows, (n_components, n_features) = observations.n_rows, at.means.shape
@@ -201,6 +217,13 @@ class Drawn(NamedTuple):
         """How many steps each draw took."""
         return int(self.sampled.attrs.get("thin", 1))
 
+    @property
+    def judged(self) -> np.ndarray:
+        """What the length of chains is judged by, (chain, draw, P)."""
+        posterior = self.sampled["posterior"]
+        numbers = [posterior[name].to_numpy()[..., None] for name in NUMBERS if name in posterior]
+        return np.concatenate([self.label_invariant.values, *numbers], axis=-1)
+
 
 def run(
     choice: Choice,
@@ -230,12 +253,17 @@ def run(
         own = within(prior, structure)
         return Drawn(sampled, pivot, invariants(draws, observations, own, pivot, **known))
 
-    found = looked_at(next(runs))
+    return go_on(map(looked_at, runs), may_go_on=choice.goes_on)
+
+
+def go_on(runs: Iterator[Drawn], *, may_go_on: bool) -> Drawn:
+    """Take the first of longer and longer runs that is long enough, or the last one."""
+    found = next(runs)
     try:
-        while choice.goes_on and not long_enough(found.label_invariant.values):
+        while may_go_on and not long_enough(found.judged):
             if (longer := next(runs, None)) is None:
                 break
-            found = looked_at(longer)
+            found = longer
     except KeyboardInterrupt:
         found.sampled.attrs["partial"] = 1  # and all that was asked for
     return found

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.kernel import at_address, kernel, twin
+from bayes_gmm.kernels.kernel import at_address, inlined, kernel, twin
 from bayes_gmm.kernels.labels import PASS, sweep_key
 from bayes_gmm.kernels.rows import ROWS
 from bayes_gmm.kernels.signatures import (
@@ -32,16 +32,20 @@ from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 
+SMALLEST_WEIGHT = 1e-300  # so that an empty component's logarithm is a number
 DRAW_ONE = REAL(
     types.npy_rng, REAL, OUT_MATRIX, VECTOR, OUT_MATRIX, OUT_MATRIX, OUT_MATRIX
 )  # see `model.structures.structure.Structure`
 
 
-class Conjugate(NamedTuple):
-    """A `StructuredPrior` as numba takes it: the fields of `counted`, writable and in C order.
+class Prior(NamedTuple):
+    """A prior as numba takes it, every array writable and in C order.
 
-    Then what the structure says of covariances: whether there is one for all components, its
-    constants, and the address of what draws one.
+    First the fields of a `StructuredPrior`'s `counted`; then what the structure says of
+    covariances: whether there is one for all components, its constants, and the address of what
+    draws one. Means that are independent of the covariances have `mean_information` (D,), one over
+    their variances, and no `mean_precision`; a random scale of the covariances has degrees of
+    freedom q > 0 and V^-1, and is drawn into `scale`. Last, the address of the draw of everything.
     """
 
     concentration: np.ndarray
@@ -52,14 +56,18 @@ class Conjugate(NamedTuple):
     is_common: bool
     constants: np.ndarray
     draw_one: int
+    mean_information: np.ndarray
+    scale_degrees: float
+    scale_information: np.ndarray
+    draw: int
 
     @classmethod
-    def of(cls, prior: ConjugatePrior, structure: Structure = UNCONSTRAINED) -> "Conjugate":
-        """Copy the fields of a prior, as they count for the structure."""
-        return cls.counted(StructuredPrior.of(prior, structure))
+    def conjugate(cls, prior: ConjugatePrior, structure: Structure = UNCONSTRAINED) -> "Prior":
+        """Copy the fields of a conjugate prior, as they count for the structure."""
+        return cls.structured(StructuredPrior.of(prior, structure))
 
     @classmethod
-    def counted(cls, structured: StructuredPrior) -> "Conjugate":
+    def structured(cls, structured: StructuredPrior) -> "Prior":
         """Copy the fields of what a prior, or a posterior, says of a structure."""
         own, structure = structured.counted, structured.structure
         assert structure.draw_one is not None
@@ -72,6 +80,10 @@ class Conjugate(NamedTuple):
             structure.is_common,
             structure.constants.copy(),
             twin(structure.draw_one, DRAW_ONE).address,
+            np.empty(0),
+            0.0,
+            np.empty((0, 0)),
+            draw_conjugate.address,
         )
 
 
@@ -129,16 +141,30 @@ class Record(NamedTuple):
 
 
 FIELDS = {
-    Conjugate: (OUT_VECTOR, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR, OUT_STACK, FLAG, OUT_VECTOR, WHOLE),
+    Prior: (
+        OUT_VECTOR,
+        OUT_MATRIX,
+        OUT_VECTOR,
+        OUT_VECTOR,
+        OUT_STACK,
+        FLAG,
+        OUT_VECTOR,
+        WHOLE,
+        OUT_VECTOR,
+        REAL,
+        OUT_MATRIX,
+        WHOLE,
+    ),
     State: (OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_VECTOR, OUT_STACK),
     Sums: SUMS,
     Record: (OUT_MATRIX, OUT_STACK, OUT_STACKS, OUT_VECTOR, types.Array(WHOLE, 2, "C")),
 }
-CONJUGATE, STATE, TOTALS, RECORD = (
+PRIOR, STATE, TOTALS, RECORD = (
     types.BaseTuple.from_types(fields, kind) for kind, fields in FIELDS.items()
 )
-ENDING = (WHOLE, WHOLE, types.npy_rng, CONJUGATE, STATE, TOTALS, RECORD)
-look_at, draw_one_at = at_address(PASS), at_address(DRAW_ONE)
+ENDING = (WHOLE, WHOLE, types.npy_rng, PRIOR, STATE, TOTALS, RECORD)
+DRAW = WHOLE(types.npy_rng, PRIOR, STATE, TOTALS)
+look_at, draw_one_at, draw_at = at_address(PASS), at_address(DRAW_ONE), at_address(DRAW)
 
 
 @kernel(WHOLE(WHOLE, ROWS, VECTOR, VECTOR, BITS, WHOLE, WHOLE, *ENDING))
@@ -186,18 +212,60 @@ def end_sweep(
                 record.means[place, k, i] = state.means[k, i]
                 for j in range(n_features):
                     record.covariances[place, k, i, j] = state.covariances[k, i, j]
-    lost = draw(rng, prior, state, sums)
+    lost = draw_at(prior.draw)(rng, prior, state, sums)
+    clear(sums)
+    return lost
+
+
+@inlined
+def clear(sums):  # pragma: no cover - compiled
+    """Set statistics to those of no rows."""
+    n_components, n_features = sums.first.shape
     for k in range(n_components):
         sums.counts[k] = 0.0
         for i in range(n_features):
             sums.first[k, i] = 0.0
             for j in range(i + 1):
                 sums.second[k, i, j] = 0.0
-    return lost
 
 
-@kernel(WHOLE(types.npy_rng, CONJUGATE, STATE, TOTALS))
-def draw(rng, prior, state, sums):  # pragma: no cover - compiled
+@inlined
+def draw_weights(rng, prior, state, sums):  # pragma: no cover - compiled
+    """Draw the weights from Dirichlet(alpha + counts), as normalized gamma numbers."""
+    total = 0.0
+    for k in range(state.weights.size):
+        shape = prior.concentration[k] + sums.counts[k]
+        state.weights[k] = max(rng.standard_gamma(shape), SMALLEST_WEIGHT)
+        total += state.weights[k]
+    for k in range(state.weights.size):
+        state.weights[k] /= total
+
+
+@inlined
+def add_scale(
+    prior, k, n, first, second, center, shift, distance, factor
+):  # pragma: no cover - compiled
+    """Add the scale of a component's posterior, Psi' of n rows with moments about a center.
+
+    `shift` becomes the rows' mean less the center, `distance` their mean less that of the prior.
+    """
+    own = 1.0 / n if n > 0 else 0.0
+    pull = prior.mean_precision[k] * n / (prior.mean_precision[k] + n)
+    for i in range(center.size):
+        shift[i] = first[i] * own
+        distance[i] = center[i] + shift[i] - prior.mean[k, i]
+    for i in range(center.size):
+        for j in range(i + 1):
+            entry = (
+                prior.scale[k, i, j]
+                + (second[i, j] - n * shift[i] * shift[j])
+                + pull * distance[i] * distance[j]
+            )
+            factor[i, j] += entry
+
+
+@kernel(DRAW)
+def draw_conjugate(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels: state becomes a draw of prior.posterior(sums).
 
     Returned: the component that has lost its covariance to rounding, or -1.
@@ -206,31 +274,22 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
     factor = np.zeros((n_features, n_features))
     root = np.zeros((n_features, n_features))
     shift, distance = np.empty(n_features), np.empty(n_features)
-    log_det, total = 0.0, 0.0
-    for k in range(n_components):
-        state.weights[k] = rng.standard_gamma(prior.concentration[k] + sums.counts[k])
-        total += state.weights[k]
+    log_det = 0.0
+    draw_weights(rng, prior, state, sums)
     for k in range(n_components):
         if k == 0 or not prior.is_common:
             # Lower triangle of the posterior's scale: of this component, or of all together.
             degrees = prior.degrees_of_freedom[k] + sums.counts[k]
+            for i in range(n_features):
+                for j in range(i + 1):
+                    factor[i, j] = 0.0
             for m in range(k, n_components if prior.is_common else k + 1):
                 if m > k:
                     degrees += prior.degrees_of_freedom[m] + sums.counts[m] + n_features + 1
-                n = sums.counts[m]
-                own = 1.0 / n if n > 0 else 0.0
-                pull = prior.mean_precision[m] * n / (prior.mean_precision[m] + n)
-                for i in range(n_features):
-                    shift[i] = sums.first[m, i] * own
-                    distance[i] = state.means[m, i] + shift[i] - prior.mean[m, i]
-                for i in range(n_features):
-                    for j in range(i + 1):
-                        entry = (
-                            prior.scale[m, i, j]
-                            + (sums.second[m, i, j] - n * shift[i] * shift[j])
-                            + pull * distance[i] * distance[j]
-                        )
-                        factor[i, j] = factor[i, j] + entry if m > k else entry
+                add_scale(
+                    prior, m, sums.counts[m], sums.first[m], sums.second[m], state.means[m],
+                    shift, distance, factor,
+                )  # fmt: skip
             log_det = draw_one_at(prior.draw_one)(
                 rng,
                 degrees,
@@ -263,6 +322,5 @@ def draw(rng, prior, state, sums):  # pragma: no cover - compiled
             for j in range(i + 1):
                 moved += root[i, j] * noise[j]
             state.means[k, i] = moved
-        state.weights[k] /= total
         state.offset[k] = np.log(state.weights[k]) + log_det - 0.5 * n_features * LOG_2PI
     return -1

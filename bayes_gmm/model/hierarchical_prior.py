@@ -110,7 +110,7 @@ class HierarchicalPrior(PriorFamily):
         HierarchicalPrior
         """
         rows = rows_for(x, n_components)
-        low, high = rows.min(axis=0), rows.max(axis=0)
+        low, high = np.nanmin(rows, axis=0), np.nanmax(rows, axis=0)
         span, n_features = high - low, rows.shape[1]
         nu = 2.0 * (n_features + 1)
         q = SCALE_DEGREES_IN_1D if n_features == 1 else n_features + 1.0

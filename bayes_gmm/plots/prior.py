@@ -12,12 +12,15 @@ from matplotlib.lines import Line2D
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.model import mixture
+from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.plots import panels, style
+from bayes_gmm.plots.number_of_components import clusters
 from bayes_gmm.plots.subject import Subject
 from bayes_gmm.seeds import Seed, as_seed
 
 MOST_DOTS = 250
+MIXTURES, PARTITIONS = 8, 24  # drawn by default
 OUTER = (0.1, 0.9)  # where the limits of the axes lie among the draws' components
 
 
@@ -31,27 +34,34 @@ class Drawable(Protocol):
 
 
 def prior(
-    prior: Drawable,
-    X: Any,
+    prior: Drawable | NumberOfComponents,
+    X: Any = None,
     features: Sequence[str] | None = None,
     *,
-    draws: int = 8,
+    n_rows: int | None = None,
+    draws: int | None = None,
     seed: Seed = 0,
 ) -> Figure:
-    """Draw mixtures from a prior, next to the data.
+    """Draw mixtures from a prior, next to the data; or the clusters that a prior of K expects.
 
     Each panel is a mixture drawn from the prior, with as many rows simulated from it as are shown
     of the data, which are in gray. If the data look like no panel, the prior contradicts them; if
     they fill only a small corner of every panel, the prior is vague.
 
+    Of a `NumberOfComponents` the left panel has the prior of K and of the number of clusters of N
+    rows, K+, and the right one partitions of N rows that are drawn from it.
+
     Parameters
     ----------
-    prior : ConjugatePrior, IndependentPrior or HierarchicalPrior
+    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior or NumberOfComponents
     X : table (N, D)
+        Of a `NumberOfComponents` only N is read.
     features : str or sequence of str, optional
         One feature, for density curves, or two; by default the first two.
-    draws : int
-        Number of panels.
+    n_rows : int
+        N in the place of X, for a `NumberOfComponents`.
+    draws : int, optional
+        Number of panels, 8 by default, or of partitions, 24 by default.
     seed : int, SeedSequence or Generator
 
     Returns
@@ -61,15 +71,27 @@ def prior(
     Raises
     ------
     InputError
-        If the prior cannot be sampled or is for another number of features, or the features are not
-        one or two of those of X.
+        If the prior cannot be sampled or is for another number of features, the features are not
+        one or two of those of X, or X and `n_rows` are missing.
     """
+    if draws is not None:
+        require_whole("draws", draws, 1)
+    if isinstance(prior, NumberOfComponents):
+        if (X is None) == (n_rows is None) or features is not None:
+            raise InputError("a NumberOfComponents is drawn for X or for n_rows, without features")
+        if n_rows is None:
+            n_rows = Observations.of(X).n_rows
+        require_whole("n_rows", n_rows, 1)
+        return clusters(prior, n_rows, draws or PARTITIONS, as_seed(seed))
+    if n_rows is not None or X is None:
+        raise InputError("n_rows is for a NumberOfComponents; other priors are drawn beside X")
     if not hasattr(prior, "sample"):
         raise InputError(
-            "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior or a "
-            "HierarchicalPrior, and use pymc.sample_prior_predictive for a function"
+            "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior, a "
+            "HierarchicalPrior or a NumberOfComponents, and use pymc.sample_prior_predictive "
+            "for a function"
         )
-    require_whole("draws", draws, 1)
+    draws = draws or MIXTURES
     observations = Observations.of(X)
     if prior.n_features != observations.n_features:
         raise InputError(

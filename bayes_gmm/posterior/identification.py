@@ -24,7 +24,7 @@ AMBIGUOUS = 0.05  # share of ambiguous draws from which a component lacks an ide
 
 
 class Identification(NamedTuple):
-    """The evidence, component by component."""
+    """Why components are identified or not, component by component."""
 
     rhat: np.ndarray  # (K,), largest R-hat of a component's relabelled parameters
     # (K,), the limit that an R-hat of the component exceeds; nan if none does

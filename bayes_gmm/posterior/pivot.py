@@ -47,7 +47,7 @@ def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
 
     It is the last draw of a chain if half of the draws are less than half as far from it as from
     any optimum: in one mode a draw is about twice as far from the others as the peak is, so that
-    the draws are then in a mode of which no optimum is known.
+    the draws are then in a mode of which no optimum is known. So it is where no optimum is given.
     """
     flat = Draws(*(array.reshape(1, -1, *array.shape[2:]) for array in draws))
     step = -(-flat.n_draws // LOOKED_AT)
@@ -59,7 +59,10 @@ def typical(draws: Draws, optima: Sequence[Parameters]) -> Parameters:
         [float(np.median(match(*some, point).distance)) for point in points]
         for points in (optima, own)
     )
-    best, drawn = int(np.argmin(near)), int(np.argmin(own_near))
+    drawn = int(np.argmin(own_near))
+    if not near:
+        return own[drawn]
+    best = int(np.argmin(near))
     return own[drawn] if own_near[drawn] < near[best] / 2 else optima[best]
 
 

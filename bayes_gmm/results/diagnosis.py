@@ -1,4 +1,4 @@
-"""The result of `diagnose`: findings with their evidence, and a verdict in words."""
+"""The result of `diagnose`: findings with the values found, and a verdict in words."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,7 +26,7 @@ class Finding:
     statement : str
         The finding in words.
     value, threshold : float
-        The evidence, and its threshold.
+        The value found, and its threshold.
     advice : str
         What to do.
     """

@@ -28,9 +28,9 @@ import xarray as xr
 
 from bayes_gmm.results import rules
 from bayes_gmm.results.diagnosis import Diagnosis, Finding
-from bayes_gmm.results.evidence import Evidence, by_chain, gather, label_report, table
+from bayes_gmm.results.verdict_inputs import VerdictInputs, by_chain, gather, label_report, table
 
-Rule = Callable[[Evidence], Iterable[Finding]]
+Rule = Callable[[VerdictInputs], Iterable[Finding]]
 FATAL: tuple[Rule, ...] = (
     rules.not_finite,
     rules.stuck,
@@ -80,58 +80,58 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     >>> bg.diagnose(posterior).ok
     True
     """
-    evidence = gather(posterior)
-    reasons = _apply(FATAL, evidence)
+    inputs = gather(posterior)
+    reasons = _apply(FATAL, inputs)
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
-        reasons += rules.too_short(evidence)
-        reasons += [*rules.modes_left_out(evidence), *rules.far_from_posterior(evidence)]
+        reasons += rules.too_short(inputs)
+        reasons += [*rules.modes_left_out(inputs), *rules.far_from_posterior(inputs)]
     # BIC uses the point estimate only, so it is reported even if sampling failed. Only converged
     # draws can overrule it.
-    too_many = list(rules.dispensable_component(evidence))
+    too_many = list(rules.dispensable_component(inputs))
     if not reasons:
-        identity = _apply((rules.labels_disagree, *IDENTITY), evidence)
-        identity += [] if evidence.all_borne_out else too_many
-        reasons += identity or rules.slow_components(evidence)
+        identity = _apply((rules.labels_disagree, *IDENTITY), inputs)
+        identity += [] if inputs.all_borne_out else too_many
+        reasons += identity or rules.slow_components(inputs)
     elif all(finding.name in COMPONENTS_MAY_BE_WHY for finding in reasons):
         # Components too many are slow, and overlap, so that this may be why.
-        reasons += _apply(IDENTITY, evidence) + too_many
+        reasons += _apply(IDENTITY, inputs) + too_many
     else:
         reasons += too_many
-    reasons = [*rules.rows_decide(evidence), *reasons, *_apply(NOTES, evidence)]
+    reasons = [*rules.rows_decide(inputs), *reasons, *_apply(NOTES, inputs)]
     return Diagnosis(
-        _verdict(evidence, reasons),
+        _verdict(inputs, reasons),
         tuple(reasons),
-        table(evidence),
-        by_chain(evidence),
-        label_report(evidence),
+        table(inputs),
+        by_chain(inputs),
+        label_report(inputs),
     )
 
 
-def _apply(rules: tuple[Rule, ...], evidence: Evidence) -> list[Finding]:
-    return [finding for rule in rules for finding in rule(evidence)]
+def _apply(rules: tuple[Rule, ...], inputs: VerdictInputs) -> list[Finding]:
+    return [finding for rule in rules for finding in rule(inputs)]
 
 
-def _verdict(evidence: Evidence, reasons: list[Finding]) -> str:
+def _verdict(inputs: VerdictInputs, reasons: list[Finding]) -> str:
     of_data = [finding for finding in reasons if finding.kind == "data"]
     if of_data:
         rest = [finding for finding in reasons if finding.kind != "data"]
-        return f"{of_data[0].statement} {_verdict(evidence, rest)}"
+        return f"{of_data[0].statement} {_verdict(inputs, rest)}"
     grave = [finding for finding in reasons if finding.kind != "note"]
     if grave and grave[0].kind == "convergence":
         of_components = [one.statement for one in grave if one.kind == "identification"]
         why = f" A redundant component may be why: {of_components[0]}" if of_components else ""
         failed = "Not the posterior" if grave[0].name in APPROXIMATION else "Not converged"
         return f"{failed}. {grave[0].statement}{why}"
-    if (found := evidence.gap) is not None:
+    if (found := inputs.gap) is not None:
         return _of_the_rest(
             "Close to the posterior",
             f"variational Bayes, Pareto k-hat {found.k:.2f}, threshold {found.limit:.2f}",
             grave,
         )
     agreement = (
-        f"largest label-invariant R-hat {np.nanmax(evidence.label_invariant.rhat):.3f}, smallest "
-        f"effective sample size {np.nanmin(np.minimum(*evidence.label_invariant[1:])):.0f}"
+        f"largest label-invariant R-hat {np.nanmax(inputs.label_invariant.rhat):.3f}, smallest "
+        f"effective sample size {np.nanmin(np.minimum(*inputs.label_invariant[1:])):.0f}"
     )
     return _of_the_rest("Converged", agreement, grave)
 

@@ -1,5 +1,6 @@
 """What is read of a result: draws as plain arrays, rows, parameters, its kind, or all of a fit."""
 
+import json
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from bayes_gmm.data.row_labels import restored
 from bayes_gmm.data.row_weights import in_rows
 from bayes_gmm.data.wording import listing
 from bayes_gmm.errors import InputError
+from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import Structure
@@ -57,6 +59,24 @@ def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
         names += [f"{variable}{label}" for label in labels]
         columns.append(flat.to_numpy().reshape(*flat.shape[:2], len(labels)))
     return names, np.concatenate(columns, axis=2)
+
+
+def unknown_number(number: NumberOfComponents) -> dict[str, Any]:
+    """Write the prior of an unknown number of components as attributes of a result."""
+    prior = number.prior if isinstance(number.prior, str) else number.prior.tolist()
+    fields = (prior, number.parameters, number.concentration, number.alpha, number.maximum)
+    return {"unknown_number": json.dumps(fields)}
+
+
+def read_number(tree: xr.DataTree) -> NumberOfComponents | None:
+    """Read the prior of the number of components, if that was unknown."""
+    if "unknown_number" not in tree.attrs:
+        return None
+    prior, parameters, concentration, alpha, maximum = json.loads(tree.attrs["unknown_number"])
+    alpha = tuple(alpha) if isinstance(alpha, list) else alpha
+    return NumberOfComponents(
+        prior, parameters, concentration=concentration, alpha=alpha, maximum=maximum
+    )
 
 
 def feature_names(tree: xr.DataTree) -> tuple[str, ...]:

@@ -18,26 +18,26 @@ from bayes_gmm.posterior.identification import AMBIGUOUS, EMPTY, ODDS, TOLD_APAR
 from bayes_gmm.posterior.length import RHAT, shortage
 from bayes_gmm.posterior.modes import Mode
 from bayes_gmm.results.diagnosis import Finding, Kind
-from bayes_gmm.results.evidence import Evidence
 from bayes_gmm.results.remarks import by_component, stated
 from bayes_gmm.results.tables import some
+from bayes_gmm.results.verdict_inputs import VerdictInputs
 
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
 LEFT_OUT = 0.05  # share of the posterior mass that variational Bayes may leave out
 
 
-def rows_decide(evidence: Evidence) -> Iterator[Finding]:
+def rows_decide(inputs: VerdictInputs) -> Iterator[Finding]:
     """Rows far from all others that decide a component alone."""
-    for group in by_component(evidence.deciding):
+    for group in by_component(inputs.deciding):
         statement, advice = stated(group)
         furthest = max(one.deviations for one in group)
         yield Finding("rows_decide", "data", statement, furthest, FAR, advice)
 
 
-def not_finite(evidence: Evidence) -> Iterator[Finding]:
+def not_finite(inputs: VerdictInputs) -> Iterator[Finding]:
     """Draws without a log density."""
-    bad = int((~np.isfinite(evidence.values)).any(axis=2).sum())
+    bad = int((~np.isfinite(inputs.values)).any(axis=2).sum())
     if not bad:
         return
     yield Finding(
@@ -50,9 +50,9 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def stuck(evidence: Evidence) -> Iterator[Finding]:
+def stuck(inputs: VerdictInputs) -> Iterator[Finding]:
     """Chains that don't move."""
-    which = evidence.stuck
+    which = inputs.stuck
     if not which:
         return
     yield Finding(
@@ -65,15 +65,15 @@ def stuck(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def several_modes(evidence: Evidence) -> Iterator[Finding]:
+def several_modes(inputs: VerdictInputs) -> Iterator[Finding]:
     """Chains that have settled in different places."""
-    modes = evidence.modes
+    modes = inputs.modes
     if len(modes) <= 1:
         return
-    limits = too_large(evidence.values, evidence.label_invariant.rhat, RHAT)
+    limits = too_large(inputs.values, inputs.label_invariant.rhat, RHAT)
     if np.isnan(limits).all():
         return
-    height = evidence.height_name.replace("_", " ")
+    height = inputs.height_name.replace("_", " ")
     places = " and ".join(
         f"{listed('chain', mode.chains)} (mean {height} {mode.height:.2f})" for mode in modes
     )
@@ -84,15 +84,15 @@ def several_modes(evidence: Evidence) -> Iterator[Finding]:
         f"{_masses(modes)}".strip(),
         len(modes),
         1,
-        _without_dim(evidence, limits) or _advice(modes, evidence.draws.n_chains),
+        _without_dim(inputs, limits) or _advice(modes, inputs.draws.n_chains),
     )
 
 
-def _without_dim(evidence: Evidence, limits: np.ndarray) -> str:
+def _without_dim(inputs: VerdictInputs, limits: np.ndarray) -> str:
     """Advise where chains agree about the mixture, and differ in what may belong to components."""
-    pairs = zip(evidence.names, limits, strict=True)
+    pairs = zip(inputs.names, limits, strict=True)
     differ = [name for name, limit in pairs if not np.isnan(limit)]
-    if not set(differ) <= set(evidence.names_of_model):
+    if not set(differ) <= set(inputs.names_of_model):
         return ""
     shown = ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
     return (
@@ -137,15 +137,15 @@ def _advice(modes: list[Mode], n_chains: int) -> str:
     )
 
 
-def divergences(evidence: Evidence) -> Iterator[Finding]:
+def divergences(inputs: VerdictInputs) -> Iterator[Finding]:
     """Too many divergences: the sampler could not enter some region."""
-    share = evidence.diverging.mean()
+    share = inputs.diverging.mean()
     if share <= DIVERGENT:
         return
     yield Finding(
         "divergences",
         "convergence",
-        f"{evidence.diverging.sum()} draws ({share:.1%}) diverged, so that a region of the "
+        f"{inputs.diverging.sum()} draws ({share:.1%}) diverged, so that a region of the "
         "posterior was not explored.",
         float(share),
         DIVERGENT,
@@ -154,14 +154,14 @@ def divergences(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def too_short(evidence: Evidence) -> Iterator[Finding]:
+def too_short(inputs: VerdictInputs) -> Iterator[Finding]:
     """Too few effective draws, or chains that disagree for no other reason."""
     start = "The chains are too short"
     return told_shortage(
         ("short_chains", "convergence", start),
-        evidence.names,
-        evidence.values,
-        evidence.label_invariant,
+        inputs.names,
+        inputs.values,
+        inputs.label_invariant,
     )
 
 
@@ -187,9 +187,9 @@ def told_shortage(
     yield Finding(name, kind, statement, found.value, found.limit, advice)
 
 
-def far_from_posterior(evidence: Evidence) -> Iterator[Finding]:
+def far_from_posterior(inputs: VerdictInputs) -> Iterator[Finding]:
     """A variational approximation that has missed too much of the posterior."""
-    found = evidence.gap
+    found = inputs.gap
     if found is None or found.k <= found.limit:
         return
     yield Finding(
@@ -203,9 +203,9 @@ def far_from_posterior(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def modes_left_out(evidence: Evidence) -> Iterator[Finding]:
+def modes_left_out(inputs: VerdictInputs) -> Iterator[Finding]:
     """Other optima of the lower bound, of which variational Bayes says nothing."""
-    found = evidence.gap
+    found = inputs.gap
     if found is None or found.left_out <= LEFT_OUT:
         return
     yield Finding(
@@ -219,42 +219,42 @@ def modes_left_out(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def approximate(evidence: Evidence) -> Iterator[Finding]:
+def approximate(inputs: VerdictInputs) -> Iterator[Finding]:
     """What independent draws of an approximation cannot show."""
-    if evidence.gap is None:
+    if inputs.gap is None:
         return
-    several = evidence.draws.weights.shape[2] > 1
+    several = inputs.draws.weights.shape[2] > 1
     modes = " and one mode, in one order of the components" if several else ""
     yield Finding(
         "approximate",
         "note",
         f"These are independent draws of a variational approximation, of one density{modes}: R-hat "
         "and effective sample sizes say nothing of its distance from the posterior, which is about "
-        f"{evidence.gap.divergence:.2g} nats (KL).",
-        evidence.gap.k,
-        evidence.gap.limit,
+        f"{inputs.gap.divergence:.2g} nats (KL).",
+        inputs.gap.k,
+        inputs.gap.limit,
         'To check it, sample with engine="gibbs" and compare.',
     )
 
 
-def few_divergences(evidence: Evidence) -> Iterator[Finding]:
+def few_divergences(inputs: VerdictInputs) -> Iterator[Finding]:
     """Too few divergences to matter."""
-    share = evidence.diverging.mean()
+    share = inputs.diverging.mean()
     if not 0 < share <= DIVERGENT:
         return
     yield Finding(
         "few_divergences",
         "note",
-        f"{evidence.diverging.sum()} of {evidence.diverging.size} draws diverged.",
+        f"{inputs.diverging.sum()} of {inputs.diverging.size} draws diverged.",
         float(share),
         DIVERGENT,
         "So few are usually harmless. With a conjugate prior, engine gibbs has none.",
     )
 
 
-def one_chain(evidence: Evidence) -> Iterator[Finding]:
+def one_chain(inputs: VerdictInputs) -> Iterator[Finding]:
     """Nothing to compare with."""
-    if evidence.draws.n_chains > 1 or evidence.gap is not None:
+    if inputs.draws.n_chains > 1 or inputs.gap is not None:
         return
     yield Finding(
         "one_chain",
@@ -272,31 +272,31 @@ def listed(word: str, numbers: list[int] | np.ndarray) -> str:
     return f"{word}{'s' * (len(numbers) > 1)} {some(numbers, of_all)}"
 
 
-def labels_disagree(evidence: Evidence) -> Iterator[Finding]:
+def labels_disagree(inputs: VerdictInputs) -> Iterator[Finding]:
     """Components that are not the same ones in every chain."""
-    found = evidence.identification
+    found = inputs.identification
     if np.isnan(found.rhat_limit).all():
         return
     component = int(np.nanargmax(np.where(np.isnan(found.rhat_limit), np.nan, found.rhat)))
     rhat = np.where(
-        [scalar.cluster == component for scalar in evidence.scalars],
-        evidence.parameters.rhat,
+        [scalar.cluster == component for scalar in inputs.scalars],
+        inputs.parameters.rhat,
         np.nan,
     )
     worst = int(np.nanargmax(rhat))
     yield Finding(
         "labels_disagree",
         "identification",
-        f"The chains agree on the mixture but not on {evidence.parameter_names[worst]}.",
+        f"The chains agree on the mixture but not on {inputs.parameter_names[worst]}.",
         float(rhat[worst]),
         float(found.rhat_limit[component]),
         "Densities and predictions remain valid. Do not interpret single components.",
     )
 
 
-def not_told_apart(evidence: Evidence) -> Iterator[Finding]:
+def not_told_apart(inputs: VerdictInputs) -> Iterator[Finding]:
     """Pairs of components that differ in nothing."""
-    distances = evidence.identification.distances
+    distances = inputs.identification.distances
     pairs = np.argwhere(np.triu(distances, 1) * (distances < TOLD_APART)).tolist()
     if not pairs:
         return
@@ -316,10 +316,10 @@ def not_told_apart(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def nearly_empty(evidence: Evidence) -> Iterator[Finding]:
+def nearly_empty(inputs: VerdictInputs) -> Iterator[Finding]:
     """Components that hold hardly a row."""
-    needed = evidence.draws.means.shape[3] + 1
-    shares = evidence.identification.empty
+    needed = inputs.draws.means.shape[3] + 1
+    shares = inputs.identification.empty
     which = np.flatnonzero(shares > EMPTY)
     if not which.size:
         return
@@ -338,9 +338,9 @@ def nearly_empty(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def ambiguous_labels(evidence: Evidence) -> Iterator[Finding]:
+def ambiguous_labels(inputs: VerdictInputs) -> Iterator[Finding]:
     """Components that many draws could as well give another name."""
-    found = evidence.identification
+    found = inputs.identification
     which = np.flatnonzero(found.ambiguous > AMBIGUOUS)
     if not which.size:
         return
@@ -356,9 +356,9 @@ def ambiguous_labels(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def dispensable_component(evidence: Evidence) -> Iterator[Finding]:
+def dispensable_component(inputs: VerdictInputs) -> Iterator[Finding]:
     """A component more than the data ask for."""
-    found = evidence.merger
+    found = inputs.merger
     if found is None:
         return
     yield Finding(
@@ -368,17 +368,17 @@ def dispensable_component(evidence: Evidence) -> Iterator[Finding]:
         f"by {found.saving:.1f} (strong evidence from {SAVING:g}).",
         found.saving,
         SAVING,
-        f"Try K = {evidence.draws.weights.shape[2] - 1}; bg.select, or bayes-gmm select, compares "
+        f"Try K = {inputs.draws.weights.shape[2] - 1}; bg.select, or bayes-gmm select, compares "
         "numbers of components.",
     )
 
 
-def slow_components(evidence: Evidence) -> Iterator[Finding]:
+def slow_components(inputs: VerdictInputs) -> Iterator[Finding]:
     """Components that need more draws than the mixture does."""
     start = "Parameters of single components need longer chains"
     return told_shortage(
         ("slow_components", "identification", start),
-        evidence.parameter_names,
-        flatten(*evidence.draws),
-        evidence.parameters,
+        inputs.parameter_names,
+        flatten(*inputs.draws),
+        inputs.parameters,
     )

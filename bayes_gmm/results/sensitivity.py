@@ -48,7 +48,6 @@ from bayes_gmm.posterior.power_scaling import (
     effects,
     log_prior_parts,
 )
-from bayes_gmm.results.evidence import LABEL_INVARIANT, RELABELLED
 from bayes_gmm.results.labels import read_prior
 from bayes_gmm.results.reading import (
     draws_of,
@@ -61,6 +60,7 @@ from bayes_gmm.results.reading import (
     structure_of,
 )
 from bayes_gmm.results.tables import Printed, number, some
+from bayes_gmm.results.verdict_inputs import LABEL_INVARIANT, RELABELLED
 
 THRESHOLD = 0.05
 NOTICED = 1.0  # posterior sds by which an end of an interval moves if the prior counts half

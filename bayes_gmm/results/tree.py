@@ -16,6 +16,7 @@ import xarray as xr
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_labels import stored
 from bayes_gmm.data.streams import Stream
+from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -27,7 +28,7 @@ from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.results.labels import DIMS, labelled, prior_groups, record_columns
-from bayes_gmm.results.reading import VARIABLES
+from bayes_gmm.results.reading import VARIABLES, unknown_number
 from bayes_gmm.results.relabel import follow
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
@@ -126,9 +127,12 @@ def posterior_tree(
     prior: Any,
     structure: Structure = UNCONSTRAINED,
     label_invariant: Invariants | None = None,
+    number: NumberOfComponents | None = None,
     **described: Any,
 ) -> xr.DataTree:
     """Build the result of `sample` from what the sampler returned.
+
+    Where the number of components is unknown, nothing is relabelled: `number` is its prior.
 
     `sampled` has the groups posterior (weights, means and covariances in the user's units, and
     whatever else the model has, with the sampler's labels) and sample_stats. Other variables
@@ -138,7 +142,11 @@ def posterior_tree(
     posterior = sampled["posterior"].to_dataset()
     stats = _storable(sampled["sample_stats"].to_dataset())
     raw = drawn(sampled)
-    permutation = match(*raw, pivot).permutation
+    if number is None:
+        permutation = match(*raw, pivot).permutation
+    else:
+        permutation = np.broadcast_to(np.arange(raw.weights.shape[2]), raw.weights.shape)
+        described |= unknown_number(number)
     known = {
         name: stats[name].transpose("chain", "draw", *own).to_numpy()
         for name, own in KNOWN.items()
@@ -155,22 +163,21 @@ def posterior_tree(
         "chains": raw.n_chains,
         "draws": raw.n_draws,
         "partial": int(sampled.attrs.get("partial", 0)),
-        "relabelling": "pivot",
+        "relabelling": "pivot" if number is None else "none",
     }
     variational = _variational(sampled, permutation)
     for group in variational.values():
         described["elbo"] = float(group["elbo"][-1])
+    n_components = raw.weights.shape[2]
     groups = {
-        "/": xr.Dataset(
-            attrs=attributes("posterior", observations, pivot.n_components, **described)
-        ),
+        "/": xr.Dataset(attrs=attributes("posterior", observations, n_components, **described)),
         "/posterior": _beside(
             relabelled.assign_coords(chain_and_draw),
             follow(_storable(posterior.drop_vars(VARIABLES)), permutation),
         ),
         "/sample_stats": follow(stats.drop_vars(ELSEWHERE, errors="ignore"), permutation)
         .assign(permutation=(("chain", "draw", "cluster"), permutation))
-        .assign_coords(cluster=np.arange(pivot.n_components)),
+        .assign_coords(cluster=np.arange(n_components)),
         "/invariants": labelled_invariants(label_invariant, observations).assign_coords(
             chain_and_draw
         ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import random_parameters, random_prior, z_scores
 
-from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
+from bayes_gmm.kernels.gibbs import Prior, State, Sums, draw_conjugate
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
@@ -30,7 +30,7 @@ class Case:
             self.statistics.first.copy(),
             np.tril(self.statistics.second),  # what is above the diagonal is not made
         )
-        assert draw(rng, Conjugate.of(self.prior), state, sums) == -1
+        assert draw_conjugate(rng, Prior.conjugate(self.prior), state, sums) == -1
         return state
 
 
@@ -103,7 +103,7 @@ def test_draws_have_the_moments_of_the_posterior_and_of_its_own_sample():
 
 def test_a_component_whose_scale_is_lost_to_rounding_is_named():
     case = Case(2, 2)
-    prior = Conjugate.of(case.prior)
+    prior = Prior.conjugate(case.prior)
     prior.scale[1] = 0.0
     sums = Sums.zeros(2, 2)
-    assert draw(np.random.default_rng(0), prior, State.of(case.theta), sums) == 1
+    assert draw_conjugate(np.random.default_rng(0), prior, State.of(case.theta), sums) == 1

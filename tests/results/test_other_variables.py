@@ -10,17 +10,17 @@ from bayes_gmm.reports import write_report
 from bayes_gmm.results.analysis import save
 from bayes_gmm.results.compare import compare
 from bayes_gmm.results.diagnostics import diagnose
-from bayes_gmm.results.evidence import (
+from bayes_gmm.results.loo import loo
+from bayes_gmm.results.predictive import predict
+from bayes_gmm.results.reading import point_parameters
+from bayes_gmm.results.sensitivity import sensitivity
+from bayes_gmm.results.verdict_inputs import (
     LABEL_INVARIANT,
     MOST_ENTRIES,
     RELABELLED,
     label_invariant,
     of_components,
 )
-from bayes_gmm.results.loo import loo
-from bayes_gmm.results.predictive import predict
-from bayes_gmm.results.reading import point_parameters
-from bayes_gmm.results.sensitivity import sensitivity
 
 SHAPE = (4, 500)
 

@@ -17,10 +17,10 @@ from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.power_scaling import log_prior_parts
-from bayes_gmm.results.evidence import LABEL_INVARIANT, RELABELLED
 from bayes_gmm.results.labels import prior_dataset
 from bayes_gmm.results.reading import draws_of
 from bayes_gmm.results.sensitivity import CONFLICT, STRONG_PRIOR, sensitivity
+from bayes_gmm.results.verdict_inputs import LABEL_INVARIANT, RELABELLED
 
 NAMES = ["eruptions", "waiting"]
 

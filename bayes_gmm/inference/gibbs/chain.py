@@ -14,7 +14,7 @@ import numpy as np
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
 from bayes_gmm.kernels import labels
-from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, end_sweep, run_sweeps
+from bayes_gmm.kernels.gibbs import Prior, Record, State, Sums, end_sweep, run_sweeps
 from bayes_gmm.kernels.incomplete_labels import incomplete_labels
 from bayes_gmm.kernels.kernel import Kernel, c_order
 from bayes_gmm.kernels.label_counts import counted_rows
@@ -50,7 +50,7 @@ class Chain:
     def __init__(
         self,
         data: Data,
-        prior: Conjugate,
+        prior: Prior,
         start: Parameters,
         record: Record,
         tune: int,
@@ -59,12 +59,21 @@ class Chain:
     ):
         self._data, self._prior = data, prior
         self._state, self._sums = State.of(start), Sums.zeros(*start.means.shape)
-        self._record, self._tune, self._thin = record, tune, thin
+        self.record, self._tune, self._thin = record, tune, thin
         (self._key,) = seed.generate_state(1, np.uint64)
         self._rng = np.random.Generator(np.random.PCG64(seed.spawn(1)[0]))
         # A draw is recorded with the labels that it gives, so the last one needs a pass more.
         self.n_sweeps = tune + thin * len(record.weights) + 1
         self._sweep = 0
+
+    @property
+    def numbers(self) -> dict[str, np.ndarray]:
+        """What it records besides, (draw,) each."""
+        return {}
+
+    def width(self, n_draws: int) -> int:
+        """How many components its first draws have at most."""
+        return self.record.weights.shape[1]
 
     @property
     def n_draws(self) -> int:
@@ -84,36 +93,35 @@ class Chain:
     @property
     def n_left(self) -> int:
         """Draws that it will make still."""
-        return self._tune + len(self._record.weights) - self.n_made
+        return self._tune + len(self.record.weights) - self.n_made
 
     def thin_out(self) -> None:
         """Keep every second draw and make room for as many more, as if it had always done so."""
-        kept = len(self._record.weights) // 2
-        for field in self._record:
+        kept = len(self.record.weights) // 2
+        for field in self.record:
             field[:kept] = field[1 : 2 * kept : 2]
         self._thin *= 2
-        self.n_sweeps = self._tune + self._thin * len(self._record.weights) + 1
+        self.n_sweeps = self._tune + self._thin * len(self.record.weights) + 1
 
     def advance(self, n_sweeps: int, stop: threading.Event) -> None:
         """Run some more sweeps, or fewer if told to stop."""
         n_sweeps = min(n_sweeps, self.n_sweeps - self._sweep)
         if self._data.whole is not None:
-            lost = run_sweeps(
-                self._data.look.address,
-                self._data.whole,
-                self._data.origin,
-                self._data.inverse_scale,
-                self._key,
-                self._sweep,
-                n_sweeps,
-                *self._ending(),
-            )
-            _require_covariance(lost)
-            self._sweep += n_sweeps
+            self._run(self._data.whole, n_sweeps)
             return
         for _ in range(n_sweeps):
             if not self._sweep_over_blocks(stop):
                 return
+
+    def _run(self, rows: Rows, n_sweeps: int) -> None:
+        """Run sweeps over rows in one block."""
+        data = self._data
+        lost = run_sweeps(
+            data.look.address, rows, data.origin, data.inverse_scale, self._key, self._sweep,
+            n_sweeps, *self._ending(),
+        )  # fmt: skip
+        require_covariance(lost)
+        self._sweep += n_sweeps
 
     def _sweep_over_blocks(self, stop: threading.Event) -> bool:
         """Run one sweep block by block; False if it was told to stop, and must not go on."""
@@ -124,23 +132,21 @@ class Chain:
             if stop.is_set():
                 return False
             log_normalizer = self._data.look(
-                rows.x,
-                rows.weights,
-                start,
-                key,
-                self._data.origin,
-                self._data.inverse_scale,
-                self._state.offset,
-                self._state.means,
-                self._state.whitener,
-                *self._sums,
-                not_kept,
-                log_normalizer,
-            )
+                rows.x, rows.weights, start, key, self._data.origin, self._data.inverse_scale,
+                *self._in_use(), not_kept, log_normalizer,
+            )  # fmt: skip
             start += len(rows.x)
-        _require_covariance(end_sweep(self._sweep, log_normalizer, *self._ending()))
+        require_covariance(self._end(log_normalizer))
         self._sweep += 1
         return True
+
+    def _in_use(self) -> tuple[np.ndarray, ...]:
+        """The log-quadratic functions of the pass, and the sums that it adds to."""
+        return self._state.offset, self._state.means, self._state.whitener, *self._sums
+
+    def _end(self, log_normalizer: float) -> int:
+        """Record the state and draw the next."""
+        return end_sweep(self._sweep, log_normalizer, *self._ending())
 
     def _ending(self) -> tuple:
         return (
@@ -150,7 +156,7 @@ class Chain:
             self._prior,
             self._state,
             self._sums,
-            self._record,
+            self.record,
         )
 
 
@@ -182,7 +188,7 @@ def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], No
     return interrupted
 
 
-def _require_covariance(lost: int) -> None:
+def require_covariance(lost: int) -> None:
     if lost >= 0:
         raise InputError(
             "the prior's scale is so small compared with the data that the covariance of component "

@@ -8,8 +8,9 @@ burn-in only. A chain works in the coordinates (x - origin) / scale, and its dra
 the seed and the number of the chain.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from os import cpu_count
 from typing import Any
 
@@ -21,11 +22,20 @@ from bayes_gmm.data.streams import Stream
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.inference.gibbs import cost
 from bayes_gmm.inference.gibbs.chain import Chain, Data, run
+from bayes_gmm.inference.gibbs.telescoping import (
+    WIDTH,
+    TelescopingChain,
+    of_width,
+    prior_of_any_number,
+)
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains, standardized
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
-from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.kernels.gibbs import Prior, Record
+from bayes_gmm.kernels.independent import independent
 from bayes_gmm.kernels.label_counts import MOST, can_count
 from bayes_gmm.kernels.log_rho import FEW_FEATURES
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
+from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -37,7 +47,7 @@ LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made 
 
 def sample(
     observations: Observations,
-    prior: ConjugatePrior,
+    prior: ConjugatePrior | HierarchicalPrior,
     starts: Sequence[Parameters],
     *,
     structure: Structure = UNCONSTRAINED,
@@ -51,7 +61,7 @@ def sample(
 
 def longer_runs(
     observations: Observations,
-    prior: ConjugatePrior,
+    prior: ConjugatePrior | HierarchicalPrior,
     starts: Sequence[Parameters],
     *,
     draws: int,
@@ -61,6 +71,7 @@ def longer_runs(
     progressbar: bool,
     thin: int,
     structure: Structure = UNCONSTRAINED,
+    number: NumberOfComponents | None = None,
 ) -> Iterator[xr.DataTree]:
     """Draw from the posterior; then go on, each time to chains twice as long, until told to stop.
 
@@ -77,25 +88,30 @@ def longer_runs(
 
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56.
     """
-    _check(observations, prior, starts, draws, tune, cores, seed, thin)
+    _check(observations, prior, starts, draws, tune, cores, seed, thin, number)
     n_components, n_features = prior.n_components, prior.n_features
     observations = structure.standardized(observations)
-    inside = Conjugate.of(standardized(prior, observations), structure)
     data = Data(observations)
-    records = Record.empty((len(starts), draws), n_components, n_features)
+    of_one: Callable[..., Chain] = Chain
+    width, n_labelled = n_components, 0
+    if number is not None:
+        if data.whole is not None and observations.weights is None and observations.is_complete:
+            n_labelled = observations.n_rows  # or there are no moves
+        of_one = partial(
+            TelescopingChain, number=number, structure=structure, n_labelled=n_labelled
+        )
+        width = min(WIDTH, number.maximum)
     chains = [
-        Chain(
+        of_one(
             data,
-            inside,
+            _inside(standardized(prior, observations), structure, number),
             standardized(start, observations),
-            Record(*(field[place] for field in records)),
+            Record.empty((draws,), max(width, start.n_components), n_features),
             tune,
             thin,
             child,
         )
-        for place, (start, child) in enumerate(
-            zip(starts, sequences_of_chains(seed, len(starts)), strict=True)
-        )
+        for start, child in zip(starts, sequences_of_chains(seed, len(starts)), strict=True)
     ]
     work = cost.of_a_sweep(observations.n_rows, n_components, n_features)
     slab = int(np.clip(SLAB // work, 1, chains[0].n_sweeps))
@@ -113,8 +129,7 @@ def longer_runs(
         n_kept = min(chain.n_draws for chain in chains)
         if n_kept == 0:
             raise KeyboardInterrupt
-        kept = Record(*(field[:, :n_kept] for field in records))
-        last = labelled(kept, observations, partial=interrupted, thin=thin)
+        last = _tree(chains, n_kept, observations, partial=interrupted, thin=thin)
         yield last
         thin *= 2
         operations = len(chains) * (tune + thin * draws) * work
@@ -128,28 +143,31 @@ def longer_runs(
 
 def _check(
     observations: Observations,
-    prior: ConjugatePrior,
+    prior: ConjugatePrior | HierarchicalPrior,
     starts: Sequence[Parameters],
     draws: int,
     tune: int,
     cores: int | None,
     seed: int | None,
     thin: int,
+    number: NumberOfComponents | None,
 ) -> None:
     require_settings(draws, tune, len(starts), cores, seed, least_tune=0)
     require_whole("thin", thin, 1)
     require_counts(observations)
-    prior.require_proper()
+    if isinstance(prior, ConjugatePrior):
+        prior.require_proper()
     if prior.n_features != observations.n_features:
         raise InputError(
             f"prior is for {prior.n_features} features, but X has {observations.n_features}: build "
             "it for the same number"
         )
+    expected = prior.n_components, prior.n_features
     for place, start in enumerate(starts):
-        if start.means.shape != prior.mean.shape:
+        if start.means.shape != expected and number is None:
             raise InputError(
                 f"starts[{place}] has means of shape {start.means.shape}, but the prior has "
-                f"{prior.mean.shape}; both need the same numbers of components and features"
+                f"{expected}; both need the same numbers of components and features"
             )
 
 
@@ -172,30 +190,52 @@ def require_counts(observations: Observations) -> None:
         )
 
 
-def labelled(
-    record: Record, observations: Observations, *, partial: bool, thin: int
+def _inside(prior: ConjugatePrior | HierarchicalPrior, structure: Structure, number: Any) -> Prior:
+    """Write a prior as the kernels take it, for a chain of its own."""
+    is_conjugate = isinstance(prior, ConjugatePrior)
+    own = Prior.conjugate(prior, structure) if is_conjugate else independent(prior)
+    return own if number is None else prior_of_any_number(own, number.maximum)
+
+
+def _tree(
+    chains: Sequence[Chain], n_kept: int, observations: Observations, *, partial: bool, thin: int
 ) -> xr.DataTree:
-    """Label draws (chain, draw, ...) in the user's units."""
+    """Label the draws of chains in the user's units."""
+    # Copies, as all arrays here are: a longer run writes over the records.
+    records = [Record(*(field[:n_kept] for field in chain.record)) for chain in chains]
+    width = max(chain.width(n_kept) for chain in chains)
+    record = Record(*map(np.stack, zip(*(of_width(one, width) for one in records), strict=True)))
+    numbers = {
+        name: np.stack([chain.numbers[name][:n_kept] for chain in chains])
+        for name in chains[0].numbers
+    }
+    return labelled(record, observations, partial=partial, thin=thin, **numbers)
+
+
+def labelled(
+    record: Record, observations: Observations, *, partial: bool, thin: int, **numbers: np.ndarray
+) -> xr.DataTree:
+    """Label draws (chain, draw, ...) in the user's units; numbers (chain, draw) are beside them."""
     origin, scale = observations.origin, observations.scale
     leading, features = ("chain", "draw"), list(observations.feature_names)
     n_chains, n_draws, n_components = record.weights.shape
     coords = {"chain": range(n_chains), "draw": range(n_draws), "cluster": range(n_components)}
     posterior = xr.Dataset(
         {
-            # A copy, as all arrays here are: a longer run writes over the record.
-            "weights": ((*leading, "cluster"), record.weights.copy()),
+            "weights": ((*leading, "cluster"), record.weights),
             "means": ((*leading, "cluster", "feature"), origin + scale * record.means),
             "covariances": (
                 (*leading, "cluster", "feature", "feature_bis"),
                 record.covariances * np.outer(scale, scale),
             ),
+            **{name: (leading, values) for name, values in numbers.items()},
         },
         coords={**coords, "feature": features, "feature_bis": features},
     )
     stats = xr.Dataset(
         {
             "log_likelihood": (leading, record.log_likelihood - observations.log_volume),
-            "component_counts": ((*leading, "cluster"), record.counts.copy()),
+            "component_counts": ((*leading, "cluster"), record.counts),
         },
         coords=coords,
     )

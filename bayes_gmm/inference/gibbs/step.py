@@ -25,7 +25,7 @@ from bayes_gmm.inference.gibbs.chain import look_at
 from bayes_gmm.inference.gibbs.gibbs import require_counts
 from bayes_gmm.inference.pymc.conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
-from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
+from bayes_gmm.kernels.gibbs import Prior, State, Sums, draw_conjugate
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
@@ -105,7 +105,7 @@ class GibbsStep(BlockedStep):
         self._prior_at = model.compile_fn(
             prior, inputs=model.value_vars, on_unused_input="ignore", point_fn=True
         )
-        self._prior: Conjugate | None = None
+        self._prior: Prior | None = None
 
     def step(self, point: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[dict]]:
         """Run one sweep from a point: labels given the parameters, parameters given the labels.
@@ -138,7 +138,7 @@ class GibbsStep(BlockedStep):
             np.empty(0, np.int64),
             0.0,
         )
-        if draw(self.rng, self._prior_of(point), state, sums) >= 0:
+        if draw_conjugate(self.rng, self._prior_of(point), state, sums) >= 0:
             raise InputError("the prior's scale is numerically singular: give a larger scale")
         values = self._to_values(
             np.maximum(state.weights, SMALLEST_WEIGHT),
@@ -161,12 +161,12 @@ class GibbsStep(BlockedStep):
         """
         return self._to_parameters(*(point[name] for name in self.var_names))
 
-    def _prior_of(self, point: dict[str, np.ndarray]) -> Conjugate:
+    def _prior_of(self, point: dict[str, np.ndarray]) -> Prior:
         """Prior in the coordinates of the sweep, given the other variables."""
         if self._prior is None or not self._is_fixed:
             prior = ConjugatePrior(*self._prior_at(point))
             prior.require_proper()
-            self._prior = Conjugate.of(standardized(prior, self._observations))
+            self._prior = Prior.conjugate(standardized(prior, self._observations))
         return self._prior
 
 

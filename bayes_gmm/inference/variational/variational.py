@@ -18,9 +18,8 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.inference.gibbs.gibbs import labelled
 from bayes_gmm.inference.settings import require_settings, sequences_of_chains
 from bayes_gmm.inference.variational.approximation import Approximation
-from bayes_gmm.kernels.gibbs import Conjugate, Record, State, Sums, draw
+from bayes_gmm.kernels.gibbs import Prior, Record, State, Sums, draw_conjugate
 from bayes_gmm.model.marginal_likelihood import TOO_SMALL
-from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
@@ -28,8 +27,6 @@ from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.importance import log_densities
 from bayes_gmm.progress import progress
-
-SMALLEST_WEIGHT = 1e-300  # a weight that underflows becomes this: at zero it has no log density
 
 
 def sample(
@@ -97,20 +94,14 @@ class Sampler:
         n_components, n_features = q.counted.mean.shape
         weights, units = np.full(n_components, 1 / n_components), np.eye(n_features)
         begun = Parameters.trusted(weights, q.counted.mean, np.stack([units] * n_components))
-        self._q, self._no_rows = Conjugate.counted(q), Sums.zeros(n_components, n_features)
+        self._q, self._no_rows = Prior.structured(q), Sums.zeros(n_components, n_features)
         self._state = State.of(begun)
 
     def draw(self, rng: np.random.Generator) -> State:
         """Draw parameters, which the next draw overwrites."""
         state = self._state
-        if draw(rng, self._q, state, self._no_rows) >= 0:
+        if draw_conjugate(rng, self._q, state, self._no_rows) >= 0:
             raise InputError(TOO_SMALL)
-        lost = state.weights < SMALLEST_WEIGHT
-        if lost.any():
-            state.weights[lost] = SMALLEST_WEIGHT
-            log_det = np.log(np.einsum("kii->ki", state.whitener)).sum(axis=1)
-            constant = -0.5 * state.means.shape[1] * LOG_2PI
-            state.offset[:] = np.log(state.weights) + log_det + constant
         return state
 
 

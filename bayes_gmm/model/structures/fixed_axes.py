@@ -12,6 +12,7 @@ and under Sigma ~ IW(nu, Psi) a variance Sigma_jj is IG((nu - D + 1) / 2, Psi_jj
 """
 
 from dataclasses import dataclass
+from math import lgamma
 
 import numpy as np
 from scipy.special import digamma, gammaln
@@ -97,6 +98,15 @@ class Spheres(Decomposition, FixedAxes):
         return diagonal_matrices(spectrum(diagonal, weight, constants[0] > 0, constants[1] > 0))
 
     @staticmethod
+    def integrate_one(degrees, scale, constants):
+        """The constant of the inverse gamma, in loops."""
+        n_features = len(scale)
+        shape, trace = 0.5 * n_features * (degrees + n_features + 1) - 1.0, 0.0
+        for j in range(n_features):
+            trace += scale[j, j]
+        return lgamma(shape) - shape * np.log(0.5 * trace)
+
+    @staticmethod
     def draw_one(rng, degrees, scale, constants, root, whitener, covariance):
         """A gamma for all features."""
         n_features = len(scale)
@@ -149,6 +159,15 @@ class DrawnDiagonals(Diagonals):
         """Each 1 / s_j is gamma."""
         shape, rates = 0.5 * power - 1, 0.5 * np.diagonal(scale)
         return float((digamma(shape) - np.log(rates)).sum()), np.diag(rates / shape)
+
+    @staticmethod
+    def integrate_one(degrees, scale, constants):
+        """The constants of the inverse gammas, in loops."""
+        n_features = len(scale)
+        shape, total = 0.5 * (degrees + n_features + 1) - 1.0, 0.0
+        for j in range(n_features):
+            total += lgamma(shape) - shape * np.log(0.5 * scale[j, j])
+        return total
 
     @staticmethod
     def draw_one(rng, degrees, scale, constants, root, whitener, covariance):

@@ -5,6 +5,7 @@ diagonal. Where volumes vary over one matrix, they are entries of L_k / sqrt(lam
 """
 
 from dataclasses import dataclass
+from math import lgamma
 
 import numpy as np
 from scipy.special import digamma, multigammaln
@@ -21,6 +22,8 @@ from bayes_gmm.model.structures.loops import (
     pool,
     right_divide,
 )
+
+LOG_PI, LOG_2 = np.log(np.pi), np.log(2)
 
 
 class Matrices(Rotated):
@@ -138,6 +141,17 @@ class DrawnMatrices(Matrices):
                 covariance[i, j] = entry
                 covariance[j, i] = entry
         return log_det
+
+    @staticmethod
+    def integrate_one(degrees, scale, constants):
+        """The constant of the inverse Wishart, in loops."""
+        n_features = len(scale)
+        if not lower_factor(scale):
+            return np.nan
+        total = 0.25 * n_features * (n_features - 1) * LOG_PI + 0.5 * degrees * n_features * LOG_2
+        for i in range(n_features):
+            total += lgamma(0.5 * (degrees - i)) - degrees * np.log(scale[i, i])
+        return total
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ class Structure:
     `draw_one` draws a covariance of the density with c = degrees + D + 1 and P = scale, of which it
     reads the lower triangle and may overwrite it. It writes the covariance, a lower triangular root
     and its inverse (what is above their diagonals is zero already), and returns the logarithm of
-    the determinant of that inverse, or nan if rounding has left no covariance.
+    the determinant of that inverse, or nan if rounding has left no covariance. `integrate_one` is
+    `log_integral` in loops, of which the moves that split and merge clusters are made:
+
+        integrate_one(degrees, scale (D, D), constants) -> float
     """
 
     name: str
@@ -58,6 +61,7 @@ class Structure:
     turns = True  # whether entries are pairs of features, or only the D diagonal ones
     maximize: ClassVar[Callable[..., np.ndarray]]
     draw_one: ClassVar[Callable[..., float] | None] = None
+    integrate_one: ClassVar[Callable[..., float] | None] = None
 
     # Names.
 

@@ -16,7 +16,7 @@ from bayes_gmm.inference.gibbs import gibbs
 from bayes_gmm.inference.gibbs.chain import Chain, Data
 from bayes_gmm.inference.gibbs.gibbs import sample
 from bayes_gmm.inference.settings import sequences_of_chains, standardized
-from bayes_gmm.kernels.gibbs import Conjugate, Record
+from bayes_gmm.kernels.gibbs import Prior, Record
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
@@ -228,7 +228,7 @@ def test_seeds_and_chains_differ(case):
 
 def test_chains_differ_in_their_labels_and_not_only_in_their_generators(case):
     observations, record = Observations.of(case.x), Record.empty((2, 1), 3, 2)
-    prior = Conjugate.of(standardized(case.prior, observations))
+    prior = Prior.conjugate(standardized(case.prior, observations))
     start = standardized(case.starts[0], observations)
     for place, sequence in enumerate(sequences_of_chains(3, 2)):
         own = Record(*(field[place] for field in record))

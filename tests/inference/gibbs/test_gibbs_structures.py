@@ -8,7 +8,7 @@ from structured_enumeration import StructuredExact
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs.gibbs import sample
-from bayes_gmm.kernels.gibbs import Conjugate, State, Sums, draw
+from bayes_gmm.kernels.gibbs import Prior, State, Sums, draw_conjugate
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import DRAWN, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
@@ -77,13 +77,13 @@ def test_the_compiled_draw_has_the_distribution_of_the_book(code):
     prior, structure = random_prior(rng, 3, 3), Structure.of(code, 3)
     book = StructuredPrior.of(prior, structure).posterior(complete_statistics(x, z, 3))
     exact = [book.sample(rng) for _ in range(2000)]
-    conjugate = Conjugate.of(prior, structure)
+    conjugate = Prior.conjugate(prior, structure)
     drawn = []
     for _ in range(2000):
         start = Parameters([0.2, 0.3, 0.5], rng.normal(size=(3, 3)), [np.eye(3) + 0.5] * 3)
         state = State.of(start)
         about = complete_statistics(x, z, 3, center=start.means)
-        assert draw(rng, conjugate, state, Sums(about.count, about.first, about.second)) == -1
+        assert draw_conjugate(rng, conjugate, state, Sums(about.count, about.first, about.second)) == -1
         drawn.append(state)
         sigma = state.covariances
         whitener = np.tril(state.whitener)

@@ -46,7 +46,7 @@ CONSTANT = 1e-13  # spread, relative to the size, of what is constant
 OURS = {"weight", "mean", "sd", "correlation", "covariance", "log_posterior"}  # names in tables
 
 
-class Evidence(NamedTuple):
+class VerdictInputs(NamedTuple):
     """The inputs of the rules; chain and draw are the first axes of every array.
 
     Other variables of the model are among the label-invariant quantities, as `names_of_model`;
@@ -91,8 +91,8 @@ class Evidence(NamedTuple):
         return self.values[..., self.names.index(self.height_name)]
 
 
-def gather(posterior: xr.DataTree) -> Evidence:
-    """Collect the evidence of a posterior result."""
+def gather(posterior: xr.DataTree) -> VerdictInputs:
+    """Collect the inputs of a verdict on a posterior result."""
     draws = draws_of(require_posterior(posterior))
     names, values = invariants(posterior)
     finite = values[..., np.isfinite(values).all(axis=(0, 1))]
@@ -113,7 +113,7 @@ def gather(posterior: xr.DataTree) -> Evidence:
     modes = [group for group in settled if not set(group) <= set(still)]
     height = "log_posterior" if "log_posterior" in names else "log_likelihood"
     heights = values[..., names.index(height)]
-    return Evidence(
+    return VerdictInputs(
         names,
         more_names,
         values,
@@ -156,43 +156,43 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     return dispensable(point, draws, height, rows, structure, prior)
 
 
-def table(evidence: Evidence) -> pd.DataFrame:
+def table(inputs: VerdictInputs) -> pd.DataFrame:
     """R-hat and ESS of label-invariant quantities, and of variables of relabelled components."""
-    reasons = evidence.identification.reasons
+    reasons = inputs.identification.reasons
     parameters, others = (
         ([scalar.name for scalar in scalars], [not reasons[scalar.cluster] for scalar in scalars])
-        for scalars in (evidence.scalars, evidence.others)
+        for scalars in (inputs.scalars, inputs.others)
     )
     parts = [
         pd.DataFrame(
             {"group": group, "quantity": names, **measured._asdict(), "identified": identified}
         )
         for group, (names, identified), measured in (
-            (LABEL_INVARIANT, (evidence.names, True), evidence.label_invariant),
-            (RELABELLED, parameters, evidence.parameters),
-            (RELABELLED, others, evidence.of_others),
+            (LABEL_INVARIANT, (inputs.names, True), inputs.label_invariant),
+            (RELABELLED, parameters, inputs.parameters),
+            (RELABELLED, others, inputs.of_others),
         )
         if names
     ]
     return pd.concat(parts).set_index(["group", "quantity"])
 
 
-def by_chain(evidence: Evidence) -> pd.DataFrame:
+def by_chain(inputs: VerdictInputs) -> pd.DataFrame:
     """One row per chain: what it did."""
-    n_chains = evidence.draws.n_chains
+    n_chains = inputs.draws.n_chains
     mode = np.full(n_chains, "unsettled", dtype=object)
     share = np.full(n_chains, np.nan)
-    for name, found in enumerate(evidence.modes):
+    for name, found in enumerate(inputs.modes):
         mode[found.chains] = str(name)
         share[found.chains] = found.share
-    mode[evidence.stuck] = "stuck"
-    share[evidence.stuck] = np.nan
+    mode[inputs.stuck] = "stuck"
+    share[inputs.stuck] = np.nan
     return pd.DataFrame(
         {
-            evidence.height_name.replace("_", " "): evidence.heights.mean(axis=1),
-            "divergences": evidence.diverging.sum(axis=1),
-            "other labels": chains.other_labels(evidence.permutation),
-            "switches": chains.switches(evidence.permutation)[0],
+            inputs.height_name.replace("_", " "): inputs.heights.mean(axis=1),
+            "divergences": inputs.diverging.sum(axis=1),
+            "other labels": chains.other_labels(inputs.permutation),
+            "switches": chains.switches(inputs.permutation)[0],
             "mode": mode,
             "mode's mass": share,
         },
@@ -200,14 +200,14 @@ def by_chain(evidence: Evidence) -> pd.DataFrame:
     )
 
 
-def label_report(evidence: Evidence) -> LabelReport:
+def label_report(inputs: VerdictInputs) -> LabelReport:
     """Measure label switching, and what relabelling left in doubt."""
-    draws, found = evidence.draws, evidence.identification
-    within, between = chains.switches(evidence.permutation)
-    kept = [place for place, scalar in enumerate(evidence.scalars) if scalar.kind in RAW_KINDS]
-    raw = draws.reorder(np.argsort(evidence.permutation, axis=2))
-    if OCCUPIED in evidence.names:
-        counts = evidence.values[..., evidence.names.index(OCCUPIED)].astype(int)
+    draws, found = inputs.draws, inputs.identification
+    within, between = chains.switches(inputs.permutation)
+    kept = [place for place, scalar in enumerate(inputs.scalars) if scalar.kind in RAW_KINDS]
+    raw = draws.reorder(np.argsort(inputs.permutation, axis=2))
+    if OCCUPIED in inputs.names:
+        counts = inputs.values[..., inputs.names.index(OCCUPIED)].astype(int)
         occupied = pd.Series(counts.ravel()).value_counts(normalize=True).sort_index()
     else:
         occupied = pd.Series(dtype=float)
@@ -225,12 +225,12 @@ def label_report(evidence: Evidence) -> LabelReport:
         index=pd.RangeIndex(len(why_not), name="component"),
     )
     return LabelReport(
-        renamed=float(chains.other_labels(evidence.permutation).mean()),
+        renamed=float(chains.other_labels(inputs.permutation).mean()),
         switches=pd.Series(within, pd.RangeIndex(len(within), name="chain"), name="switches"),
         chains_differ=between,
         rhat_raw=largest(convergence(flatten(*raw)[..., kept], ["rhat"]).rhat),
-        rhat_relabelled=largest(evidence.parameters.rhat),
-        rhat_label_free=largest(evidence.label_invariant.rhat),
+        rhat_relabelled=largest(inputs.parameters.rhat),
+        rhat_label_free=largest(inputs.label_invariant.rhat),
         ambiguous=found.ambiguous_draws,
         occupied=occupied.rename_axis("occupied components").rename("probability"),
         table=components,
