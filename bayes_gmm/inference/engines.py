@@ -133,10 +133,8 @@ def choose(
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
-    if not isinstance(prior, DRAWN) or engine == "pymc":
-        return Choice("pymc")
-    if engine == "vb":
-        return Choice("vb")
+    if engine == "vb" or engine == "pymc" or not isinstance(prior, DRAWN):
+        return Choice("vb" if engine == "vb" else "pymc")
     if isinstance(prior, HierarchicalPrior):
         if engine == "auto" and not _has_copies(observations):
             return Choice("pymc")

@@ -83,7 +83,10 @@ def test_the_compiled_draw_has_the_distribution_of_the_book(code):
         start = Parameters([0.2, 0.3, 0.5], rng.normal(size=(3, 3)), [np.eye(3) + 0.5] * 3)
         state = State.of(start)
         about = complete_statistics(x, z, 3, center=start.means)
-        assert draw_conjugate(rng, conjugate, state, Sums(about.count, about.first, about.second)) == -1
+        assert (
+            draw_conjugate(rng, conjugate, state, Sums(about.count, about.first, about.second))
+            == -1
+        )
         drawn.append(state)
         sigma = state.covariances
         whitener = np.tril(state.whitener)
