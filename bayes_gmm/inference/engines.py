@@ -133,7 +133,7 @@ def choose(
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
-    if engine == "vb" or engine == "pymc" or not isinstance(prior, DRAWN):
+    if engine in ("vb", "pymc") or not isinstance(prior, DRAWN):
         return Choice("vb" if engine == "vb" else "pymc")
     if isinstance(prior, HierarchicalPrior):
         if engine == "auto" and not _has_copies(observations):

@@ -6,9 +6,10 @@ If q is the posterior all ratios are the evidence. Pareto smoothing fits the tai
 shape k says how many moments they have, and above 0.7 q has missed so much of the posterior that
 not even weights can make up for it (Yao, Vehtari, Simpson & Gelman, 2018; Vehtari et al., 2024).
 
-The posterior of components that are alike is the same in all K! orders, but q is about one of them.
-A draw in which two components have changed places is likely under the posterior and impossible
-under q, which says nothing about label-invariant quantities. So q is averaged over all orders,
+The posterior of components that are alike a priori is the same in all K! orders, but q is about one
+of them. A draw in which two components have changed places is likely under the posterior and
+impossible under q, which says nothing about label-invariant quantities. So q is averaged over all
+orders,
 
     q(theta) = 1/K! sum_pi prod_k q_k(phi_pi(k), mu_pi(k), Sigma_pi(k)),
 
@@ -61,17 +62,17 @@ def gap(log_ratio: np.ndarray, elbo: np.ndarray) -> Gap:
     return Gap(float(k), limit, float(log_evidence - log_ratio.mean()), left_out)
 
 
-def log_densities(q: StructuredPrior, draws: Draws) -> np.ndarray:
+def log_densities(q: StructuredPrior, draws: Draws, *, exchangeable: bool = True) -> np.ndarray:
     """Log density of q at draws (chain, draw), averaged over all orders of the components.
 
-    For more than `MOST_COMPONENTS` components it is that of the order q is about, over K!, as if
-    the orders were far apart.
+    Components that the prior tells apart have one order. For more than `MOST_COMPONENTS` it is that
+    of the order q is about, over K!, as if the orders were far apart.
     """
     n_components = q.counted.n_components
     factors = cholesky(draws.covariances, "covariances")
-    if n_components > MOST_COMPONENTS:
+    if not exchangeable or n_components > MOST_COMPONENTS:
         own = q.log_densities(draws.weights, draws.means, factors)
-        return own - lgamma(n_components + 1)
+        return own - lgamma(n_components + 1) * exchangeable
     excess, log_weights = q.counted.concentration - 1, np.log(draws.weights)
     terms = np.empty((*draws.weights.shape, n_components))
     shared = np.zeros(draws.weights.shape[:2])

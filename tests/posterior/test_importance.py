@@ -48,6 +48,14 @@ def test_the_density_is_the_average_over_all_orders(code):
     np.testing.assert_allclose(log_densities(q, draws), expected, rtol=1e-10)
 
 
+def test_components_that_the_prior_tells_apart_have_one_order():
+    rng = np.random.default_rng(7)
+    q = StructuredPrior.of(random_prior(rng, 3, 2), Structure.of("VVV", 2))
+    draws = drawn(q, 20, rng)
+    expected = q.log_densities(draws.weights, draws.means, np.linalg.cholesky(draws.covariances))
+    np.testing.assert_allclose(log_densities(q, draws, exchangeable=False), expected, rtol=1e-12)
+
+
 def test_of_many_components_the_order_of_the_draws_counts(monkeypatch):
     rng = np.random.default_rng(2)
     prior = random_prior(rng, 3, 2)

@@ -54,7 +54,9 @@ def sample(
     tree = labelled(kept, found.view, partial=n_kept < draws, thin=1)
     own = Draws(*(tree["posterior"][name].to_numpy() for name in Draws._fields))
     q = found.in_units()
-    tree["sample_stats/log_q"] = xr.DataArray(log_densities(q, own), dims=("chain", "draw"))
+    tree["sample_stats/log_q"] = xr.DataArray(
+        log_densities(q, own, exchangeable=prior.is_exchangeable), dims=("chain", "draw")
+    )
     tree["variational"] = xr.DataTree(_described(q, found))
     return tree
 
