@@ -186,8 +186,9 @@ def sample(
         has `n_components`, `n_clusters`, the number of components that hold rows, and `alpha`;
         components beyond K have weight 0. With "vb", the group `variational` has the fields of q as
         those of `ConjugatePrior` (`degrees_of_freedom` and `scale` as they count for the
-        structure), the lower bound `elbo` by iteration, of every start and of other optima, and
-        whether it converged; the attribute `elbo` is the final one.
+        structure), the lower bound by iteration (`elbo`) and of every start, the log mass that it
+        bounds of each optimum that was followed, in one order of the components, and whether it
+        converged; the attribute `elbo` is the final bound.
 
     Raises
     ------

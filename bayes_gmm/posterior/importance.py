@@ -42,15 +42,15 @@ class Gap(NamedTuple):
     left_out: float  # share of the posterior in other modes, of which no draw comes
 
 
-def gap(log_ratio: np.ndarray, elbo: np.ndarray) -> Gap:
+def gap(log_ratio: np.ndarray, log_mass: np.ndarray) -> Gap:
     """Measure log importance ratios (chain, draw) of independent draws.
 
-    No ratio tells of a mode that q is not about. But other optima of the lower bound were found:
-    each bounds the mass of its mode; elbo (O,) has them all, that of q first.
+    No ratio tells of a mode that q is not about. But other optima of the lower bound were found,
+    each of which bounds the mass of its mode; log_mass (O,) has them all, that of q first.
     """
     log_ratio = log_ratio.ravel()
     limit = min(1 - 1 / np.log10(log_ratio.size), LIMIT)
-    left_out = 1 - float(np.exp(elbo[0] - logsumexp(elbo)))
+    left_out = 1 - float(np.exp(log_mass[0] - logsumexp(log_mass)))
     if not np.isfinite(log_ratio).all():
         return Gap(np.inf, limit, np.inf, left_out)
     if np.ptp(log_ratio) < CONSTANT:

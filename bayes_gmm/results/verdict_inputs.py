@@ -140,7 +140,7 @@ def _gap(posterior: xr.DataTree, log_joint: np.ndarray) -> Gap | None:
     if posterior.attrs.get("engine") != "vb":
         return None
     log_q = posterior["sample_stats"]["log_q"].transpose("chain", "draw").to_numpy()
-    return gap(log_joint - log_q, posterior["variational"]["optimum_elbo"].to_numpy())
+    return gap(log_joint - log_q, posterior["variational"]["optimum_log_mass"].to_numpy())
 
 
 def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[Merger | None, bool]:

@@ -13,6 +13,7 @@ on all rows.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import lgamma
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,7 @@ class Found(NamedTuple):
     """The best optimum, and what the search saw, in the coordinates of the pass."""
 
     run: Run
-    optimum_elbo: np.ndarray  # of this optimum and of others that were followed, the best first
+    log_mass: np.ndarray  # of the modes of this optimum and of others that were followed, (O,)
     start_elbo: np.ndarray  # after the first look from every start; of many rows of the sample
 
 
@@ -73,8 +74,18 @@ class Search:
         if run.converged:
             state = em.polish(self.expect, self.rule, run.state)
             run = run._replace(state=state, objectives=[*run.objectives, state.objective])
-        heights = [one.state.objective for one in (run, *runs[1:])]
-        return Found(run, np.array(heights), np.array([look.state.objective for look in looks]))
+        log_mass = np.array([self._log_mass(one.state) for one in (run, *runs[1:])])
+        return Found(run, log_mass, np.array([look.state.objective for look in looks]))
+
+    def _log_mass(self, state: State) -> float:
+        """Bound the log mass of a mode over the K! orders, of which some may be the same.
+
+        Components without rows are alike, if they are so a priori, so that m of them have m! orders
+        of which each is counted K! / m! times.
+        """
+        n_off = int((state.statistics.count < SWITCHED_OFF).sum())
+        alike = self.rule.prior.counted.is_exchangeable
+        return state.objective - (lgamma(n_off + 1) if alike else 0.0)
 
     def _begun(self, theta: Parameters) -> State:
         """The state whose labels are the responsibilities at these parameters."""

@@ -118,7 +118,7 @@ def _described(q: StructuredPrior, found: Approximation) -> xr.Dataset:
             "degrees_of_freedom": ("cluster", counted.degrees_of_freedom),
             "scale": (("cluster", "feature", "feature_bis"), counted.scale),
             "elbo": ("iteration", np.array(run.objectives) + to_units),
-            "optimum_elbo": ("optimum", found.found.optimum_elbo + to_units),
+            "optimum_log_mass": ("optimum", found.found.log_mass + to_units),
             "start_elbo": ("start", found.found.start_elbo + to_units),
             "converged": run.converged,
         }
