@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
+    from bayes_gmm.results.given import given
     from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
     from bayes_gmm.results.predictive import log_density, predict
@@ -76,6 +77,7 @@ __all__ = [
     "diagnose",
     "fit",
     "from_trace",
+    "given",
     "load",
     "log_density",
     "loo",
@@ -117,6 +119,7 @@ _LATER = {
     "fit": "bayes_gmm.api.fit",
     "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",
+    "given": "bayes_gmm.results.given",
     "loo": "bayes_gmm.results.loo",
     "one_feature": "bayes_gmm.results.groups",
     "from_trace": "bayes_gmm.api.from_trace",

@@ -117,8 +117,13 @@ def options(
 @app.command(short_help="Fit, sample, compare, check and report.")
 def analyze(
     data: Data,
-    k: Annotated[int, typer.Option("-k", "--components", help="Number of components.")],
     out: Annotated[Path, typer.Option(help="Folder for the results; created if missing.")],
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k", "--components", help="Number of components; by default unknown, and found."
+        ),
+    ] = None,
     columns: Columns = None,
     drop_missing: DropMissing = False,
     sep: Sep = None,
@@ -128,13 +133,14 @@ def analyze(
     na: Na = None,
     labels: Labels = None,
     covariance: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="STRUCTURE",
             help=f"Covariance structure: {STRUCTURES}. The posterior uses it too if it is one of "
-            f"{DRAWN}, and VVV otherwise.",
+            f"{DRAWN}, and VVV otherwise. By default "
+            "VVV, or without -k the best of these by BIC.",
         ),
-    ] = "VVV",
+    ] = None,
     starts: Annotated[int, typer.Option(help="Number of EM starting points.")] = 30,
     seed: Seed = 0,
     draws: Annotated[int, typer.Option(help="Draws per chain.")] = 1000,
@@ -182,13 +188,13 @@ def analyze(
     """
     from rich.console import Console
 
-    from bayes_gmm.pipeline import Pipeline
+    from bayes_gmm.pipeline import Pipeline, titled
 
     console = Console(stderr=True, quiet=quiet, highlight=False)
     given = {"sep": sep, "decimal": decimal, "encoding": encoding, "header": not no_header}
     frame = _read(data, columns, drop_missing, na=na or (), labels=labels, **given)
     n_dropped, name = frame.attrs["n_dropped"], Path(data).name
-    title = f"{name}: {k} Gaussian component{'s' * (k != 1)}"
+    title = f"{name}: {titled(k)}"
     if n_dropped:
         title += f", {n_dropped} incomplete row{'s' * (n_dropped != 1)} left out"
     pipeline = Pipeline(

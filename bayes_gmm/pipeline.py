@@ -14,11 +14,12 @@ from bayes_gmm.data import Observations
 from bayes_gmm.data.streams import Stream
 from bayes_gmm.data.writing import replace, write_table
 from bayes_gmm.errors import CollapseError, InputError, require_whole
-from bayes_gmm.model.structures import Structure
+from bayes_gmm.model.structures import Structure, names
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.progress import progress
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.comparison import constraint
+from bayes_gmm.results.given import numbers_of_clusters
 from bayes_gmm.results.predictive import with_clusters
 from bayes_gmm.results.reading import keeps_rows, structure_of
 from bayes_gmm.results.relabel import BY_ROWS, METHODS, read_key
@@ -28,6 +29,8 @@ from bayes_gmm.seeds import Seed, as_seed
 
 FAMILIES = {"independent": "IndependentPrior", "hierarchical": "HierarchicalPrior"}
 UNSURE = 0.9
+MENTIONED = 0.01  # probability from which a number of clusters is mentioned
+MOST_COMPONENTS = 9  # of the point estimates among which BIC chooses
 MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten seconds
 
 
@@ -44,11 +47,11 @@ class Pipeline:
     """An analysis in progress."""
 
     X: Any
-    n_components: int
+    n_components: int | None  # None: unknown, and found
     folder: Path  # for the files; created if missing
     title: str  # of the report
     # structure of the covariances of MLE and MAP; the posterior's are unconstrained
-    covariance: str = "VVV"
+    covariance: str | None = "VVV"  # None: found, with an unknown number of components
     n_starts: int = 30  # of EM
     # "default", which is conjugate, "independent" or "hierarchical", under which there is no MAP
     # estimate; or a prior
@@ -75,7 +78,11 @@ class Pipeline:
                 f"relabel is {self.relabel!r}, which needs the rows, but a result with more than "
                 f"{MOST_ROWS:,} rows does not keep them: choose pivot or ordering:..."
             )
-        Structure.of(self.covariance, self.X.shape[1])
+        self._found = 1  # number of clusters, until the posterior says more
+        if self.n_components is not None and self.covariance is None:
+            self.covariance = "VVV"
+        if self.covariance is not None:
+            Structure.of(self.covariance, self.X.shape[1])
         for name in ("n_starts", "draws", "tune", "chains", *["cores"] * (self.cores is not None)):
             require_whole(name, getattr(self, name), 1)
         tails(self.ci_prob)
@@ -93,6 +100,11 @@ class Pipeline:
                 ) from None
 
     @property
+    def _k(self) -> int:
+        """The number of components, or of clusters that is most probable."""
+        return self.n_components if self.n_components is not None else self._found
+
+    @property
     def _draws_structure(self) -> bool:
         """Whether the posterior can have the covariance structure of the estimates."""
         structure = Structure.of(self.covariance, self.X.shape[1])
@@ -101,10 +113,17 @@ class Pipeline:
     @property
     def stages(self) -> list[Stage]:
         """The stages in their order."""
-        return [
+        estimates = [
             Stage("maximum likelihood", self.maximum_likelihood),
             Stage("maximum a posteriori", self.maximum_a_posteriori),
-            Stage("posterior", self.posterior, shows_progress=True),
+        ]
+        posterior = Stage("posterior", self.posterior, shows_progress=True)
+        if self.n_components is None:
+            first = [Stage("selection", self.selection), posterior, *estimates]
+        else:
+            first = [*estimates, posterior]
+        return [
+            *first,
             Stage("diagnosis", self.diagnosis),
             Stage("comparison", self.comparison),
             Stage("clusters", self.clusters),
@@ -126,10 +145,24 @@ class Pipeline:
             chains = f"{sizes['chain']} of {self.chains} chains"
         return f"the posterior has {sizes['draw']} of {self.draws} draws of {chains}"
 
+    def selection(self) -> str:
+        """Rank structures and numbers of components by BIC; take the best structure."""
+        structures = (self.covariance,) if self.covariance else names(drawn=True)
+        most = max(1, min(MOST_COMPONENTS, len(self.X) // 2))
+        found = bg.select(
+            self.X, range(1, most + 1), covariance=structures, n_starts=self.n_starts,
+            seed=self.seed,
+        )  # fmt: skip
+        self.results["selection"] = found
+        best = found.best.attrs
+        self.covariance = str(best["covariance"])
+        self._draw("selection", bg.plots.selection(found))
+        return f"BIC chooses {best['covariance']} with {best['n_components']} components"
+
     def maximum_likelihood(self) -> str:
         """EM without a prior; if every run collapses, this is reported and the analysis goes on."""
         try:
-            self.results["mle"] = bg.fit(self.X, self.n_components, **self._search)
+            self.results["mle"] = bg.fit(self.X, self._k, **self._search)
         except CollapseError as error:
             (self.folder / "pictures" / "em-mle.png").unlink(missing_ok=True)  # of an earlier run
             return f"skipped: {error}"
@@ -142,7 +175,7 @@ class Pipeline:
         if self._family:
             (self.folder / "pictures" / "em-map.png").unlink(missing_ok=True)  # of an earlier run
             return f"skipped: EM needs a conjugate prior, and the prior {self.prior} is not"
-        point = bg.fit(self.X, self.n_components, prior=self.prior, **self._search)
+        point = bg.fit(self.X, self._k, prior=self.prior, **self._search)
         self.results["map"] = point
         self._save()
         self._draw("em-map", bg.plots.em_trajectory(point))
@@ -153,7 +186,7 @@ class Pipeline:
         posterior = bg.sample(
             self.X,
             self.n_components,
-            prior=self._family.default(self.X, self.n_components) if self._family else self.prior,
+            prior=self._family.default(self.X, self._k) if self._family else self.prior,
             engine=self.engine,
             covariance=self.covariance if self._draws_structure else "VVV",
             draws=self.draws,
@@ -165,6 +198,12 @@ class Pipeline:
         )
         self.results["posterior"] = posterior
         self._save()
+        if self.n_components is None:
+            self._draw("number", bg.plots.number_of_clusters(posterior))
+            probabilities = numbers_of_clusters(posterior)
+            self._found = next(iter(probabilities))
+            said = ", ".join(f"{k} ({p:.2f})" for k, p in probabilities.items() if p >= MENTIONED)
+            return f"number of clusters, with probabilities: {said}"
         if self.relabel != "pivot":
             self.results["posterior"] = bg.relabel(posterior, **self._method)
             self._save()
@@ -264,7 +303,7 @@ class Pipeline:
         """The posterior, thinned if intervals for all rows would take long."""
         posterior = self.results["posterior"]
         sizes = posterior["posterior"].sizes
-        n_draws = max(100, MOST_INTERVALS // (len(self.X) * self.n_components))
+        n_draws = max(100, MOST_INTERVALS // (len(self.X) * self._k))
         step = -(-sizes["chain"] * sizes["draw"] // n_draws)
         return posterior.isel(draw=slice(None, None, step), missing_dims="ignore")
 
@@ -282,10 +321,10 @@ class Pipeline:
 
 def analyze(
     X: Any,
-    n_components: int,
+    n_components: int | None,
     folder: str | Path,
     *,
-    covariance: str = "VVV",
+    covariance: str | None = None,
     prior: str = "default",
     engine: str = "auto",
     relabel: str = "pivot",
@@ -308,14 +347,16 @@ def analyze(
     ----------
     X : table (N, D)
         As for `fit`, in memory.
-    n_components : int
-        K.
+    n_components : int or None
+        K; or None, if it is unknown: `select` then finds the structure, K is sampled with the
+        parameters, and the estimates have the most probable number of clusters.
     folder : str or Path
         Where analysis.nc, clusters.csv, report.html and the folder pictures are written, each as
         soon as it is complete. The folder is created if it is missing; other files in it are not
         touched.
-    covariance : str
-        Covariance structure, as in `fit`. The posterior has the same one if `sample` supports it,
+    covariance : str, optional
+        Covariance structure, as in `fit`; by default VVV, or for an unknown K the best by BIC of
+        those that are sampled. The posterior has the same one if `sample` supports it,
         and VVV otherwise.
     prior : "default", "independent" or "hierarchical"
         Prior of MAP estimate and posterior, scaled to the data. Only the first is conjugate and
@@ -339,7 +380,8 @@ def analyze(
     -------
     Analysis
         With the results `mle`, `map`, `posterior`, `comparison`, `diagnosis`, `checks`,
-        `sensitivity` and `loo`; those that were skipped are None. `report` and `save` accept it.
+        `sensitivity`, `loo` and, for an unknown K, `selection`; those that were skipped are None.
+        `report` and `save` accept it.
 
     Raises
     ------
@@ -356,7 +398,8 @@ def analyze(
     >>> found.diagnosis.converged
     True
     """
-    require_whole("n_components", n_components, 1)
+    if n_components is not None:
+        require_whole("n_components", n_components, 1)
     rows = Observations.of(X)
     if isinstance(rows.values, Stream):
         raise InputError(
@@ -367,7 +410,7 @@ def analyze(
         X=rows.frame,
         n_components=n_components,
         folder=Path(folder),
-        title=title or f"{n_components} Gaussian component{'s' * (n_components != 1)}",
+        title=title or titled(n_components),
         covariance=covariance,
         n_starts=n_starts,
         prior=prior,
@@ -386,6 +429,13 @@ def analyze(
             stage.run()
             done()
     return Analysis.of(pipeline.results)
+
+
+def titled(n_components: int | None) -> str:
+    """Say of how many components a mixture is."""
+    if n_components is None:
+        return "an unknown number of Gaussian components"
+    return f"{n_components} Gaussian component{'s' * (n_components != 1)}"
 
 
 def _relabelling(text: str, features: tuple[str, ...]) -> dict[str, str]:

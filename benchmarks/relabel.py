@@ -18,11 +18,11 @@ from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.random_mixture import random_mixture
 from bayes_gmm.results.diagnostics import diagnose
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.relabel import METHODS, relabel
 from bayes_gmm.results.tree import posterior_tree
+from bayes_gmm.simulation import random_mixture
 
 CHAINS, DRAWS, K, D = 4, 1000, 10, 8
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 import bayes_gmm as bg
-from bayes_gmm.random_mixture import random_mixture
+from bayes_gmm.simulation import random_mixture
 
 
 @pytest.mark.validate

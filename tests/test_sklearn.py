@@ -21,7 +21,7 @@ from bayes_gmm.kernels import chunks
 from bayes_gmm.model import mixture
 from bayes_gmm.model.structures import CODES
 from bayes_gmm.sklearn import CollapseError, ConvergenceWarning, GaussianMixture
-from bayes_gmm.sklearn.shapes import compact
+from bayes_gmm.sklearn.fitted import compact
 
 TYPES = ["full", "tied", "diag", "spherical"]
 SHAPES = {"full": (3, 2, 2), "tied": (2, 2), "diag": (3, 2), "spherical": (3,)}

@@ -223,13 +223,8 @@ def added(
 
     from bayes_gmm.results import groups
 
-    sequences = dict(
-        zip(
-            groups.NAMES,
-            np.random.SeedSequence(seed, spawn_key=(OF_GROUPS,)).spawn(len(groups.NAMES)),
-            strict=True,
-        )
-    )
+    children = np.random.SeedSequence(seed, spawn_key=(OF_GROUPS,)).spawn(len(groups.NAMES))
+    sequences = dict(zip(groups.NAMES, children, strict=True))
     result = posterior.copy()
     values, index = rows
     for name in names:
@@ -260,9 +255,9 @@ def _prior(
     if not callable(prior):
         features = feature_names(posterior)
         return groups.prior(prior, n_draws, features, np.random.default_rng(seed))
-    from bayes_gmm.inference.pymc import prior_function
+    from bayes_gmm.inference.pymc.model import prior_draws
 
-    drawn = prior_function.prior_draws(_model(posterior, prior, observations), n_draws, seed)
+    drawn = prior_draws(_model(posterior, prior, observations), n_draws, seed)
     return drawn[list(posterior["posterior"].data_vars)]
 
 
@@ -272,10 +267,9 @@ def _log_prior(posterior: xr.DataTree, prior: Any, observations: Observations | 
 
     if not callable(prior):
         return groups.log_prior(posterior, prior)
-    from bayes_gmm.inference.pymc import prior_function
+    from bayes_gmm.inference.pymc.model import log_prior
 
-    model = _model(posterior, prior, observations)
-    raw = prior_function.log_prior(model, groups.as_drawn(posterior))
+    raw = log_prior(_model(posterior, prior, observations), groups.as_drawn(posterior))
     return groups.relabelled(raw, posterior)
 
 

@@ -86,7 +86,7 @@ def select(
     from bayes_gmm.posterior.poles import Pole, poles
     from bayes_gmm.progress import progress
     from bayes_gmm.results.labels import record_columns
-    from bayes_gmm.results.remarks import of_error, place, told
+    from bayes_gmm.results.remarks import frequent, of_error, place
     from bayes_gmm.results.selection import Fitted, selection
 
     seed = as_seed(seed)
@@ -134,6 +134,6 @@ def select(
         else:
             found = poles(outcome.collapses, observations)
             optimizer = outcome.optimizer | record_columns("pole", Pole, found)
-            at = told(found, len(optimizer["start_collapsed"]))
+            at = frequent(found, len(optimizer["start_collapsed"]))
             fits.append(Fitted(*what, outcome.parameters, optimizer, "ok", at))
     return selection(observations, fits, criterion, seed, missing)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SAMPLE_LINES = 500
 SEPARATORS = (",", ";", "\t", "|")
 SPACES = "spaces"
+WRITTEN = {" ": SPACES, "\\t": "\t"}  # as on a command line
 NONE = "\x1f"  # of one column whose decimal commas look like separators
 NAMED = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", SPACES: SPACES}
 ALIKE = 0.8  # share of the lines that have as many fields as most
@@ -135,7 +136,8 @@ def detect(
     if not lines:
         raise InputError(f"{what} is empty: it needs a header line and rows of numbers")
     noted = [said[1] for said in map(OF_EXCEL.fullmatch, notes) if said]
-    separator = _as_separator(sep or next(iter(noted), "")) or _separator(lines)
+    given = sep or next(iter(noted), "")
+    separator = WRITTEN.get(given, given) or _separator(lines)
     rows = list(_fields(iter(lines), separator))
     if separator != NONE:
         _require_table(lines, rows, what)
@@ -165,11 +167,6 @@ def detect(
         tuple(na),
         empty_end,
     )
-
-
-def _as_separator(sign: str) -> str:
-    """A separator as it is written on a command line."""
-    return {" ": SPACES, "\\t": "\t"}.get(sign, sign)
 
 
 def _is_note(line: str) -> bool:

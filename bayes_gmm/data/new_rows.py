@@ -30,12 +30,7 @@ HELD_ROWS = 1 << 16
 def rows_like(
     X: Any, features: tuple[str, ...], *, what: str = "X", missing: bool = False
 ) -> "tuple[np.ndarray, pd.Index]":
-    """Check new rows against the features of a model.
-
-    Shapes: -> values (N, D), index (N,).
-
-    `values`: Finite, and of a floating-point type. `index`: The labels of the rows, or 0, 1, ...
-    """
+    """Check new rows against the features of a model: finite values (N, D), their labels (N,)."""
     import pandas as pd
 
     taken = [

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from bayes_gmm.data.arrays import as_array, table_of
 from bayes_gmm.data.columns import chosen, looked_at
 from bayes_gmm.data.faults import Faults
 from bayes_gmm.data.files import open_table
-from bayes_gmm.data.kinds import as_frame
+from bayes_gmm.data.kinds import as_array, as_frame, table_of
 from bayes_gmm.data.row_labels import row_labels
 from bayes_gmm.data.row_weights import as_row_weights, in_rows
 from bayes_gmm.data.scan import CONSTANT_UNITS, MAR, origin_and_scale, scan
@@ -26,6 +25,14 @@ from bayes_gmm.data.wording import listing, require_distinct
 from bayes_gmm.errors import InputError
 
 BLOCK = 1 << 16  # numbers scanned together: few enough for the cache, enough for NumPy to be fast
+
+
+class Terms(NamedTuple):
+    """What X is called in messages, and what it may be, as in `Observations.of`."""
+
+    what: str
+    spread: np.ndarray | None
+    missing: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,56 +58,39 @@ class Observations:
         spread: np.ndarray | None = None,
         missing: str | None = None,
     ) -> Self:
-        """Check and convert X; (N,) is read as (N, 1).
-
-        Shapes: spread (D,).
-        """
+        """Check and convert X, of which (N,) is read as (N, 1); spread (D,)."""
         if isinstance(X, cls):
             return X
-        table = source(X, what)
+        table, terms = source(X, what), Terms(what, spread, missing)
         if isinstance(X, str | Path):
             file = open_table(X, what)
             file.warn()
             if file.is_large:
                 table = Source(file.frames, file.faults)
             else:
-                return cls._of_frame(file.rows(), file.faults(), what, spread, missing)
+                return cls._of_frame(file.rows(), file.faults(), terms)
         if table is not None:
-            return cls._streamed(table, what, spread, missing)
+            return cls._streamed(table, terms)
         frame = as_frame(X, what)
         if frame is not None:
-            return cls._of_frame(frame, Faults(what), what, spread, missing)
-        return cls._of_array(as_array(X, what), [], None, what, spread, missing)
+            return cls._of_frame(frame, Faults(what), terms)
+        return cls._of_array(as_array(X, what), [], None, terms)
 
     @classmethod
-    def _of_frame(
-        cls,
-        frame: Any,
-        faults: Faults,
-        what: str,
-        spread: np.ndarray | None,
-        missing: str | None,
-    ) -> Self:
+    def _of_frame(cls, frame: Any, faults: Faults, terms: Terms) -> Self:
         """Convert columns with names."""
         if not frame.shape[1] or not len(frame):
-            return cls._of_array(frame.to_numpy(), [], None, what, spread, missing)
-        faults.offers_mar = missing is not None
-        numbers = looked_at(chosen(frame, None, what), faults, missing=missing == MAR)
+            return cls._of_array(frame.to_numpy(), [], None, terms)
+        faults.offers_mar = terms.missing is not None
+        numbers = looked_at(chosen(frame, None, terms.what), faults, missing=terms.missing == MAR)
         names = [str(name) for name in numbers.columns]
         values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-        return cls._of_array(values, names, numbers.index, what, spread, missing)
+        return cls._of_array(values, names, numbers.index, terms)
 
     @classmethod
-    def _of_array(
-        cls,
-        array: np.ndarray,
-        names: list[str],
-        index: Any,
-        what: str,
-        spread: np.ndarray | None,
-        missing: str | None,
-    ) -> Self:
+    def _of_array(cls, array: np.ndarray, names: list[str], index: Any, terms: Terms) -> Self:
         """Convert an array, with or without column names."""
+        what, spread, missing = terms
         values, names = table_of(array, names, what)
         if len(values) < 2 and spread is None:
             raise InputError(f"{what} has one row: give at least two, since one has no spread")
@@ -117,10 +107,9 @@ class Observations:
         )
 
     @classmethod
-    def _streamed(
-        cls, table: Source, what: str, spread: np.ndarray | None, missing: str | None
-    ) -> Self:
+    def _streamed(cls, table: Source, terms: Terms) -> Self:
         """Convert rows that are read block by block, after reading them once."""
+        what, spread, missing = terms
         if missing == MAR:
             raise InputError(
                 f'{what} is read block by block, but missing="mar" needs the rows in memory: pass '
@@ -176,10 +165,7 @@ class Observations:
     def weighted(
         self, weights: Any, *, what: str = "sample_weight", spread: np.ndarray | None = None
     ) -> Self:
-        """Return the same rows with row weights.
-
-        Shapes: weights (N,), spread (D,).
-        """
+        """Return the same rows with row weights (N,); spread (D,)."""
         if isinstance(self.values, Stream):
             raise InputError(
                 f"{what} needs the rows in memory, but X is read block by block: pass X as an array"

@@ -19,12 +19,7 @@ NEARLY_WHOLE = 1e-6  # how far from a whole number a weight in these units may b
 
 
 def as_row_weights(given: Any, n_rows: int, index: Any, what: str) -> np.ndarray:
-    """Check row weights.
-
-    Shapes: given (N,) -> (N,).
-
-    Returned: non-negative, not all zero.
-    """
+    """Check row weights (N,): non-negative numbers, not all zero."""
     _require_same_labels(given, index, what)
     try:
         weights = np.array(given, dtype=np.float64)
@@ -70,11 +65,7 @@ def _require_same_labels(given: Any, index: Any, what: str) -> None:
 
 
 def enough(weights: np.ndarray, what: str = "sample_weight") -> np.ndarray:
-    """Check that weights under a prior sum to at least 2.
-
-    Shapes: weights (N,) -> (N,).
-
-    """
+    """Check that weights (N,) under a prior sum to at least 2."""
     total = weights.sum()
     if total < 2:
         raise InputError(
@@ -119,12 +110,7 @@ def in_rows(weights: None) -> tuple[None, float]: ...
 
 
 def in_rows(weights: np.ndarray | None) -> tuple[np.ndarray | None, float]:
-    """Rescale weights that are not whole numbers so that 1 stands for about one row.
-
-    Shapes: weights (N,) -> weights (N,).
-
-    `unit`: the ratio of the given weights to these.
-    """
+    """Rescale weights (N,) that are not whole so that 1 is about one row; return by what, too."""
     if weights is None or are_whole(weights):
         return weights, 1.0
     free = scale_free(weights)

@@ -85,10 +85,7 @@ def blocks(values: "np.ndarray | Stream", n_rows: int) -> Iterator[np.ndarray]:
 
 
 def every(values: "np.ndarray | Stream", step: int) -> np.ndarray:
-    """Take rows 0, step, 2 step, ... of a table.
-
-    Shapes: values (N, D) -> (ceil(N / step), D).
-    """
+    """Take rows 0, step, 2 step, ... of a table (N, D)."""
     if isinstance(values, Stream):
         whole = step * max(1, CHUNK_ROWS // step)  # so that each block begins with a row to take
         return np.concatenate([block[::step] for block in values.blocks(whole)])

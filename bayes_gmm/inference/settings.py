@@ -1,6 +1,5 @@
 """Common parts of the samplers: settings, seeds, starts, and chains cut short by an interrupt."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,17 +72,3 @@ def nudged(free: np.ndarray) -> np.ndarray:
     Shapes: free (P,) -> (P,).
     """
     return free + NUDGE * np.linspace(1, 2, free.size)
-
-
-def longest_together(lengths: Sequence[int]) -> tuple[np.ndarray, int]:
-    """Choose chains, and how far to cut them, so that as many draws as can be are kept.
-
-    Chains that an interrupt met at about the same length are all cut to the shortest; a chain that
-    had hardly begun while others were long is left out.
-
-    `kept`: Places of the chosen chains, in order.
-    """
-    order = np.argsort(lengths, kind="stable")[::-1]
-    totals = np.arange(1, len(order) + 1) * np.asarray(lengths)[order]
-    n_kept = len(totals) - int(np.argmax(totals[::-1]))
-    return np.sort(order[:n_kept]), int(lengths[order[n_kept - 1]])

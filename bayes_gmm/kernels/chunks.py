@@ -65,21 +65,18 @@ def expectation(
         with one_blas_thread:
             if threads == 1:
                 return _total(map(one, read()))
-            return _total(_in_order(_pool(threads), one, read(), ahead=4 * threads))
+            return _total(in_order(one, read(), threads, ahead=4 * threads))
 
     return expect
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    one: Callable[..., SufficientStatistics],
-    cut: Iterable[Rows],
-    ahead: int,
-) -> Iterator[SufficientStatistics]:
-    """Work on a few blocks at a time and give their statistics in order."""
-    waiting: deque[Future[SufficientStatistics]] = deque()
-    for block in cut:
-        waiting.append(pool.submit(one, block))
+def in_order[Piece, Outcome](
+    one: Callable[[Piece], Outcome], pieces: Iterable[Piece], threads: int, ahead: int
+) -> Iterator[Outcome]:
+    """Work on a few pieces at a time and give their outcomes in order."""
+    waiting: deque[Future[Outcome]] = deque()
+    for piece in pieces:
+        waiting.append(_pool(threads).submit(one, piece))
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:

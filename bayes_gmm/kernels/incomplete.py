@@ -15,6 +15,8 @@ over complete rows; only the second moments still lack what the missing entries 
 N C. Neighbours that lack the same entries are filled together.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import types
 
@@ -31,16 +33,27 @@ from bayes_gmm.kernels.log_rho import (
 )
 from bayes_gmm.kernels.signatures import (
     MATRIX,
+    NUMBERS,
     OUT_MATRIX,
     OUT_VECTOR,
     PASS,
-    PLACES,
-    TABLE_OF_PLACES,
+    TABLE_OF_NUMBERS,
     VECTOR,
-    WHOLE,
 )
 from bayes_gmm.kernels.weighted_sums import add_either, mirror
 from bayes_gmm.model.normal import LOG_2PI
+
+
+class Patterns(NamedTuple):
+    """Stretches of rows that lack the same entries.
+
+    Shapes: features (P, D), of each stretch the missing ones, then those observed, both ascending;
+    n_missing (P,), how many are missing; edges (P + 1,), where the stretches begin.
+    """
+
+    features: Any
+    n_missing: Any
+    edges: Any
 
 
 @kernel(PASS, fastmath=REASSOCIATE)
@@ -59,21 +72,17 @@ def incomplete_rows(
     product = np.empty(CHUNK // 32)
     panels = packed(whitener)
     columns, precision = transposed(whitener), precisions(whitener)
-    features, n_missing = np.empty((width, n_features), np.int64), np.empty(width, np.int64)
-    edges = np.empty(width + 1, np.int64)
+    room = room_for_patterns(width, n_features)
     roots = np.empty((n_components, width * n_features * (n_features + 1) // 2))
     covariance = np.empty((n_features, n_features))
     log_normalizer = 0.0
     for start in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - start)
-        n_patterns = look(x[start : start + n], features, n_missing, edges)
+        patterns = look(x[start : start + n], room)
         turn(x[start : start + n], origin, inverse_scale, rows)
         for k in range(n_components):
             value = log_rho[k]
-            fill(
-                rows, center[k], columns[k], precision[k], features, n_missing, edges, n_patterns,
-                filled[k], scratch, roots[k],
-            )  # fmt: skip
+            fill(rows, center[k], columns[k], precision[k], patterns, filled[k], scratch, roots[k])
             log_rho_either(
                 filled[k], residual, peak, panel, offset[k], center[k], whitener[k], panels[k],
                 value, n,
@@ -84,9 +93,7 @@ def incomplete_rows(
             log_rho, weights[start : start + n], peak, total, product, scratch, n
         )
         for k in range(n_components):
-            add_own(
-                log_rho[k], features, n_missing, edges, n_patterns, roots[k], covariance, second[k]
-            )
+            add_own(log_rho[k], patterns, roots[k], covariance, second[k])
             count[k] += add_either(
                 filled[k], residual, scratch, panel, square, log_rho[k], center[k], first[k],
                 second[k], n,
@@ -107,12 +114,19 @@ def transposed(whitener):  # pragma: no cover - compiled
 
 
 @inlined
-def look(x, features, n_missing, edges):  # pragma: no cover - compiled
-    """Find stretches of rows that lack the same entries; return how many there are.
+def room_for_patterns(n_rows, n_features):  # pragma: no cover - compiled
+    """Memory for the patterns of so many rows."""
+    return Patterns(
+        np.empty((n_rows, n_features), np.int64),
+        np.empty(n_rows, np.int64),
+        np.empty(n_rows + 1, np.int64),
+    )
 
-    `features` (n, D) becomes the missing features of each stretch, then the observed ones, both
-    ascending; `n_missing` (n,) their number, and `edges` (n + 1,) where stretches begin.
-    """
+
+@inlined
+def look(x, room):  # pragma: no cover - compiled
+    """Find the stretches of rows that lack the same entries."""
+    features, n_missing, edges = room
     n_rows, n_features = x.shape
     n_patterns = 0
     for i in range(n_rows):
@@ -134,24 +148,25 @@ def look(x, features, n_missing, edges):  # pragma: no cover - compiled
                 place += 1
         n_patterns += 1
     edges[n_patterns] = n_rows
-    return n_patterns
+    return Patterns(features[:n_patterns], n_missing[:n_patterns], edges[: n_patterns + 1])
 
 
 FEW_DIGITS = 1e-5  # what may be left of a pivot
 
-ROWS, PATTERNS = (MATRIX, VECTOR, MATRIX, MATRIX), (TABLE_OF_PLACES, PLACES, PLACES, WHOLE)
-FILL = types.void(*ROWS, *PATTERNS, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR)
+PATTERNS = types.BaseTuple.from_types((TABLE_OF_NUMBERS, NUMBERS, NUMBERS), Patterns)
+FILL = types.void(MATRIX, VECTOR, MATRIX, MATRIX, PATTERNS, OUT_MATRIX, OUT_VECTOR, OUT_VECTOR)
 
 
 @kernel(FILL, fastmath=REASSOCIATE)
 def fill(
-    rows, center, columns, precision, features, n_missing, edges, n_patterns, filled, change, roots
+    rows, center, columns, precision, patterns, filled, change, roots
 ):  # pragma: no cover - compiled
     """Fill rows (D, n) by one component's conditional means; write the change of its log rho (n,).
 
     R^-1 of each stretch is kept in `roots`, upper triangles row by row.
     """
-    n_features = len(center)
+    features, n_missing, edges = patterns
+    n_features, n_patterns = len(center), len(n_missing)
     n = edges[n_patterns]
     q, r = np.empty((n_features, n_features)), np.empty((n_features, n_features))
     slope = np.empty((n_features, n_features))
@@ -276,12 +291,11 @@ def orthogonalized(columns, own, missing, q, r):  # pragma: no cover - compiled
 
 
 @inlined
-def add_own(
-    share, features, n_missing, edges, n_patterns, roots, covariance, second
-):  # pragma: no cover - compiled
+def add_own(share, patterns, roots, covariance, second):  # pragma: no cover - compiled
     """Add what missing entries vary by themselves, C times the rows of each stretch."""
+    features, n_missing, edges = patterns
     place = 0
-    for p in range(n_patterns):
+    for p in range(len(n_missing)):
         missing, own = n_missing[p], features[p]
         if missing == 0:
             continue

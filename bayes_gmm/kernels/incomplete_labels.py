@@ -10,7 +10,14 @@ is. The random numbers of row n are a function of (key, sweep, n), as in `labels
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.incomplete import fill, look, precisions, transposed
+from bayes_gmm.kernels.incomplete import (
+    PATTERNS,
+    fill,
+    look,
+    precisions,
+    room_for_patterns,
+    transposed,
+)
 from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.label_counts import STREAM, allot, uniform
 from bayes_gmm.kernels.labels import GOLDEN, PASS, draw_labels, hashed, uniforms
@@ -27,9 +34,7 @@ from bayes_gmm.kernels.signatures import (
     BITS,
     OUT_MATRIX,
     OUT_VECTOR,
-    PLACES,
     REAL,
-    TABLE_OF_PLACES,
     VECTOR,
     WHOLE,
 )
@@ -54,19 +59,15 @@ def incomplete_labels(
     product = np.empty(CHUNK // 32)
     panels = packed(whitener)
     columns, precision = transposed(whitener), precisions(whitener)
-    features, n_missing = np.empty((CHUNK, n_features), np.int64), np.empty(CHUNK, np.int64)
-    edges = np.empty(CHUNK + 1, np.int64)
+    room = room_for_patterns(CHUNK, n_features)
     roots = np.empty((n_components, CHUNK * n_features * (n_features + 1) // 2))
     for low in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - low)
         seen = times[low : low + n] if times.size else times
-        n_patterns = look(x[low : low + n], features, n_missing, edges)
+        patterns = look(x[low : low + n], room)
         turn(x[low : low + n], origin, inverse_scale, rows)
         for k in range(n_components):
-            fill(
-                rows, center[k], columns[k], precision[k], features, n_missing, edges, n_patterns,
-                filled[k], scratch, roots[k],
-            )  # fmt: skip
+            fill(rows, center[k], columns[k], precision[k], patterns, filled[k], scratch, roots[k])
             log_rho_either(
                 filled[k], residual, peak, panel, offset[k], center[k], whitener[k], panels[k],
                 share[k], n,
@@ -84,10 +85,7 @@ def incomplete_labels(
                 for i in range(n):
                     share[k, i] = 1.0 if labels[i] == k else 0.0
         for k in range(n_components):
-            complete(
-                key, start + low, k, share[k], features, n_missing, edges, n_patterns, roots[k],
-                filled[k], second[k],
-            )  # fmt: skip
+            complete(key, start + low, k, share[k], patterns, roots[k], filled[k], second[k])
             count[k] += add_either(
                 filled[k], residual, scratch, panel, square, share[k], center[k], first[k],
                 second[k], n,
@@ -98,21 +96,15 @@ def incomplete_labels(
     return log_normalizer
 
 
-@kernel(
-    types.void(
-        BITS, WHOLE, WHOLE, VECTOR, TABLE_OF_PLACES, PLACES, PLACES, WHOLE, VECTOR,
-        OUT_MATRIX, OUT_MATRIX,
-    )
-)  # fmt: skip
-def complete(
-    key, start, k, copies, features, n_missing, edges, n_patterns, roots, filled, second
-):  # pragma: no cover - compiled
+@kernel(types.void(BITS, WHOLE, WHOLE, VECTOR, PATTERNS, VECTOR, OUT_MATRIX, OUT_MATRIX))
+def complete(key, start, k, copies, patterns, roots, filled, second):  # pragma: no cover - compiled
     """Draw the missing entries of rows that have copies with label k; add the copies' scatter."""
+    features, n_missing, edges = patterns
     n_features = len(filled)
     stream = np.empty(1, np.uint64)
     g, triangle = np.empty(n_features + 1), np.empty((n_features, n_features))
     place = 0
-    for p in range(n_patterns):
+    for p in range(len(n_missing)):
         missing, own = n_missing[p], features[p]
         for i in range(edges[p], edges[p + 1] if missing else edges[p]):
             if copies[i] == 0.0:

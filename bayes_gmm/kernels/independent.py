@@ -5,7 +5,8 @@ r"""The draw of components whose means are independent of their covariances.
 Given the labels each of mu, Sigma and Psi is conjugate given the other two. With n rows in a
 component, of mean x̄ and scatter S(mu) about mu,
 
-    mu_k | Sigma_k      N(P^-1 (diag(s^-2) m + n Sigma_k^-1 x̄), P^-1),   P = diag(s^-2) + n Sigma_k^-1
+    mu_k | Sigma_k      N(P^-1 (diag(s^-2) m + n Sigma_k^-1 x̄), P^-1)
+                        with P = diag(s^-2) + n Sigma_k^-1
     Sigma_k | mu_k      IW(nu + n, Psi + S(mu_k))
     Psi | Sigma_1..J    Wishart(q + J nu, (V^-1 + sum_k Sigma_k^-1)^-1)
 

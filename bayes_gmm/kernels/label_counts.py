@@ -91,10 +91,7 @@ def _of_the_rarer(stream, n, p, q):  # pragma: no cover - compiled
 
 @kernel(types.void(BITS, WHOLE, VECTOR, OUT_MATRIX))
 def allot(key, start, times, share):  # pragma: no cover - compiled
-    """Draw how many copies of each row take which label.
-
-    Shapes: times (n,), share (K, >= n).
-    """
+    """Draw how many of the copies (n,) of each row take which label: share (K, >= n)."""
     last = share.shape[0] - 1
     rest, stream = np.empty(last + 1), np.empty(1, np.uint64)
     place = key + np.uint64(start) * GOLDEN

@@ -64,10 +64,7 @@ def sweep_key(key, sweep):  # pragma: no cover - compiled
 
 @kernel(types.void(BITS, WHOLE, OUT_VECTOR))
 def uniforms(key, start, out):  # pragma: no cover - compiled
-    """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ...
-
-    Shapes: out (n,).
-    """
+    """Fill `out` (n,) with uniform numbers in [0, 1), those of rows start, start + 1, ..."""
     bits = out.view(np.uint64)
     place = key + np.uint64(start) * GOLDEN
     for i in range(out.size):
@@ -154,21 +151,9 @@ def loop(n_features: int) -> Kernel:
 
 @kernel(PASS, fastmath=REASSOCIATE)
 def few_features(
-    x,
-    times,
-    start,
-    key,
-    origin,
-    inverse_scale,
-    offset,
-    center,
-    whitener,
-    count,
-    first,
-    second,
-    kept,
-    log_normalizer,
-):  # pragma: no cover - compiled
+    x, times, start, key, origin, inverse_scale, offset, center, whitener,
+    count, first, second, kept, log_normalizer,
+):  # fmt: skip  # pragma: no cover - compiled
     """Run the pass over a block of rows with every sum written out.
 
     Shapes: x (n, D), origin, inverse_scale (D,), offset, center, whitener (K,), count, first,
@@ -205,21 +190,9 @@ def few_features(
 
 @kernel(PASS, fastmath=REASSOCIATE)
 def many_features(
-    x,
-    times,
-    start,
-    key,
-    origin,
-    inverse_scale,
-    offset,
-    center,
-    whitener,
-    count,
-    first,
-    second,
-    kept,
-    log_normalizer,
-):  # pragma: no cover - compiled
+    x, times, start, key, origin, inverse_scale, offset, center, whitener,
+    count, first, second, kept, log_normalizer,
+):  # fmt: skip  # pragma: no cover - compiled
     """Run the pass with the products of matrices by BLAS; see `few_features`."""
     n_rows, n_features = x.shape
     n_components = offset.size
@@ -247,16 +220,9 @@ def many_features(
             count[k] += own.size
             if own.size:
                 _add_many(
-                    block,
-                    own,
-                    origin,
-                    inverse_scale,
-                    center[k],
-                    turned,
-                    square,
-                    first[k],
+                    block, own, origin, inverse_scale, center[k], turned, square, first[k],
                     second[k],
-                )
+                )  # fmt: skip
         if kept.size:
             for i in range(n):
                 kept[low + i] = labels[i]

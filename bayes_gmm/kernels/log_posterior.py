@@ -1,4 +1,4 @@
-"""The numba twin of `model.free_coordinates`: log posterior density and gradient in one call.
+"""Log posterior density and gradient of `model.free_coordinates`, compiled, in one call.
 
 A sampler asks for them thousands of times a second, from threads of its own. So everything from
 free coordinates to gradient, the pass over the rows included, is one compiled function without the
@@ -63,12 +63,7 @@ class LogPosterior:
         self.function = _compiled()
 
     def __call__(self, free: np.ndarray) -> tuple[float, np.ndarray]:
-        """Evaluate at one point, as a sampler does.
-
-        Shapes: free (P,) -> gradient (P,).
-
-        `value`: For the rows in the coordinates of the pass, whatever units they came in.
-        """
+        """Evaluate at one point (P,) as a sampler does, for rows in the coordinates of the pass."""
         free = np.array(free, float)
         gradient, value = np.empty_like(free), np.empty(1)
         call = self.function.ctypes

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.kernels.fast_exp import SMALLEST, exp_in_place
-from bayes_gmm.kernels.incomplete import fill, look, precisions, transposed
+from bayes_gmm.kernels.incomplete import fill, look, precisions, room_for_patterns, transposed
 from bayes_gmm.kernels.kernel import c_order, inlined, kernel
 from bayes_gmm.kernels.log_rho import CHUNK, REASSOCIATE, log_rho_few, turn
 from bayes_gmm.kernels.signatures import MATRIX, OUT_MATRIX, OUT_STACK, OUT_VECTOR, STACK, STACKS
+from bayes_gmm.model.missing import by_pattern
 from bayes_gmm.model.parameters import Parameters
 
 TILE = 128  # draws at a time, whose parameters stay in cache while rows pass by
@@ -52,12 +52,7 @@ class Ensemble(NamedTuple):
         return self.offset.shape[1]
 
     def membership(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluate the responsibilities of rows, and how much they leave open.
-
-        Shapes: x (n, D) -> shares (n, K, S), entropy (n,).
-
-        `entropy`: Entropy in nats of the label given the parameters, averaged over the mixtures.
-        """
+        """Responsibilities of rows (n, D): (n, K, S), and the mean entropy of their labels (n,)."""
         shares = self._log_joint(x)
         entropy = np.empty(len(shares))
         _normalize(shares, entropy)
@@ -124,20 +119,16 @@ def _log_joint_of_observed(x, offset, center, whitener, log_joint):  # pragma: n
     rows, filled = np.empty((n_features, CHUNK)), np.empty((n_features, CHUNK))
     residual, value = np.empty((n_features, CHUNK)), np.empty(CHUNK)
     change, scratch = np.empty(CHUNK), np.empty(CHUNK)
-    features, n_missing = np.empty((CHUNK, n_features), np.int64), np.empty(CHUNK, np.int64)
-    edges = np.empty(CHUNK + 1, np.int64)
+    room = room_for_patterns(CHUNK, n_features)
     roots = np.empty(CHUNK * n_features * (n_features + 1) // 2)
     for start in range(0, n_rows, CHUNK):
         n = min(CHUNK, n_rows - start)
-        n_patterns = look(x[start : start + n], features, n_missing, edges)
+        patterns = look(x[start : start + n], room)
         turn(x[start : start + n], origin, inverse_scale, rows)
         for s in range(n_mixtures):
             columns, precision = transposed(whitener[s]), precisions(whitener[s])
             for k in range(n_components):
-                fill(
-                    rows, center[s, k], columns[k], precision[k], features, n_missing, edges,
-                    n_patterns, filled, change, roots,
-                )  # fmt: skip
+                fill(rows, center[s, k], columns[k], precision[k], patterns, filled, change, roots)
                 log_rho_few(
                     filled, residual, scratch, offset[s, k], center[s, k], whitener[s, k], value, n
                 )

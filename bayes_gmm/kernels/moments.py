@@ -13,21 +13,13 @@ from bayes_gmm.model.statistics import SufficientStatistics
 
 
 def flatten(statistics: SufficientStatistics, diagonal: bool = False) -> np.ndarray:
-    """Count, first and second moment about the origin of every component.
-
-    Shapes: -> (1 + D + D (D + 1) / 2).
-    """
+    """Count, first and second moment about the origin of all components, one after another."""
     s = statistics
     return _flatten(*c_order(s.count, s.first, s.second, s.center), diagonal)
 
 
 def restore(flat: np.ndarray, center: np.ndarray, diagonal: bool = False) -> SufficientStatistics:
-    """Statistics about given centers, from raw moments.
-
-    Shapes: center (K, D).
-
-    Returned: without a log normalizer: a mixture of passes is not a pass.
-    """
+    """Statistics about given centers (K, D); a mixture of passes has no log normalizer."""
     count, first, second = _restore(*c_order(flat, center), diagonal)
     return SufficientStatistics(np.nan, count, first, second, center)
 

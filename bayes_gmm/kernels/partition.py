@@ -62,10 +62,7 @@ def log_gamma(x):  # pragma: no cover - compiled
 
 @kernel(REAL(NUMBER, VECTOR, WHOLE, REAL))
 def log_partition(number, counts, n_components, alpha):  # pragma: no cover - compiled
-    """Log p(C | K, alpha), or log p(C | alpha) of a process; counts (J,) of clusters that hold rows.
-
-    Shapes: counts (J,).
-    """
+    """Log p(C | K, alpha), or log p(C | alpha) of a process, of clusters with counts (J,)."""
     n_clusters, n_rows, total = counts.size, 0.0, 0.0
     if number.is_process:
         for k in range(n_clusters):

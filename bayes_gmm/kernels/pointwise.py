@@ -15,53 +15,24 @@ samplers call them from threads and forked processes of their own.
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.kernel import c_order, inlined, kernel
+from bayes_gmm.kernels.kernel import inlined, kernel
 from bayes_gmm.kernels.log_rho import (
     CHUNK,
-    FEW_FEATURES,
     PANEL,
     REASSOCIATE,
     exponentiate,
-    log_rho_few,
-    log_rho_many,
+    log_rho_either,
     packed,
     scale_rows,
     turn,
 )
 from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, OUT_VECTOR, SUMS, VECTOR
-from bayes_gmm.kernels.weighted_sums import add_few, add_many
+from bayes_gmm.kernels.weighted_sums import add_either
 
 LN2 = 0.6931471805599453
 ROOT_HALF = 0x3FE6A09E667F3BCD  # 1/sqrt(2) as the bits of a double
-NO_COTANGENT = np.empty(0)
+NO_COTANGENT = np.empty(0)  # where no gradient is wanted
 SWEEP = types.Tuple([OUT_VECTOR, *SUMS])(MATRIX, *FUNCTIONS, VECTOR)
-
-
-def log_density(
-    x: np.ndarray, offset: np.ndarray, center: np.ndarray, whitener: np.ndarray
-) -> np.ndarray:
-    """Log density of every row.
-
-    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D) -> (N,).
-    """
-    return sweep(*c_order(x, offset, center, whitener, NO_COTANGENT))[0]
-
-
-def log_density_and_gradient(
-    x: np.ndarray,
-    offset: np.ndarray,
-    center: np.ndarray,
-    whitener: np.ndarray,
-    cotangent: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """Log density of every row, and the gradient of their weighted sum.
-
-    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D), cotangent (N,) -> values (N,),
-    d_offset (K,), d_center (K, D), d_whitener (K, D, D).
-
-    `d_whitener`: Lower triangular.
-    """
-    return sweep(*c_order(x, offset, center, whitener, cotangent))
 
 
 @inlined
@@ -81,10 +52,13 @@ def _are_numbers(offset, center, whitener):  # pragma: no cover - compiled
 
 @kernel(SWEEP, fastmath=REASSOCIATE)
 def sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compiled
-    """Values of all rows, and the gradient of their weighted sum unless there are no weights."""
+    """Log densities of all rows, and the gradient of their weighted sum if there is a cotangent.
+
+    Shapes: x (N, D), offset (K,), center (K, D), whitener (K, D, D), cotangent (N,) or (0,) ->
+    (N,), (K,), (K, D), (K, D, D), the last lower triangular.
+    """
     n_rows, n_features = x.shape
     n_components = offset.size
-    few = n_features <= FEW_FEATURES
     width = min(CHUNK, n_rows)  # BLAS works on whole chunks, however few rows there are
     rows, residual = np.zeros((n_features, width)), np.empty((n_features, width))
     panel, square = np.empty((PANEL, width)), np.empty(PANEL * n_features)
@@ -100,11 +74,10 @@ def sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compile
         n = min(CHUNK, n_rows - start)
         turn(x[start : start + n], origin, unit, rows)
         for k in range(n_components):
-            value = log_rho[k]
-            if few:
-                log_rho_few(rows, residual, scratch, offset[k], center[k], whitener[k], value, n)
-            else:
-                log_rho_many(rows, residual, panel, offset[k], center[k], panels[k], value)
+            log_rho_either(
+                rows, residual, scratch, panel, offset[k], center[k], whitener[k], panels[k],
+                log_rho[k], n,
+            )  # fmt: skip
         own = values[start : start + n]
         exponentiate(log_rho, own, total, scratch, n)
         add_log(own, total[:n], scratch)
@@ -114,11 +87,10 @@ def sweep(x, offset, center, whitener, cotangent):  # pragma: no cover - compile
                 total[i] = g[i] / total[i]
             scale_rows(log_rho, total, n)
             for k in range(n_components):
-                share, f, s = log_rho[k], first[k], second[k]
-                if few:
-                    count[k] += add_few(rows, residual, scratch, share, center[k], f, s, n)
-                else:
-                    count[k] += add_many(rows, residual, panel, square, share, center[k], f, s, n)
+                count[k] += add_either(
+                    rows, residual, scratch, panel, square, log_rho[k], center[k], first[k],
+                    second[k], n,
+                )  # fmt: skip
     # The fast exp makes a number of nan, so that the sums would not show it.
     if not _are_numbers(offset, center, whitener):
         for sums in (values, count, first.ravel(), second.ravel()):

@@ -18,11 +18,11 @@ import numpy as np
 from numba import types
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.data.streams import blocks, is_on_disk
 from bayes_gmm.kernels.cpu import loop
 from bayes_gmm.kernels.kernel import at_address, c_order, kernel
 from bayes_gmm.kernels.signatures import FUNCTIONS, MATRIX, PASS, REAL, SUMS, VECTOR, WHOLE
+from bayes_gmm.model.missing import by_pattern
 from bayes_gmm.model.parameters import LogQuadratic
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure

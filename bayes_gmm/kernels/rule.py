@@ -1,15 +1,13 @@
-"""The numba twin of the M-step: small problems spend their time here, not in the pass."""
+"""The M-step, compiled: small problems spend their time here, not in the pass."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numba import types
 
-from bayes_gmm.kernels.diagonal import factored_diagonal
-from bayes_gmm.kernels.kernel import Kernel, c_order, inlined, kernel, twin
-from bayes_gmm.kernels.log_rho import REASSOCIATE
+from bayes_gmm.kernels.factors import factored, factored_diagonal
+from bayes_gmm.kernels.kernel import Kernel, c_order, kernel, twin
 from bayes_gmm.kernels.signatures import (
-    FACTOR,
     FUNCTIONS,
     MATRIX,
     OUT_STACK,
@@ -20,12 +18,10 @@ from bayes_gmm.kernels.signatures import (
     VECTOR,
     WHOLE,
 )
-from bayes_gmm.model.normal import LOG_2PI
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.statistics import SufficientStatistics
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.model.structures.loops import SINGULAR
 from bayes_gmm.model.structures.prior import StructuredPrior
 
 # A conditional variance this small beside the data's is rounding, not spread: sd ratio 1e-6.
@@ -37,7 +33,7 @@ PROJECT = OUT_STACK(STACK, VECTOR, STACK, VECTOR)
 
 
 def project(structure: Structure) -> Kernel:
-    """Return the compiled twin of `Structure.maximize`, which some structures share."""
+    """Compile `Structure.maximize`, which some structures share."""
     return twin(structure.maximize, PROJECT)
 
 
@@ -54,10 +50,7 @@ class Candidate(NamedTuple):
 
 
 class Rule:
-    """The M-step with the prior and the structure closed over, so that a loop sees neither.
-
-    Shapes: data_variances (D,).
-    """
+    """The M-step with prior and structure closed over; data_variances (D,)."""
 
     def __init__(
         self,
@@ -94,10 +87,7 @@ class Rule:
         return (self._constants, self._equal_weights, self._floor, *self._prior)
 
     def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
-        """M-step, the twin of `StructuredPrior.of(..).posterior(statistics).mode(previous)`.
-
-        Shapes: previous (K, D, D).
-        """
+        """M-step, equal to `StructuredPrior.of(..).posterior(statistics).mode(previous)`."""
         s = statistics
         sums = c_order(s.count, s.first, s.second, s.center)
         weights, means, scatter, spread, empty = pooled(*sums, *self._prior)
@@ -144,7 +134,7 @@ def pooled(
     empty = -1
     for k in range(n_components):
         n = count[k]
-        # Rounding may leave a hair below zero where a weight is exactly zero.
+        # Rounding may leave a tiny negative number where a weight is exactly zero.
         weights[k] = max(concentration[k] - 1.0 + n, 0.0)
         total += weights[k]
         spread[k] = degrees[k] + n_features + 2.0 + n
@@ -168,111 +158,3 @@ def pooled(
     for k in range(n_components):
         weights[k] /= total
     return weights, means, scatter, spread, empty
-
-
-@inlined
-def _factor(covariance, floor, whitener):  # pragma: no cover - compiled
-    """Write the inverse of the Cholesky factor; return half the log-determinant, nan if singular.
-
-    Row by row, so that the inner loops run along rows and vectorize.
-    """
-    n_features = len(floor)
-    factor = np.empty((n_features, n_features))
-    half_log_det = 0.0
-    for i in range(n_features):
-        row, pivot = factor[i], covariance[i, i]
-        for j in range(i):
-            above, entry = factor[j], 0.0
-            for m in range(j):
-                entry += row[m] * above[m]
-            row[j] = (covariance[i, j] - entry) / above[j]
-        for m in range(i):
-            pivot -= row[m] * row[m]
-        if not pivot > max(floor[i], SINGULAR * covariance[i, i]):
-            return np.nan
-        row[i] = np.sqrt(pivot)
-        half_log_det += 0.5 * np.log(pivot)
-    for i in range(n_features):
-        row, solved = factor[i], whitener[i]
-        solved[i] = 1.0 / row[i]
-        for m in range(i):
-            above, share = whitener[m], row[m] * solved[i]
-            for j in range(m + 1):
-                solved[j] -= share * above[j]
-    return half_log_det
-
-
-@inlined
-def _trace(whitener, scale):  # pragma: no cover - compiled
-    """Trace of whitener scale whitener'; a scale whose diagonal is zero is zero."""
-    n_features = len(scale)
-    size, trace = 0.0, 0.0
-    for j in range(n_features):
-        size += scale[j, j]
-    if size == 0.0:
-        return 0.0
-    for i in range(n_features):
-        row = whitener[i]
-        for j in range(i + 1):
-            other, entry = scale[j], 0.0
-            for m in range(i + 1):
-                entry += row[m] * other[m]
-            trace += row[j] * entry
-    return trace
-
-
-@inlined
-def _equal(one, other):  # pragma: no cover - compiled
-    """Whether two matrices are the same."""
-    for i in range(len(one)):
-        for j in range(len(one)):
-            if one[i, j] != other[i, j]:
-                return False
-    return True
-
-
-@kernel(FACTOR, fastmath=REASSOCIATE)
-def factored(
-    weights,
-    means,
-    covariances,
-    floor,
-    concentration,
-    prior_mean,
-    precision,
-    degrees,
-    prior_scale,
-):  # pragma: no cover - compiled
-    """Log-quadratic functions, log prior kernel and the first lost component of parameters."""
-    n_components, n_features = means.shape
-    offset = np.empty(n_components)
-    whitener = np.zeros((n_components, n_features, n_features))
-    distance = np.empty(n_features)
-    half_log_det, trace, log_prior = 0.0, 0.0, 0.0
-    lost = -1
-    for k in range(n_components):
-        # Covariances that are one and the same are factored once.
-        same = k > 0 and _equal(covariances[k], covariances[k - 1])
-        if same:
-            # loops, because for an assignment of slices numba also compiles the words of its errors
-            for i in range(n_features):
-                for j in range(i + 1):
-                    whitener[k, i, j] = whitener[k - 1, i, j]
-        else:
-            half_log_det = _factor(covariances[k], floor, whitener[k])
-            if np.isnan(half_log_det) and lost < 0:
-                lost = k
-        if not (same and _equal(prior_scale[k], prior_scale[k - 1])):
-            trace = _trace(whitener[k], prior_scale[k])
-        offset[k] = np.log(weights[k]) - half_log_det - 0.5 * n_features * LOG_2PI
-        if concentration[k] != 1.0:
-            log_prior += (concentration[k] - 1.0) * np.log(weights[k])
-        log_prior -= (degrees[k] + n_features + 2.0) * half_log_det + 0.5 * trace
-        for j in range(n_features):
-            distance[j] = means[k, j] - prior_mean[k, j]
-        for i in range(n_features):
-            whitened = 0.0
-            for j in range(i + 1):
-                whitened += whitener[k, i, j] * distance[j]
-            log_prior -= 0.5 * precision[k] * whitened * whitened
-    return offset, whitener, log_prior, lost

@@ -10,7 +10,7 @@ REAL, WHOLE, FLAG, BITS = types.float64, types.int64, types.boolean, types.uint6
 VECTOR, MATRIX, STACK, STACKS = (types.Array(REAL, n, "C", readonly=True) for n in (1, 2, 3, 4))
 OUT_VECTOR, OUT_MATRIX, OUT_STACK, OUT_STACKS = (types.Array(REAL, n, "C") for n in (1, 2, 3, 4))
 NUMBERS = types.Array(WHOLE, 1, "C")  # written
-PLACES, TABLE_OF_PLACES = (types.Array(WHOLE, n, "C", readonly=True) for n in (1, 2))
+TABLE_OF_NUMBERS = types.Array(WHOLE, 2, "C")
 FUNCTIONS = (VECTOR, MATRIX, STACK)  # offset, center, whitener
 SUMS = (OUT_VECTOR, OUT_MATRIX, OUT_STACK)  # count, first, second
 PRIOR = (VECTOR, MATRIX, VECTOR, VECTOR, STACK)

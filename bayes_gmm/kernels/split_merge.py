@@ -18,8 +18,9 @@ The marginal likelihood is known
     with independent means                  given Sigma, an integral over the mean alone
 
 In the last case Sigma is proposed with the partition, from its density q given a mean near the
-posterior mode, and m(A) is the ratio p(x_A, Sigma) / q(Sigma): Z(nu + n, Psi + S(mode)) / Z(nu, Psi)
-times how much better the true integral over the mean is than the mode.
+posterior mode, and m(A) is the ratio p(x_A, Sigma) / q(Sigma): it is
+Z(nu + n, Psi + S(mode)) / Z(nu, Psi) times the integral over the mean less its integrand's value
+at the mode, in logarithms.
 """
 
 import numpy as np
@@ -89,7 +90,7 @@ def split_or_merge(
     log_q = 0.0
     for i in range(n):
         row, p = members[i], probability[i]
-        if row == one or row == other:
+        if row in (one, other):
             in_first[i] = 1.0 if row == one else 0.0
             continue
         if is_split:
@@ -118,7 +119,7 @@ def split_or_merge(
     sizes = np.empty(n_clusters + (1 if is_split else -1))
     at = 0
     for k in range(n_clusters):
-        if k != a and k != b:
+        if k not in (a, b):
             sizes[at] = sums.counts[k]
             at += 1
     if is_split:
@@ -155,7 +156,7 @@ def split_or_merge(
 
 @inlined
 def _near(rng, x, inverse_scale, one):  # pragma: no cover - compiled
-    """Choose another row: the nearest of up to `CANDIDATES` random ones, whatever the labels are."""
+    """Choose another row: the nearest of up to `CANDIDATES` random ones, labels disregarded."""
     n_rows, n_features = x.shape
     other, nearest = one, np.inf
     for _ in range(1 + int(rng.random() * CANDIDATES)):

@@ -135,7 +135,7 @@ def end_telescoping(
                 record.covariances[place, k] = state.covariances[0]
         numbers.n_components[place], numbers.n_clusters[place] = n, n_clusters
         numbers.alpha[place] = unknown.alpha[0]
-    if unknown.labels.size > 1:
+    if unknown.labels.size:
         n_clusters = split_or_merge(
             rng, x, origin, inverse_scale, unknown.integrate, prior, number, unknown.alpha[0],
             state, sums, n_clusters, unknown.labels, unknown.moves, terms,

@@ -10,16 +10,32 @@ of its observed entries (Rubin, 1976). EM completes sums over rows by their expe
 draw; both need N, F = sum d and S = sum d d' of the observed entries, d = x_o - mu_o, and no rows.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.patterns import patterns
 from bayes_gmm.model.mixture import mixture_moments
 from bayes_gmm.model.normal import LOG_2PI, cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics
+
+
+def by_pattern(x: np.ndarray) -> np.ndarray:
+    """Order (N,) in which rows (N, D) of one pattern stand together, complete rows first."""
+    missing = np.packbits(np.isnan(x), axis=1)
+    _, pattern = np.unique(missing, axis=0, return_inverse=True)
+    return np.argsort(pattern.ravel(), kind="stable")
+
+
+def patterns(x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each pattern of rows (N, D): what is observed, bool (D,), and where its rows are."""
+    order = by_pattern(x)
+    missing = np.isnan(x[order])
+    edges = np.flatnonzero((missing[1:] != missing[:-1]).any(axis=1)) + 1
+    for places in np.split(order, edges):
+        yield ~np.isnan(x[places[0]]), places
 
 
 def marginal(functions: LogQuadratic, observed: np.ndarray) -> LogQuadratic:

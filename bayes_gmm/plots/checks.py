@@ -107,9 +107,7 @@ def _choose(tree: xr.DataTree) -> tuple[list[str], str]:
 
 
 def _density(axes: Axes, curves: xr.Dataset) -> None:
-    style.tidy(axes, grid=None, ticks=4)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    style.tidy(axes, grid=None, ticks=4, heights=False)
     axes.fill_between(
         curves["x"], curves["lower"], curves["upper"], color=style.BAND, alpha=0.5, linewidth=0
     )

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from bayes_gmm.plots import style
 from bayes_gmm.posterior.draws import Scalar, catalogue, flatten
 from bayes_gmm.results.compare import compare
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.reading import draws_of, feature_names
 
 MOST_ROWS = 30
@@ -47,6 +48,7 @@ def comparison(point: Any, posterior: xr.DataTree, *, ci_prob: float = 0.95) -> 
     InputError
         If the results belong to different data, or have different numbers of components.
     """
+    posterior = known_number(posterior)
     table = compare(point, posterior, ci_prob=ci_prob).dataset
     draws = draws_of(posterior)
     n_components = draws.weights.shape[2]
@@ -120,9 +122,7 @@ def _label(scalar: Scalar) -> str:
 
 
 def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> None:
-    style.tidy(axes, grid="x", ticks=4)
-    axes.spines["left"].set_visible(False)
-    axes.set_yticks([])
+    style.tidy(axes, grid="x", ticks=4, heights=False)
     axes.tick_params(labelsize=style.SMALL - 1)
     x, height = density(values)
     axes.fill_between(x, height, color=shade, alpha=0.28, linewidth=0)
@@ -153,10 +153,7 @@ def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> Non
 
 
 def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate the density of draws, scaled so that its peak is one.
-
-    Shapes: values (S,) -> x, height (n,).
-    """
+    """Estimate the density of draws (S,), scaled to a peak of one: x, height (n,)."""
     center, spread = values.mean(), values.std()
     if not spread > 0 or np.ptp(values) <= 0:
         return np.empty(0), np.empty(0)

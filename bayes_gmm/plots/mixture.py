@@ -122,7 +122,7 @@ def _grid(subject: Subject) -> Figure:
             left = names[i] if j == 0 and i > 0 else ""
             style.tidy(panel, xlabel=bottom, ylabel=left, ticks=4, grid=None)
             if i == j:
-                panels.one_feature(panel, subject.marginal([i]), casing=2.0)
+                panels.one_feature(panel, subject.marginal([i]), width=2.0)
                 panel.set_yticks([])
                 panel.spines["left"].set_visible(False)
             else:

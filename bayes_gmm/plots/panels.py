@@ -18,32 +18,39 @@ BAND = (0.025, 0.975)
 MOST_BINS = 60
 
 
-def one_feature(axes: Axes, subject: Subject, *, casing: float = 2.8) -> None:
+def one_feature(axes: Axes, subject: Subject, *, width: float = 2.8) -> None:
     """Draw a histogram under the components, the mixture and, of a posterior, its 95% band."""
     low, high = subject.limits()[0]
     if subject.rows is not None:
-        values = subject.rows[:, 0]
-        axes.hist(
-            values,
-            bins=bin_edges(values) if np.ptp(values) > 0 else np.linspace(low, high, 21),  # type: ignore[arg-type]
-            weights=subject.times,
-            density=True,
-            color="#dde3e9",
-            edgecolor="white",
-            linewidth=0.6,
-        )
+        histogram(axes, subject, "#dde3e9")
     grid = fine_grid(subject.point, low, high)
     densities = subject.component_densities(grid[:, None])
     total = densities.sum(axis=2)
     if subject.draws:
         lower, upper = np.quantile(total, BAND, axis=0)
         axes.fill_between(grid, lower, upper, color=style.INK, alpha=0.16, linewidth=0)
-    # The mixture is the casing of a component's line wherever that component is nearly all of it.
-    axes.plot(grid, total.mean(axis=0), color=style.INK, linewidth=casing)
+    # Where a component is nearly all of the mixture, the wider line of the mixture shows beside it.
+    axes.plot(grid, total.mean(axis=0), color=style.INK, linewidth=width)
     for k in range(subject.point.n_components):
-        axes.plot(grid, densities[..., k].mean(axis=0), color=style.color(k), linewidth=casing / 2)
+        axes.plot(grid, densities[..., k].mean(axis=0), color=style.color(k), linewidth=width / 2)
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0)
+
+
+def histogram(axes: Axes, subject: Subject, color: str) -> None:
+    """Draw the density of the rows of one feature."""
+    assert subject.rows is not None
+    values, (low, high) = subject.rows[:, 0], subject.limits()[0]
+    bins = bin_edges(values) if np.ptp(values) > 0 else np.linspace(low, high, 21)
+    axes.hist(
+        values,
+        bins=bins,  # type: ignore[arg-type]
+        weights=subject.times,
+        density=True,
+        color=color,
+        edgecolor="white",
+        linewidth=0.6,
+    )
 
 
 def two_features(axes: Axes, subject: Subject, *, contours: bool = True, dot: float = 16) -> None:

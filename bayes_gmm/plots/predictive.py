@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.plots import panels, style
-from bayes_gmm.plots.subject import Subject
+from bayes_gmm.plots.subject import Subject, marginal_of
 from bayes_gmm.posterior.predictive import density_band, tails
 from bayes_gmm.results.predictive import mixtures
 from bayes_gmm.results.reading import is_posterior
@@ -66,16 +66,7 @@ def predictive(
     grid = figure.subplots(n_lines, n_columns, squeeze=False).ravel()
     for axes, column in zip(grid, columns, strict=False):
         one = subject.marginal([column])
-        ensemble = Ensemble.of(
-            [
-                Parameters.trusted(
-                    theta.weights,
-                    theta.means[:, [column]],
-                    theta.covariances[:, [column]][:, :, [column]],
-                )
-                for theta in averaged
-            ]
-        )
+        ensemble = Ensemble.of([marginal_of(theta, [column]) for theta in averaged])
         _panel(axes, one, ensemble, probabilities)
     for axes in grid[len(columns) :]:
         axes.remove()
@@ -94,21 +85,11 @@ def _panel(
     axes: Axes, subject: Subject, ensemble: Ensemble, probabilities: tuple[float, ...]
 ) -> None:
     """Draw one feature: the histogram, the band, and the density."""
-    style.tidy(axes, xlabel=style.short(subject.features[0]), grid=None, ticks=4)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
+    name = style.short(subject.features[0])
+    style.tidy(axes, xlabel=name, grid=None, ticks=4, heights=False)
     low, high = subject.limits()[0]
     if subject.rows is not None:
-        values = subject.rows[:, 0]
-        axes.hist(
-            values,
-            bins=panels.bin_edges(values),  # type: ignore[arg-type]
-            weights=subject.times,
-            density=True,
-            color=style.LINES,
-            edgecolor="white",
-            linewidth=0.6,
-        )
+        panels.histogram(axes, subject, style.LINES)
     grid = panels.fine_grid(subject.point, low, high)
     curves = [np.exp(v) for v in density_band(ensemble, grid[:, None], probabilities).values()]
     if probabilities:

@@ -17,7 +17,7 @@ from scipy.stats import kstwobign, rankdata
 from bayes_gmm.plots import style
 from bayes_gmm.posterior.convergence import convergence
 from bayes_gmm.posterior.draws import catalogue, flatten
-from bayes_gmm.results.reading import draws_of, feature_names, invariants
+from bayes_gmm.results.reading import draws_of, feature_names, invariants, read_number
 
 MOST_ROWS = 6
 MOST_POINTS = 400  # of a trace
@@ -79,8 +79,15 @@ def ranks(posterior: xr.DataTree) -> Figure:
 
 
 def _quantities(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
-    """Label-free quantities and relabelled parameters, with names as a reader writes them."""
+    """Label-invariant quantities and relabelled parameters, with names as a reader writes them."""
     label_invariant, values = invariants(posterior)
+    if read_number(posterior) is not None:
+        numbers = ["n_clusters", "n_components", "alpha"]
+        there = [name for name in numbers if name in posterior["posterior"]]
+        drawn = [posterior["posterior"][name].transpose("chain", "draw") for name in there]
+        return label_invariant + there, np.concatenate(
+            [values, np.stack([array.to_numpy() for array in drawn], axis=-1)], axis=2
+        )
     draws = draws_of(posterior)
     scalars = catalogue(draws.weights.shape[2], feature_names(posterior))
     kept = [place for place, scalar in enumerate(scalars) if scalar.kind != "covariance"]

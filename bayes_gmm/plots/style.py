@@ -106,8 +106,9 @@ def tidy(
     title: str = "",
     grid: str | None = "both",
     ticks: int = 6,
+    heights: bool = True,
 ) -> None:
-    """Give axes their labels and a light look.
+    """Give axes their labels and a light look; without `heights` they have no vertical scale.
 
     Settings are made on the axes themselves: matplotlib makes ticks late, when a temporary
     rcParams would be gone.
@@ -123,6 +124,9 @@ def tidy(
             axis.set_major_locator(MaxNLocator(ticks))
     if grid:
         axes.grid(True, axis=grid, color=LINES, linewidth=0.8)  # type: ignore[arg-type]
+    if not heights:
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
     axes.set_xlabel(xlabel, fontsize=TEXT, color=INK)
     axes.set_ylabel(ylabel, fontsize=TEXT, color=INK)
     if title:

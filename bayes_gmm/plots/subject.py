@@ -5,7 +5,7 @@ panel of a picture is the same subject seen through fewer columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,6 +16,7 @@ from scipy.special import logsumexp
 from bayes_gmm.data.new_rows import rows_like
 from bayes_gmm.errors import InputError
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.predictive import models_missing, predict, result_weights
 from bayes_gmm.results.reading import (
     draws_of,
@@ -46,6 +47,7 @@ class Subject:
     @classmethod
     def of(cls, result: xr.DataTree | Parameters, X: Any = None) -> "Subject":
         """Read a result; X replaces the rows that it was computed from."""
+        result = known_number(result)
         point = point_parameters(result)
         draws: list[Parameters] = []
         if isinstance(result, Parameters):
@@ -109,20 +111,13 @@ class Subject:
     def marginal(self, columns: Sequence[int]) -> "Subject":
         """Return the same subject seen through some of its columns."""
         chosen = list(columns)
-
-        def of(theta: Parameters) -> Parameters:
-            block = theta.covariances[:, chosen][:, :, chosen]
-            return Parameters.trusted(theta.weights, theta.means[:, chosen], block)
-
-        return Subject(
-            self.name,
-            tuple(self.features[j] for j in chosen),
-            of(self.point),
-            [of(theta) for theta in self.draws],
-            None if self.rows is None else self.rows[:, chosen],
-            None if self.dots is None else self.dots[:, chosen],
-            self.shares,
-            self.times,
+        return replace(
+            self,
+            features=tuple(self.features[j] for j in chosen),
+            point=marginal_of(self.point, chosen),
+            draws=[marginal_of(theta, chosen) for theta in self.draws],
+            rows=None if self.rows is None else self.rows[:, chosen],
+            dots=None if self.dots is None else self.dots[:, chosen],
         )
 
     def separation(self) -> np.ndarray:
@@ -165,3 +160,9 @@ class Subject:
             ],
             axis=1,
         )
+
+
+def marginal_of(theta: Parameters, columns: list[int]) -> Parameters:
+    """Keep some features of a mixture."""
+    block = theta.covariances[:, columns][:, :, columns]
+    return Parameters.trusted(theta.weights, theta.means[:, columns], block)

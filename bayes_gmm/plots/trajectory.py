@@ -14,8 +14,8 @@ from bayes_gmm.plots import style
 from bayes_gmm.results.reading import is_point
 from bayes_gmm.results.remarks import how_found
 
-CLIMB = style.PALETTE[0]
-LOST = style.PALETTE[1]
+RUN = style.PALETTE[0]
+COLLAPSED = style.PALETTE[1]
 MOST_OPTIMA = 12
 
 
@@ -47,20 +47,22 @@ def em_trajectory(point: xr.DataTree) -> Figure:
     estimator = str(point.attrs["estimator"])
     n_panels = 2 if search.sizes["optimum"] == 1 else 3
     figure = style.picture(1.2 + 2.75 * n_panels, 3.5)
-    climb, distance, *optima = figure.subplots(1, n_panels)
-    _climb(climb, search, "log-likelihood" if estimator == "MLE" else "log-likelihood + log prior")
+    progress, distance, *optima = figure.subplots(1, n_panels)
+    _progress(
+        progress, search, "log-likelihood" if estimator == "MLE" else "log-likelihood + log prior"
+    )
     _distance(distance, search["objective"].to_numpy())
     for axes in optima:
         _optima(axes, search)
     style.headline(figure, f"EM for the {estimator}: {_verdict(search)}")
     handles = [
-        Line2D([], [], color=CLIMB, label="best EM run"),
+        Line2D([], [], color=RUN, label="best EM run"),
         Line2D([], [], **_mark("finished"), label="a start's end"),
     ]
     if not (search["start_converged"] | search["start_collapsed"]).all():
         handles.append(Line2D([], [], **_mark("dropped"), label="start not followed further"))
     if search["start_collapsed"].any():
-        handles.append(Line2D([], [], **_mark("lost"), label="start that collapsed"))
+        handles.append(Line2D([], [], **_mark("collapsed"), label="start that collapsed"))
     if search["optimum_spurious"].any():
         handles.append(Line2D([], [], **_mark("spurious"), label="spurious optimum"))
     style.key(figure, handles, columns=5)
@@ -69,11 +71,11 @@ def em_trajectory(point: xr.DataTree) -> Figure:
 
 def _mark(kind: str) -> dict[str, Any]:
     shape, face, edge = {
-        "finished": ("o", "#ffffff00", CLIMB),
+        "finished": ("o", "#ffffff00", RUN),
         "dropped": ("o", "#ffffff00", style.BAND),
-        "lost": ("x", LOST, LOST),
-        "optimum": ("o", CLIMB, CLIMB),
-        "spurious": ("D", "#ffffff", LOST),
+        "collapsed": ("x", COLLAPSED, COLLAPSED),
+        "optimum": ("o", RUN, RUN),
+        "spurious": ("D", "#ffffff", COLLAPSED),
     }[kind]
     return {
         "marker": shape,
@@ -85,19 +87,23 @@ def _mark(kind: str) -> dict[str, Any]:
     }
 
 
-def _climb(axes: Axes, search: xr.Dataset, name: str) -> None:
+def _progress(axes: Axes, search: xr.Dataset, name: str) -> None:
     """Objective per iteration; very poor beginnings are cut off."""
     objective = search["objective"].to_numpy()
     style.tidy(axes, xlabel="iteration", ylabel=f"{name} [nats]")
     ends, iterations = search["start_objective"].to_numpy(), search["start_iterations"].to_numpy()
-    lost = search["start_collapsed"].to_numpy().astype(bool)
-    finished = search["start_converged"].to_numpy().astype(bool) & ~lost
-    for kind, chosen in (("dropped", ~finished & ~lost), ("lost", lost), ("finished", finished)):
+    collapsed = search["start_collapsed"].to_numpy().astype(bool)
+    finished = search["start_converged"].to_numpy().astype(bool) & ~collapsed
+    for kind, chosen in (
+        ("dropped", ~finished & ~collapsed),
+        ("collapsed", collapsed),
+        ("finished", finished),
+    ):
         if chosen.any():
             axes.plot(iterations[chosen], ends[chosen], **_mark(kind))
-    axes.plot(objective, color=CLIMB, linewidth=1.6, zorder=3)
+    axes.plot(objective, color=RUN, linewidth=1.6, zorder=3)
     shown = np.concatenate([objective[1:], ends[finished], [np.quantile(ends, 0.1)]])
-    top = max(objective[-1], ends[~lost].max(initial=objective[-1]))
+    top = max(objective[-1], ends[~collapsed].max(initial=objective[-1]))
     span = (top - shown.min()) or 1.0
     axes.set_ylim(shown.min() - 0.08 * span, top + 0.08 * span)
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")
@@ -108,11 +114,11 @@ def _distance(axes: Axes, objective: np.ndarray) -> None:
     """Distance of each iteration to the last, on a log scale."""
     gap = objective[-1] - objective[:-1]
     rounding = 8 * np.finfo(float).eps * abs(objective[-1])
-    climbing = np.flatnonzero(gap > rounding)
+    rising = np.flatnonzero(gap > rounding)
     style.tidy(axes, xlabel="iteration", ylabel="distance to the end [nats]")
-    if climbing.size:
+    if rising.size:
         axes.set_yscale("log")
-        axes.plot(climbing, gap[climbing], color=CLIMB, linewidth=1.6, marker=".", markersize=4)
+        axes.plot(rising, gap[rising], color=RUN, linewidth=1.6, marker=".", markersize=4)
         axes.minorticks_off()
     else:
         axes.set_yticks([])

@@ -5,6 +5,8 @@ Monte Carlo errors are in different modes, and longer chains will not help. Chai
 stationary are too short. A chain that does not move is stuck.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bayes_gmm.posterior.convergence import convergence
@@ -16,10 +18,7 @@ SEPARATED = 6  # Monte Carlo standard errors between the means of two chains
 
 
 def stuck(values: np.ndarray) -> list[int]:
-    """Find chains that hardly move.
-
-    Shapes: values (chain, draw, Q).
-    """
+    """Find chains that hardly move; values (chain, draw, Q)."""
     if not values.shape[2]:
         return []
     repeated = (np.diff(values, axis=1) == 0).all(axis=2).mean(axis=1) >= REPEATED
@@ -31,10 +30,7 @@ def stuck(values: np.ndarray) -> list[int]:
 
 
 def settled(sizes: np.ndarray) -> np.ndarray:
-    """Whether each chain looks stationary.
-
-    Shapes: sizes (chain, Q) -> (chain,).
-    """
+    """Whether each chain looks stationary (chain,), by its sizes (chain, Q)."""
     defined = np.isfinite(sizes)
     return defined.any(axis=1) & ((sizes >= SETTLED) | ~defined).all(axis=1)
 
@@ -64,10 +60,7 @@ def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
 
 
 def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Measure label switching within and between chains.
-
-    Shapes: permutation (chain, draw, K) -> within (chain,).
-    """
+    """Measure label switching within chains (chain,), and say whether chains differ."""
     common = np.stack([usual_order(chain) for chain in permutation])
     within = (permutation != common[:, None]).any(axis=2).mean(axis=1)
     return within, bool((common != common[0]).any())
@@ -80,8 +73,19 @@ def usual_order(orders: np.ndarray) -> np.ndarray:
 
 
 def other_labels(permutation: np.ndarray) -> np.ndarray:
-    """Share of each chain's draws whose labels were not those of the point estimate, (chain,).
-
-    Shapes: permutation (chain, draw, K).
-    """
+    """Share of each chain's draws whose labels were not those of the point estimate, (chain,)."""
     return (permutation != np.arange(permutation.shape[2])).any(axis=2).mean(axis=1)
+
+
+def longest_together(lengths: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Choose chains, and how far to cut them, so that as many draws as can be are kept.
+
+    Chains that an interrupt met at about the same length are all cut to the shortest; a chain that
+    had hardly begun while others were long is left out.
+
+    `kept`: Places of the chosen chains, in order.
+    """
+    order = np.argsort(lengths, kind="stable")[::-1]
+    totals = np.arange(1, len(order) + 1) * np.asarray(lengths)[order]
+    n_kept = len(totals) - int(np.argmax(totals[::-1]))
+    return np.sort(order[:n_kept]), int(lengths[order[n_kept - 1]])

@@ -47,10 +47,7 @@ def p_values(replicated: np.ndarray, observed: np.ndarray, upper_only: np.ndarra
 def adjusted_p_values(
     replicated: np.ndarray, observed: np.ndarray, upper_only: np.ndarray
 ) -> np.ndarray:
-    """P-values that hold for all statistics jointly.
-
-    Shapes: -> (M,).
-    """
+    """P-values that hold for all statistics jointly, (M,)."""
     # The data count as one more replicate, so that the test is exact where they are one.
     together = deviations(np.vstack([replicated, observed]), upper_only)
     largest = together.max(axis=1)
@@ -78,7 +75,7 @@ class Marginals:
 
     start: np.ndarray  # start, width: (D,), where the first bin begins, and how wide the bins are
     width: np.ndarray
-    bandwidth: np.ndarray  # (D,), standard deviation of the blur
+    bandwidth: np.ndarray  # (D,), standard deviation of the kernel
 
     @classmethod
     def of(cls, x: np.ndarray) -> "Marginals":
@@ -106,14 +103,14 @@ class Marginals:
     def density(self, counts: np.ndarray) -> np.ndarray:
         """Kernel density estimate from counts (..., D, N_BINS + 2): (..., D, N_BINS)."""
         shares = counts[..., 1:-1] / counts.sum(axis=-1, keepdims=True)
-        blurred = np.stack(
+        smoothed = np.stack(
             [
                 gaussian_filter1d(shares[..., j, :], sigma, axis=-1, mode="constant")
                 for j, sigma in enumerate(self.bandwidth / self.width)
             ],
             axis=-2,
         )
-        return blurred / self.width[:, None]
+        return smoothed / self.width[:, None]
 
 
 def shape(x: np.ndarray) -> np.ndarray:

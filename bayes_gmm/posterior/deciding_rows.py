@@ -47,10 +47,7 @@ class DecidingRow(NamedTuple):
 
 
 def far(values: np.ndarray, times: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Find the few values that are far from all others.
-
-    Shapes: values (N,), times (N,).
-    """
+    """Find the few values (N,) that are far from all others."""
     left_out = np.isnan(values)
     if times is not None:
         left_out |= times == 0

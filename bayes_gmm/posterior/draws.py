@@ -103,10 +103,7 @@ def catalogue(n_components: int, features: tuple[str, ...]) -> list[Scalar]:
 
 
 def flatten(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """Values of all scalars, for one mixture or for arrays of them.
-
-    Shapes: weights (..., K), means (..., K, D), covariances (..., K, D, D) -> (..., P).
-    """
+    """Values (..., P) of all scalars, for one mixture or for arrays of them."""
     lead, n_components, n_features = means.shape[:-2], means.shape[-2], means.shape[-1]
     deviations = np.sqrt(np.einsum("...kii->...ki", covariances))
     correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])

@@ -41,7 +41,7 @@ class Monitored(NamedTuple):
 
 
 class Invariants(NamedTuple):
-    """Label-free quantities of every draw, in the user's units."""
+    """Label-invariant quantities of every draw, in the user's units."""
 
     # (chain, draw, ...): log_likelihood; log_posterior, the log joint density of data and
     # parameters, where the prior has one; sum_squared_weights; mixture_mean (D);

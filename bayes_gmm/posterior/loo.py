@@ -14,8 +14,8 @@ from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from bayes_gmm.kernels.membership import Ensemble
-from bayes_gmm.posterior.blocks import GIB, THREADS, by_blocks, require_memory
 from bayes_gmm.posterior.draws import Draws
+from bayes_gmm.posterior.predictive import GIB, THREADS, by_blocks, require_memory
 
 COPIES = 8  # arrays of the size of a block's log-likelihood that are alive at a time
 CONSTANT = 1e-13  # relative spread of what does not vary

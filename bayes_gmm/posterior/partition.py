@@ -160,7 +160,7 @@ def refine(matrix: np.ndarray, loss: Loss, labels: np.ndarray) -> np.ndarray:
 
 
 def ordered(labels: np.ndarray) -> np.ndarray:
-    """Rename clusters to 0, 1, ... by decreasing size, of equal ones the first to appear first."""
+    """Number clusters 0, 1, ... by decreasing size, of equal ones the first to appear first."""
     _, first, inverse, counts = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )

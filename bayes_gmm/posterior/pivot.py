@@ -25,7 +25,7 @@ from bayes_gmm.posterior.draws import Draws
 
 BLOCK_NUMBERS = 1 << 20  # memory for the draws compared at a time
 LOOKED_AT = 200  # draws by which a pivot is chosen
-TIE = 1e-9  # of the largest cost: what being in order already is worth
+TIE = 1e-9  # of the largest cost: by which the given order is preferred
 
 
 class Match(NamedTuple):
@@ -143,17 +143,17 @@ def best(costs: np.ndarray) -> np.ndarray:
     Shapes: costs (S, K, K) -> (S, K).
     """
     n_components = costs.shape[1]
-    worth = TIE * np.abs(costs).max(axis=(1, 2), initial=0.0)
-    favored = costs - worth[:, None, None] * np.eye(n_components)
+    preference = TIE * np.abs(costs).max(axis=(1, 2), initial=0.0)
+    favored = costs - preference[:, None, None] * np.eye(n_components)
     found = [linear_sum_assignment(cost)[1] for cost in favored]
     return np.array(found, dtype=np.int64).reshape(-1, n_components)
 
 
 def runner_up(costs: np.ndarray, permutation: np.ndarray) -> np.ndarray:
-    r"""How much more the best permutation costs that renames a component, exactly.
+    r"""How much more the best permutation costs that relabels a component, exactly.
 
     Another permutation differs from the best one by cycles of components that pass their labels on.
-    No cycle gains anything, so the best permutation that renames component k is the best of all
+    No cycle gains anything, so the best permutation that relabels component k is the best of all
     with the single cheapest cycle through k, and the second best of all is the least of these:
 
     .. math:: w_{kj} = c_{k, s(j)} - c_{k, s(k)}, \qquad

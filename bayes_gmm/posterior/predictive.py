@@ -3,18 +3,54 @@
 Averages over S draws theta_s, in blocks of rows or of draws, so that memory stays bounded.
 """
 
+import os
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.kernels.chunks import in_order
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.posterior.blocks import GIB, by_blocks, require_memory
 from bayes_gmm.posterior.draws import Draws
 
+BLOCK_NUMBERS = 1 << 19  # doubles per array of a block: 4 MiB
+GIB = 1 << 30
+NUMBER = 8  # bytes
+THREADS = os.cpu_count() or 1
 PAIR_BYTES = 16  # the sum over draws, and what is added to it
 PASS_NUMBERS = 1 << 23  # responsibilities held at a time, 64 MiB
 LABEL = np.int16
+
+
+def by_blocks[T](
+    evaluate: Callable[[slice], T],
+    n_rows: int,
+    numbers_per_row: int,
+    *,
+    block_numbers: float | None = None,
+) -> Iterator[tuple[slice, T]]:
+    """Evaluate blocks of rows and give the outcomes in order.
+
+    `evaluate`, from a slice of the rows to whatever is kept of it, runs in threads.
+    """
+    size = max(1, int((block_numbers or BLOCK_NUMBERS) // numbers_per_row))
+    cut = [slice(start, start + size) for start in range(0, n_rows, size)]
+    alone = THREADS == 1 or len(cut) == 1
+    outcomes = map(evaluate, cut) if alone else in_order(evaluate, cut, THREADS, 2 * THREADS)
+    yield from zip(cut, outcomes, strict=True)
+
+
+def require_memory(needed: float, allowed: float, what: str, advice: str) -> None:
+    """Raise if an array would be larger than the memory that the user allows."""
+    if not allowed > 0:
+        raise InputError(f"memory must be a positive number of GiB; got {allowed!r}")
+    if needed > allowed * GIB:
+        raise InputError(
+            f"{what} needs {needed / GIB:.3g} GiB of memory, more than memory={allowed:g} allows: "
+            f"{advice}, or pass memory={np.ceil(needed / GIB * 10) / 10:g}"
+        )
 
 
 def density_band(
@@ -38,10 +74,7 @@ def density_band(
 def memberships(
     ensemble: Ensemble, rows: np.ndarray, probabilities: tuple[float, ...]
 ) -> list[np.ndarray]:
-    """Average the responsibilities of rows (N, D) over mixtures.
-
-    Shapes: -> mean (N, K), the mean entropy (N,), and each of the quantiles (N, K).
-    """
+    """Average responsibilities of rows (N, D): (N, K), their entropy (N,), each quantile (N, K)."""
 
     def evaluate(place: slice) -> tuple[np.ndarray, ...]:
         shares, entropy = ensemble.membership(rows[place])
@@ -119,10 +152,7 @@ def co_clustering_matrix(
 def draw_labels(
     ensemble: Ensemble, rows: np.ndarray, seed: int | None, memory: float
 ) -> np.ndarray:
-    """Draw one label per mixture and row.
-
-    Shapes: rows (N, D) -> (S, N).
-    """
+    """Draw one label per mixture and row (N, D): (S, N)."""
     n_mixtures = ensemble.n_mixtures
     require_memory(
         np.dtype(LABEL).itemsize * n_mixtures * len(rows),

@@ -28,10 +28,7 @@ MOST_PARAMETERS = 1000  # of more, their covariance matrix is not kept
 
 
 def jacobian_of_scalars(local: LocalCoordinates, k: int) -> dict[str, np.ndarray]:
-    """Derivatives of the numbers that describe a component, in the coordinates `local.places(k)`.
-
-    Shapes: -> (n, C).
-    """
+    """Derivatives (n, C) of the numbers of a component, in the coordinates `local.places(k)`."""
     weight, mean, covariance = local.jacobian(k)
     sigma = local.parameters.covariances[k]
     n_features = len(sigma)
@@ -79,10 +76,7 @@ def delta_method(
 def interval(
     scalars: list[Scalar], estimate: np.ndarray, errors: np.ndarray, ci_prob: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Equal-tailed interval of each scalar, by the normal distribution.
-
-    Shapes: estimate, errors (S,) -> lower, upper (S,).
-    """
+    """Equal-tailed interval of each scalar (S,), by the normal distribution."""
     reach = ndtri((1 + ci_prob) / 2) * errors
     lower, upper = estimate - reach, estimate + reach
     kinds = np.array([scalar.kind for scalar in scalars])
@@ -174,10 +168,7 @@ def from_refits(
     covariances: np.ndarray,
     ends: tuple[float, float],
 ) -> Errors:
-    """Standard errors from refits, their components matched to those of the estimate.
-
-    Shapes: weights (R, K), means (R, K, D), covariances (R, K, D, D).
-    """
+    """Standard errors from R refits, their components matched to those of the estimate."""
     order = match(weights[None], means[None], covariances[None], parameters).permutation[0]
     replicates = flatten(
         np.take_along_axis(weights, order, axis=1),

@@ -10,12 +10,20 @@ import xarray as xr
 
 from bayes_gmm import plots
 from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image, judged, table
-from bayes_gmm.reports.draws import clusters, labels, sampling
-from bayes_gmm.reports.model import fit, prediction, prior
+from bayes_gmm.reports.draws import clusters, fit, labels, prediction, prior, sampling
+from bayes_gmm.reports.number import how_many
+from bayes_gmm.reports.number import number as number_of_clusters
 from bayes_gmm.reports.words import after_interrupt, provenance, versions
 from bayes_gmm.results.analysis import Analysis
 from bayes_gmm.results.comparison import constraint
-from bayes_gmm.results.reading import n_incomplete, n_observed, n_seen, row_weights, structure_of
+from bayes_gmm.results.reading import (
+    n_incomplete,
+    n_observed,
+    n_seen,
+    read_number,
+    row_weights,
+    structure_of,
+)
 from bayes_gmm.results.remarks import remarks, search_warnings
 from bayes_gmm.results.tables import counted, number, some
 
@@ -27,6 +35,7 @@ def summary(analysis: Analysis) -> list[Paragraph]:
     said = []
     if analysis.trees:
         said.append(Paragraph(_data(next(iter(analysis.trees.values())))))
+    said += how_many(analysis)
     said += [
         Paragraph(text, "bad", f"Data, {name}")
         for name, tree in analysis.points.items()
@@ -49,6 +58,7 @@ def summary(analysis: Analysis) -> list[Paragraph]:
 def sections(analysis: Analysis) -> Iterator[Section]:
     """Yield the sections for which there are results."""
     for build in (
+        number_of_clusters,
         _mixture,
         _estimates,
         _comparison,
@@ -67,14 +77,16 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 def _data(tree: xr.DataTree) -> str:
     names = [str(name) for name in tree["point_estimate"]["feature"].to_numpy()]
-    n_components = int(tree.attrs["n_components"])
+    components = counted(int(tree.attrs["n_components"]), "component")
+    if read_number(tree) is not None:
+        components = "an unknown number of components"
     weights = row_weights(tree)
     seen = "" if weights is None else f" with weights that sum to {weights.sum():,.10g}"
     lacking = n_incomplete(tree)
     gaps = f", {lacking:,} of them with missing entries" if lacking else ""
     return (
         f"{n_observed(tree):,} rows{seen}{gaps}, {counted(len(names), 'feature')} "
-        f"({some(names, 'in the tables', most=12)}), {counted(n_components, 'component')}."
+        f"({some(names, 'in the tables', most=12)}), {components}."
     )
 
 

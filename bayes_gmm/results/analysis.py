@@ -27,6 +27,7 @@ from bayes_gmm.results.reading import (
     n_observed,
     point_parameters,
 )
+from bayes_gmm.results.selection import Selection
 from bayes_gmm.results.sensitivity import Sensitivity
 
 MOST_POINTWISE = 20_000_000  # rows x draws of leave-one-out, some ten seconds
@@ -48,6 +49,7 @@ class Analysis:
     checks : Check
     sensitivity : Sensitivity
     loo : ELPDDataLOO
+    selection : Selection
     """
 
     mle: xr.DataTree | None = None
@@ -58,6 +60,7 @@ class Analysis:
     checks: Check | None = None
     sensitivity: Sensitivity | None = None
     loo: ELPDDataLOO | None = None
+    selection: Selection | None = None
 
     @classmethod
     def of(cls, results: Any) -> "Analysis":
@@ -111,6 +114,7 @@ EXPECTED = {
     "checks": "not a result of bg.check",
     "sensitivity": "not a result of bg.sensitivity",
     "loo": "not a result of bg.loo",
+    "selection": "not a result of bg.select",
 }
 CLASSES = {
     "comparison": Comparison,
@@ -118,6 +122,7 @@ CLASSES = {
     "checks": Check,
     "sensitivity": Sensitivity,
     "loo": ELPDDataLOO,
+    "selection": Selection,
 }
 
 

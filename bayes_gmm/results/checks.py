@@ -35,7 +35,7 @@ from bayes_gmm.posterior.checks import (
 )
 from bayes_gmm.results.predictive import result_rows, result_weights
 from bayes_gmm.results.reading import complete_rows, draws_of, feature_names, require_posterior
-from bayes_gmm.results.tables import Printed, counted, number, some
+from bayes_gmm.results.tables import Printed, counted, ends, number, some
 from bayes_gmm.seeds import Seed, as_seed
 
 MOST_ROWS = 20_000
@@ -116,13 +116,13 @@ class Check(Printed):
     def written(self) -> pd.DataFrame:
         """Round the table to what the spread of the replicates supports."""
         table = self.table
-        tail = 50 * (1 - self.tree.attrs["band"])
+        lower, upper = ends(self.tree.attrs["band"])
         titles = {
             "observed": "observed",
             "mean": "replicates",
             "sd": "sd",
-            "lower": f"{tail:g}%",
-            "upper": f"{100 - tail:g}%",
+            "lower": lower,
+            "upper": upper,
         }
         written = pd.DataFrame(index=table.index)
         for name, title in titles.items():

@@ -17,10 +17,7 @@ from bayes_gmm.data.row_labels import stored
 from bayes_gmm.errors import InputError, require_whole
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.posterior.partition import (
-    LOSSES,
-    least_loss,
-)
+from bayes_gmm.posterior.partition import LOSSES, least_loss
 from bayes_gmm.posterior.predictive import co_clustering_matrix, draw_labels, tails
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.predictive import MOST_DRAWS, mixtures, result_rows

@@ -21,6 +21,7 @@ from bayes_gmm.posterior.identification import identify
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.predictive import log_likelihood, tails
 from bayes_gmm.results.comparison import NOT_RUN, Comparison, constraint
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.reading import (
     draws_of,
     feature_names,
@@ -51,12 +52,14 @@ def compare(
 ) -> Comparison:
     """Lay point estimates beside a posterior, parameter by parameter; see `bayes_gmm.compare`."""
     lower, upper = tails(ci_prob)
+    posterior = known_number(posterior)
     draws = draws_of(posterior)
     features = feature_names(posterior)
     pivot, structure = point_parameters(posterior), structure_of(posterior)
     scalars = catalogue(pivot.n_components, features)
+    given = named(point)
     points, errors, heights, deciding = {}, [], [], []
-    for name, result in named(point).items():
+    for name, result in given.items():
         theta = _checked(name, result, posterior)
         order = _matching(theta, pivot)
         points[name] = theta.reorder(order)
@@ -88,17 +91,17 @@ def compare(
             ),
             "log_likelihood": ("estimator", heights),
             "rows_decide": ("estimator", deciding),
-            "n_starts": ("estimator", [_n_starts(one) for one in named(point).values()]),
+            "n_starts": ("estimator", [_n_starts(one) for one in given.values()]),
             "em_from_draw": ("estimator", [NOT_RUN for _ in points]),
             "em_from_draw_log_likelihood": ("estimator", np.full(len(points), np.nan)),
         },
         coords={
             "estimator": list(points),
-            "maximizes_likelihood": ("estimator", _are_maxima(point)),
-            "constraint": (
+            "maximizes_likelihood": (
                 "estimator",
-                [constraint(one, structure) for one in named(point).values()],
+                [_estimator(one) == "MLE" for one in given.values()],
             ),
+            "constraint": ("estimator", [constraint(one, structure) for one in given.values()]),
             "parameter": [scalar.name for scalar in scalars],
             **{
                 name: ("parameter", [getattr(scalar, name) for scalar in scalars])
@@ -144,11 +147,6 @@ def named(point: Any) -> dict[str, Point]:
 
 def _estimator(result: Any) -> str:
     return str(result.attrs.get("estimator", "point")) if is_point(result) else "point"
-
-
-def _are_maxima(point: Any) -> list[bool]:
-    """Whether each estimate claims to maximize the likelihood."""
-    return [_estimator(result) == "MLE" for result in named(point).values()]
 
 
 def _n_starts(result: Any) -> int:

@@ -10,7 +10,7 @@ import xarray as xr
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.results.diagnosis import worst
 from bayes_gmm.results.reading import feature_names, is_point, structure_of
-from bayes_gmm.results.tables import Printed, counted, number, some
+from bayes_gmm.results.tables import Printed, counted, ends, number, some
 
 LABELLINGS = {"raw": "parameters, sampler's labels", "relabelled": "parameters, matched labels"}
 LABEL_INVARIANT = "label-invariant quantities"
@@ -47,7 +47,7 @@ class Comparison(Printed):
     def table(self) -> pd.DataFrame:
         """One row per scalar parameter; numbers, not rounded."""
         data = self.dataset
-        lower, upper = self._ends
+        lower, upper = ends(data.attrs["ci_prob"])
         columns = {name: data["estimate"].sel(estimator=name) for name in self.estimators}
         columns |= {"mean": data["mean"], "sd": data["sd"]}
         errors = data["standard_error"]
@@ -142,11 +142,6 @@ class Comparison(Printed):
         return self.dataset["why_not"].to_numpy() == ""
 
     @property
-    def _ends(self) -> tuple[str, str]:
-        tail = 50 * (1 - self.dataset.attrs["ci_prob"])
-        return f"{tail:g}%", f"{100 - tail:g}%"
-
-    @property
     def _title(self) -> str:
         attrs = self.dataset.attrs
         return (
@@ -173,7 +168,7 @@ class Comparison(Printed):
             ]
         # The others' standard errors differ little, and the table should fit a line.
         first_error = [name for name in table.columns if name.startswith("se ")][:1]
-        for name in ("mean", "sd", *first_error, *self._ends):
+        for name in ("mean", "sd", *first_error, *ends(self.dataset.attrs["ci_prob"])):
             written[name] = [number(v, sd) for v, sd in zip(table[name], sds, strict=True)]
         for name in self.estimators:
             written[f"z {name}"] = [f"{z:+z.2f}" for z in table[f"z {name}"]]
@@ -220,7 +215,8 @@ def constraint(result: Any, structure: Structure = UNCONSTRAINED) -> str:
 def sentences(data: xr.Dataset) -> list[str]:
     """Say what stands out."""
     estimators = [data.sel(estimator=name) for name in data["estimator"].to_numpy()]
-    said = [_of_rows(one) for one in estimators]
+    deciding = {str(one["estimator"].item()): str(one["rows_decide"].item()) for one in estimators}
+    said = [f"{name}: {rows}" for name, rows in deciding.items() if rows]
     said += _of_constraints(data)
     said.append(_of_likelihood(data))
     for one in estimators:
@@ -232,11 +228,6 @@ def surpassed(one: xr.Dataset) -> bool:
     """Whether a draw has a higher likelihood than an estimate that is said to maximize it."""
     free = bool(one["maximizes_likelihood"]) and not str(one["constraint"].item())
     return free and float(one["log_likelihood_quantile"]) < 1
-
-
-def _of_rows(one: xr.Dataset) -> str:
-    rows = str(one["rows_decide"].item())
-    return f"{one['estimator'].item()}: {rows}" if rows else ""
 
 
 def _of_constraints(data: xr.Dataset) -> list[str]:

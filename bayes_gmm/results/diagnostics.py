@@ -37,6 +37,8 @@ FATAL: tuple[Rule, ...] = (
     rules.several_modes,
     rules.divergences,
 )
+MENTIONED = 0.01  # probability from which a number of clusters is mentioned
+
 IDENTITY: tuple[Rule, ...] = (
     rules.not_told_apart,
     rules.nearly_empty,
@@ -113,6 +115,13 @@ def _apply(rules: tuple[Rule, ...], inputs: VerdictInputs) -> list[Finding]:
 
 
 def _verdict(inputs: VerdictInputs, reasons: list[Finding]) -> str:
+    if inputs.n_clusters:
+        likely = [(k, p) for k, p in inputs.n_clusters.items() if p >= MENTIONED]
+        said = ", ".join(f"{k} (probability {p:.2f})" for k, p in likely)
+        known = inputs._replace(n_clusters={})
+        of_components = any(reason.kind == "identification" for reason in reasons)
+        given = f" Given {likely[0][0]}:" if of_components else ""
+        return f"Number of clusters: {said}.{given} {_verdict(known, reasons)}"
     of_data = [finding for finding in reasons if finding.kind == "data"]
     if of_data:
         rest = [finding for finding in reasons if finding.kind != "data"]

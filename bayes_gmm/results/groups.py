@@ -24,10 +24,9 @@ from bayes_gmm.model.normal import cholesky
 from bayes_gmm.model.prior_family import LogPrior, PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures.prior import StructuredPrior
-from bayes_gmm.posterior.blocks import NUMBER, require_memory
 from bayes_gmm.posterior.draws import Draws
-from bayes_gmm.posterior.predictive import pointwise, replicates
-from bayes_gmm.results.labels import DIMS, labelled
+from bayes_gmm.posterior.predictive import NUMBER, pointwise, replicates, require_memory
+from bayes_gmm.results.labels import DIMS, follow, labelled
 from bayes_gmm.results.reading import (
     VARIABLES,
     draws_of,
@@ -36,7 +35,6 @@ from bayes_gmm.results.reading import (
     raw_draws,
     require_posterior,
 )
-from bayes_gmm.results.relabel import follow
 
 Drawable = ConjugatePrior | StructuredPrior | PriorFamily
 LEADING = ("chain", "draw")
@@ -102,10 +100,7 @@ def require_room(
 
 
 def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) -> xr.Dataset:
-    """Evaluate the log-likelihood of each row under each draw, the label summed out.
-
-    Shapes: rows (N, D), index (N,).
-    """
+    """Log-likelihood of each row (N, D) under each draw, the label summed out."""
     values = pointwise(draws_of(posterior), rows)
     return labelled({"x": values}, dims={"x": (*LEADING, "obs_id")}).assign_coords(
         stored(index) | _draws_of(posterior["posterior"].to_dataset())
@@ -113,10 +108,7 @@ def log_likelihood(posterior: xr.DataTree, rows: np.ndarray, index: pd.Index) ->
 
 
 def predictive(drawn: xr.Dataset, index: pd.Index, rng: np.random.Generator) -> xr.Dataset:
-    """Draw as many rows as the data have from the mixture of each draw.
-
-    Shapes: index (N,).
-    """
+    """Draw as many rows as the data have from the mixture of each draw."""
     draws = Draws(*(drawn[name].transpose(*LEADING, *DIMS[name]).to_numpy() for name in VARIABLES))
     return labelled(
         {"x": replicates(draws, len(index), rng)},

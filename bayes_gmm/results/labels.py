@@ -78,6 +78,23 @@ def labelled(
     return dataset.assign_coords(obs_id=pd.Index(index, name="obs_id"))
 
 
+def follow(dataset: xr.Dataset, order: np.ndarray) -> xr.Dataset:
+    """Reorder the components of every variable that has some, draw by draw.
+
+    Component k of the result is component order[..., k].
+
+    Shapes: order (chain, draw, K).
+    """
+    renamed = {}
+    for name, array in dataset.data_vars.items():
+        if {"chain", "draw", "cluster"} <= set(array.dims):
+            moved = array.transpose("chain", "draw", "cluster", ...)
+            own = order.reshape(*order.shape, *(1,) * (moved.ndim - order.ndim))
+            values = np.take_along_axis(moved.to_numpy(), own, axis=2)
+            renamed[name] = moved.copy(data=values).transpose(*array.dims)
+    return dataset.assign(renamed)
+
+
 def record_columns(prefix: str, kind: type, found: Sequence[Any]) -> dict[str, np.ndarray]:
     """Lay named tuples of a kind out as variables `prefix_...`, one entry for each."""
     return {

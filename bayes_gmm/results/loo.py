@@ -1,4 +1,4 @@
-"""Leave-one-out cross-validation as ArviZ lays it out, with rows named and large Pareto k told."""
+"""Leave-one-out cross-validation as ArviZ has it; rows are labelled, large Pareto k reported."""
 
 import warnings
 from typing import Any

@@ -31,6 +31,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.kernels.membership import Ensemble
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.posterior.predictive import density_band, memberships, tails
+from bayes_gmm.results.given import known_number
 from bayes_gmm.results.labels import labelled
 from bayes_gmm.results.reading import (
     draws_of,
@@ -122,6 +123,7 @@ def predict(
     array([0, 1])
     """
     interval = tails(ci_prob)
+    result = known_number(result)
     probabilities = interval if is_posterior(result) else ()
     ensemble = Ensemble.of(mixtures(result))
     described = {"ci_prob": ci_prob} if probabilities else {}
@@ -234,10 +236,7 @@ def mixtures(result: Any) -> list[Parameters]:
 
 
 def result_rows(result: xr.DataTree | Parameters, X: Any) -> tuple[np.ndarray, pd.Index]:
-    """Read the rows to say something about: X, or else those of the result.
-
-    Shapes: -> values (N, D), index (N,).
-    """
+    """Read the rows to say something about, X or those of the result: (N, D), labels (N,)."""
     if X is not None:
         return rows_like(X, _features(result), missing=models_missing(result))
     if isinstance(result, Parameters):
@@ -271,10 +270,7 @@ def _features(result: xr.DataTree | Parameters) -> tuple[str, ...]:
 
 
 def fitted_rows(posterior: xr.DataTree, X: Any) -> tuple[np.ndarray, pd.Index]:
-    """Read the rows that a posterior was computed from, and no others.
-
-    Shapes: -> values (N, D), index (N,).
-    """
+    """Read the rows that a posterior was computed from: (N, D), labels (N,)."""
     rows, index = result_rows(posterior, X)
     fitted = posterior.attrs.get("n_observations", len(rows))
     if len(rows) != fitted:

@@ -46,10 +46,7 @@ def permutation(posterior: xr.DataTree) -> np.ndarray:
 
 
 def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
-    """Read the label-invariant quantities of every draw.
-
-    Shapes: -> values (chain, draw, Q).
-    """
+    """Read the label-invariant quantities of every draw, (chain, draw, Q)."""
     names: list[str] = []
     columns = []
     for variable, array in require_posterior(posterior)["invariants"].dataset.data_vars.items():

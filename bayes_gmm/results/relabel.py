@@ -11,6 +11,8 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.pivot import match
 from bayes_gmm.posterior.relabel_by_rows import by_rows
+from bayes_gmm.results.given import known_number
+from bayes_gmm.results.labels import follow
 from bayes_gmm.results.reading import (
     complete_rows,
     feature_names,
@@ -88,7 +90,7 @@ def relabel(
     >>> bool((by_size["posterior"]["weights"].diff("cluster") >= 0).all())
     True
     """
-    require_posterior(posterior)
+    posterior = known_number(require_posterior(posterior))
     if method not in METHODS:
         raise InputError(f"method is {method!r}; choose one of {', '.join(METHODS)}")
     if (method == "ordering") != (by is not None):
@@ -134,28 +136,8 @@ def _renamed(
     return result
 
 
-def follow(dataset: xr.Dataset, order: np.ndarray) -> xr.Dataset:
-    """Reorder the components of every variable that has some, draw by draw.
-
-    Component k of the result is component order[..., k].
-
-    Shapes: order (chain, draw, K).
-    """
-    renamed = {}
-    for name, array in dataset.data_vars.items():
-        if {"chain", "draw", "cluster"} <= set(array.dims):
-            moved = array.transpose("chain", "draw", "cluster", ...)
-            own = order.reshape(*order.shape, *(1,) * (moved.ndim - order.ndim))
-            values = np.take_along_axis(moved.to_numpy(), own, axis=2)
-            renamed[name] = moved.copy(data=values).transpose(*array.dims)
-    return dataset.assign(renamed)
-
-
 def ordering(draws: Draws, key: Key) -> np.ndarray:
-    """Sort the components of each draw.
-
-    Shapes: -> (chain, draw, K).
-    """
+    """Sort the components of each draw: (chain, draw, K)."""
     values = np.asarray(key(draws))
     if values.shape != draws.weights.shape:
         raise InputError(

@@ -34,7 +34,7 @@ def sentence(search: xr.Dataset, n_rows: float, n_features: int) -> str:
     lost = search["start_collapsed"].to_numpy()
     n_starts, n_lost = lost.size, int(lost.sum())
     head = f"{n_lost} of {counted(n_starts, 'start')} collapsed"
-    found = told(records("pole", Pole, search), n_starts)
+    found = frequent(records("pole", Pole, search), n_starts)
     if found:
         return (
             f"{head}, {_places(found)}. The likelihood is unbounded there; the estimate is the "
@@ -53,7 +53,7 @@ def sentence(search: xr.Dataset, n_rows: float, n_features: int) -> str:
 def of_error(error: CollapseError, observations: Observations) -> list[Pole]:
     """Find where enough of the starts collapsed of which all did."""
     n_starts = len({collapse.start for collapse in error.collapses})
-    return told(poles(error.collapses, observations), n_starts)
+    return frequent(poles(error.collapses, observations), n_starts)
 
 
 def worded(error: CollapseError, observations: Observations) -> CollapseError:
@@ -67,7 +67,7 @@ def worded(error: CollapseError, observations: Observations) -> CollapseError:
     return CollapseError(message, error.collapses)
 
 
-def told(found: Sequence[Pole], n_starts: int) -> list[Pole]:
+def frequent(found: Sequence[Pole], n_starts: int) -> list[Pole]:
     """Poles at which enough of the starts collapsed; one row only where no value repeats."""
     least = min(2, n_starts)
     at_values = [
@@ -181,7 +181,7 @@ def search_warnings(search: xr.Dataset, n_rows: float, n_features: int) -> list[
     """Read the warnings off what a result keeps of the search for its optimum."""
     if "pole" not in search.sizes:
         return []
-    at = told(records("pole", Pole, search), search.sizes["start"])
+    at = frequent(records("pole", Pole, search), search.sizes["start"])
     places = {(pole.feature, pole.value) for pole in at if not pole.row}
     rows = [
         one

@@ -2,24 +2,20 @@ r"""How much the posterior would change if the prior, or the likelihood, counted
 
     p_alpha(theta | x) ~ p(theta)^alpha p(x | theta)        or        p(theta) p(x | theta)^alpha
 
-Draws are reweighted to alpha = 0.99 and 1.01, with Pareto smoothing, so that nothing is sampled
-again. The sensitivity of a quantity is how fast its distribution then moves, as the cumulative
-Jensen-Shannon distance per doubling of alpha (Kallioinen et al., 2024). ArviZ computes it; the
-log prior and the log-likelihood of each draw are kept with the posterior.
+Draws are reweighted to alpha = 0.99 and 1.01, with Pareto smoothing. The sensitivity of a quantity
+is how fast its distribution then moves, the cumulative Jensen-Shannon distance per doubling of
+alpha (Kallioinen et al., 2024), as ArviZ computes it. At 0.05 a mean moves by a quarter of its sd.
 
-A sensitivity of 0.05 is a mean that moves by a quarter of its sd when alpha doubles. With as many
-quantities as a mixture has, some nearly always do, and nobody would notice: every proper prior
-moves something. So the verdict speaks of effects. The prior matters where it is sensitive and
+Every proper prior moves some of the many quantities of a mixture, so the verdict speaks of effects.
+The prior matters where a quantity is sensitive to it and
 
-* an end of the 95% interval of what is reported would move by a posterior sd if the prior counted
-  half as much: then its choice weighs as much as all uncertainty that is reported. To first order,
-  with covariances taken over the draws and z the normal scores of the quantity, which make it
-  normal whatever its tails are, the interval -2 < z < 2 moves by -cov(z, log p(theta)) / 2, and
-  each of its ends by -cov(z^2, log p(theta)) / 2 more.
+* an end of its 95% interval would move by a posterior sd if the prior counted half as much. To
+  first order, with covariances over the draws and z the normal scores of the quantity, the interval
+  -2 < z < 2 moves by -cov(z, log p(theta)) / 2, and each end by -cov(z^2, log p(theta)) / 2 more;
 * or the prior contradicts the data: the draws of a weight or a mean lie where the prior has less
-  than 1% of its probability. What is sensitive is then pulled to the wrong place, if by less.
-* or the quantity is not sensitive to the likelihood, and its interval would grow by an eighth, as
-  it does under a prior that knows as much as the data.
+  than 1% of its probability;
+* or it is not sensitive to the likelihood, and its interval would grow by an eighth, as it does
+  under a prior that knows as much as the data.
 
 What is reported are weights, means, standard deviations and correlations of components that are
 identified, the mean and the density of the whole mixture, and how many components hold rows.

@@ -21,7 +21,7 @@ from bayes_gmm.posterior.draws import Scalar
 from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.posterior.standard_errors import Errors, from_curvature, from_refits
 from bayes_gmm.results.reading import Fitted, is_point, keeps_rows, n_incomplete
-from bayes_gmm.results.tables import Printed, counted, number
+from bayes_gmm.results.tables import Printed, counted, ends, number
 
 SOURCES = {
     "observed": "the observed information",
@@ -59,7 +59,7 @@ class StandardErrors(Printed):
     def table(self) -> pd.DataFrame:
         """One row per parameter; numbers are not rounded."""
         data = self.dataset
-        lower, upper = self._ends
+        lower, upper = ends(self._attrs["ci_prob"])
         columns = {
             "estimate": data["estimate"],
             "standard error": data["standard_error"],
@@ -112,11 +112,6 @@ class StandardErrors(Printed):
         if attrs["n_unconverged"]:
             said.append(f"{counted(attrs['n_unconverged'], 'replicate')} had not converged.")
         return said
-
-    @property
-    def _ends(self) -> tuple[str, str]:
-        tail = 50 * (1 - self._attrs["ci_prob"])
-        return f"{tail:g}%", f"{100 - tail:g}%"
 
     @property
     def _title(self) -> str:

@@ -32,6 +32,12 @@ def number(value: float, sd: float, digits: int = 2) -> str:
     return text
 
 
+def ends(probability: float) -> tuple[str, str]:
+    """Name the ends of an equal-tailed interval: 2.5%, 97.5%."""
+    tail = 50 * (1 - probability)
+    return f"{tail:g}%", f"{100 - tail:g}%"
+
+
 def as_text(frame: pd.DataFrame) -> str:
     """Align a table of strings: the labels of the rows to the left, the rest to the right."""
     rows = [[str(frame.index.name or ""), *map(str, frame.columns)]]

@@ -27,9 +27,8 @@ from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
 from bayes_gmm.posterior.draws import Draws
 from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.pivot import match
-from bayes_gmm.results.labels import DIMS, labelled, prior_groups, record_columns
+from bayes_gmm.results.labels import DIMS, follow, labelled, prior_groups, record_columns
 from bayes_gmm.results.reading import VARIABLES, unknown_number
-from bayes_gmm.results.relabel import follow
 
 MOST_ROWS = 1_000_000  # of more, a result does not keep a copy
 BY_NAME = ("start_", "optimum_", "pole_", "deciding_")  # variables along the dim that they name

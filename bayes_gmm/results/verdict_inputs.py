@@ -22,6 +22,7 @@ from bayes_gmm.posterior.identification import Identification, identify, largest
 from bayes_gmm.posterior.importance import Gap, gap
 from bayes_gmm.posterior.modes import Mode, weighed
 from bayes_gmm.results.diagnosis import LabelReport
+from bayes_gmm.results.given import known_number, numbers_of_clusters
 from bayes_gmm.results.labels import is_unnamed, read_conjugate_prior
 from bayes_gmm.results.reading import (
     VARIABLES,
@@ -32,6 +33,7 @@ from bayes_gmm.results.reading import (
     kept_observations,
     permutation,
     point_parameters,
+    read_number,
     require_posterior,
     structure_of,
     total_weight,
@@ -73,6 +75,7 @@ class VerdictInputs(NamedTuple):
     merger: Merger | None
     all_borne_out: bool
     deciding: list[DecidingRow]
+    n_clusters: dict[int, float]  # probabilities, where their number is unknown
     gap: Gap | None
 
     @property
@@ -93,7 +96,8 @@ class VerdictInputs(NamedTuple):
 
 def gather(posterior: xr.DataTree) -> VerdictInputs:
     """Collect the inputs of a verdict on a posterior result."""
-    draws = draws_of(require_posterior(posterior))
+    known = known_number(require_posterior(posterior))
+    draws = draws_of(known)
     names, values = invariants(posterior)
     finite = values[..., np.isfinite(values).all(axis=(0, 1))]
     still = chains.stuck(finite)
@@ -123,14 +127,15 @@ def gather(posterior: xr.DataTree) -> VerdictInputs:
         others,
         convergence(values_of_others),
         draws,
-        permutation(posterior),
+        permutation(known),
         diverging,
         n_rows,
         still,
         weighed(modes, draws, heights, structure, with_prior=height == "log_posterior"),
-        identify(draws, scalars, parameters.rhat, n_rows, point_parameters(posterior), structure),
+        identify(draws, scalars, parameters.rhat, n_rows, point_parameters(known), structure),
         *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
-        rows_that_decide(posterior, point_parameters(posterior)),
+        rows_that_decide(known, point_parameters(known)),
+        numbers_of_clusters(posterior),
         _gap(posterior, heights),
     )
 
@@ -149,7 +154,8 @@ def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[M
     There are none if the rows are so many that the result does not keep them, and of a model of
     the user's, in which components may rest on other rows as well.
     """
-    if not keeps_rows(posterior) or posterior.attrs.get("engine") == "trace":
+    is_unknown = read_number(posterior) is not None  # the draws themselves say how many
+    if not keeps_rows(posterior) or is_unknown or posterior.attrs.get("engine") == "trace":
         return None, False
     rows, prior = kept_observations(posterior), read_conjugate_prior(posterior)
     point, structure = point_parameters(posterior), structure_of(posterior)
@@ -179,7 +185,11 @@ def table(inputs: VerdictInputs) -> pd.DataFrame:
 
 def by_chain(inputs: VerdictInputs) -> pd.DataFrame:
     """One row per chain: what it did."""
-    n_chains = inputs.draws.n_chains
+    n_chains = len(inputs.values)
+    labels = {}
+    if len(inputs.permutation) == n_chains:  # given a number of clusters, a chain may be left out
+        labels["other labels"] = chains.other_labels(inputs.permutation)
+        labels["switches"] = chains.switches(inputs.permutation)[0]
     mode = np.full(n_chains, "unsettled", dtype=object)
     share = np.full(n_chains, np.nan)
     for name, found in enumerate(inputs.modes):
@@ -191,8 +201,7 @@ def by_chain(inputs: VerdictInputs) -> pd.DataFrame:
         {
             inputs.height_name.replace("_", " "): inputs.heights.mean(axis=1),
             "divergences": inputs.diverging.sum(axis=1),
-            "other labels": chains.other_labels(inputs.permutation),
-            "switches": chains.switches(inputs.permutation)[0],
+            **labels,
             "mode": mode,
             "mode's mass": share,
         },

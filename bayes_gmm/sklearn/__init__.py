@@ -4,7 +4,6 @@ Names and conventions are those of scikit-learn; the algorithms are those of thi
 module imports this one.
 """
 
-from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
-from bayes_gmm.sklearn.estimator import GaussianMixture
+from bayes_gmm.sklearn.estimator import CollapseError, ConvergenceWarning, GaussianMixture
 
 __all__ = ["CollapseError", "ConvergenceWarning", "GaussianMixture"]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -13,16 +14,23 @@ from bayes_gmm.arguments import as_prior
 from bayes_gmm.data import Observations
 from bayes_gmm.data.row_weights import enough, scale_free
 from bayes_gmm.errors import CollapseError as OurCollapseError
+from bayes_gmm.errors import ConvergenceWarning as OurConvergenceWarning
 from bayes_gmm.errors import InputError
 from bayes_gmm.inference.em import em, point
 from bayes_gmm.model.normal import inverse_factors
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import ALIASES, Structure, names
-from bayes_gmm.sklearn.errors import CollapseError, ConvergenceWarning
-from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture
-from bayes_gmm.sklearn.shapes import compact, expected_shape
+from bayes_gmm.sklearn.fitted import FLOATS, FittedMixture, compact, expected_shape
 from bayes_gmm.sklearn.starts import KINDS, Given, check_given, starts_of
+
+
+class CollapseError(OurCollapseError, ValueError):
+    """A component collapsed in every EM run; scikit-learn raises a ValueError for it."""
+
+
+class ConvergenceWarning(OurConvergenceWarning, TheirConvergenceWarning):
+    """EM stopped before it converged."""
 
 
 class GaussianMixture(FittedMixture):

@@ -1,6 +1,8 @@
 """Methods of a fitted mixture: labels, probabilities, densities, criteria and draws.
 
-They read the public attributes only, so that they also work if these were set by hand.
+They read the public attributes only, so that they also work if these were set by hand. Of
+covariances, precisions and factors scikit-learn stores one number per component for "spherical", D
+for "diag", one matrix for "tied" and K matrices for "full"; this package always uses K matrices.
 """
 
 from typing import Any
@@ -14,7 +16,6 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.sklearn.shapes import expand
 
 FLOATS = (np.float64, np.float32)
 
@@ -167,3 +168,35 @@ class FittedMixture(DensityMixin, BaseEstimator):
     def _seed(self) -> int:
         """Draw a seed from `random_state`."""
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+
+def expected_shape(kind: str, n_components: int, n_features: int) -> tuple[int, ...]:
+    """Return the shape of the public attribute `covariances_` for this type."""
+    own = {
+        "spherical": (n_components,),
+        "diag": (n_components, n_features),
+        "tied": (n_features, n_features),
+    }
+    return own.get(kind, (n_components, n_features, n_features))
+
+
+def expand(values: np.ndarray, kind: str, n_components: int, n_features: int) -> np.ndarray:
+    """Convert a public attribute to K matrices (K, D, D)."""
+    if kind == "spherical":
+        return values[:, None, None] * np.eye(n_features)
+    if kind == "diag":
+        return values[:, :, None] * np.eye(n_features)
+    if kind == "tied":
+        return np.repeat(values[None], n_components, axis=0)
+    return values
+
+
+def compact(matrices: np.ndarray, kind: str) -> np.ndarray:
+    """Convert K matrices (K, D, D) to the shape of the public attributes."""
+    if kind == "spherical":
+        return matrices[:, 0, 0].copy()
+    if kind == "diag":
+        return np.einsum("kii->ki", matrices).copy()
+    if kind == "tied":
+        return matrices[0].copy()
+    return matrices.copy()

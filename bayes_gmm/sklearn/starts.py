@@ -22,7 +22,7 @@ from bayes_gmm.model.normal import cholesky, inverse_factors
 from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.statistics import SufficientStatistics, from_log_quadratic
 from bayes_gmm.model.structures import Structure
-from bayes_gmm.sklearn.shapes import expand, expected_shape
+from bayes_gmm.sklearn.fitted import expand, expected_shape
 
 KINDS = ("kmeans", "k-means++", "random", "random_from_data")
 MAX_K_MEANS = 300
@@ -66,10 +66,7 @@ class Given(NamedTuple):
 def check_given(
     weights: Any, means: Any, precisions: Any, *, kind: str, n_components: int, n_features: int
 ) -> Given:
-    """Check the parameters that the user gave for the start.
-
-    Returned: in the user's units.
-    """
+    """Check the parameters that the user gave for the start, in the user's units."""
     covariances = None
     if weights is not None:
         weights = _array("weights_init", weights, (n_components,))
@@ -101,10 +98,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
 def starts_of(
     given: Given, kind: str, n_components: int, n_starts: int, structure: Structure
 ) -> Starts:
-    """Return a function that yields the starts of EM.
-
-    Returned: for `point.estimate`.
-    """
+    """Return a function that yields the starts of EM, for `point.estimate`."""
 
     def starts(rule: Rule, data: Sketch, rng: np.random.Generator) -> Iterator[Candidate]:
         one = given.means is not None or n_components == 1

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from bayes_gmm.inference.settings import longest_together, nudged, seeds_of_chains, with_weights
+from bayes_gmm.inference.settings import nudged, seeds_of_chains, with_weights
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.posterior.chains import longest_together
 
 
 @pytest.mark.parametrize(

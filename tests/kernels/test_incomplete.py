@@ -6,10 +6,9 @@ from helpers import random_parameters
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from bayes_gmm.data.patterns import by_pattern, patterns
 from bayes_gmm.kernels import reference
 from bayes_gmm.kernels.rows import accumulate
-from bayes_gmm.model.missing import completed, filled, marginal, regression
+from bayes_gmm.model.missing import by_pattern, completed, filled, marginal, patterns, regression
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.statistics import from_log_quadratic
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from helpers import random_parameters
 
-from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.kernels.incomplete_labels import incomplete_labels
 from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import loop
 from bayes_gmm.kernels.rows import accumulate
-from bayes_gmm.model.missing import regression
+from bayes_gmm.model.missing import by_pattern, regression
 from bayes_gmm.model.parameters import Parameters
 
 N_SWEEPS = 4000

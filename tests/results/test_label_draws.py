@@ -5,7 +5,7 @@ from results.synthetic import FAR_APART, point_result, two_components
 
 from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
-from bayes_gmm.posterior import blocks
+from bayes_gmm.posterior import predictive as in_blocks
 from bayes_gmm.results.clustering import co_clustering, sample_labels
 from bayes_gmm.results.reading import draws_of
 
@@ -51,9 +51,9 @@ def test_a_shared_cluster_is_as_frequent_among_drawn_labels_as_on_average(world)
 def test_the_seed_fixes_the_labels_and_blocks_do_not_matter(world, monkeypatch):
     result = world[3]
     before = sample_labels(result, BETWEEN, seed=3)
-    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(in_blocks, "BLOCK_NUMBERS", 1)
     xr.testing.assert_identical(sample_labels(result, BETWEEN, seed=3), before)
-    monkeypatch.setattr(blocks, "THREADS", 1)
+    monkeypatch.setattr(in_blocks, "THREADS", 1)
     xr.testing.assert_identical(sample_labels(result, BETWEEN, seed=3), before)
     assert (sample_labels(result, BETWEEN, seed=4) != before).any()
 

@@ -17,7 +17,7 @@ from bayes_gmm.errors import InputError
 from bayes_gmm.model import mixture
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
-from bayes_gmm.posterior import blocks
+from bayes_gmm.posterior import predictive as in_blocks
 from bayes_gmm.posterior.predictive import log_likelihood
 from bayes_gmm.results import predictive
 from bayes_gmm.results.predictive import log_density, predict
@@ -174,7 +174,7 @@ def test_rows_of_separate_clusters_get_their_own_labels_back(pair_posterior):
 def test_blocks_of_rows_change_nothing(pair_posterior, monkeypatch):
     result = pair_posterior[3]
     whole, density = predict(result), log_density(result)
-    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 400 * 2 * 7)
+    monkeypatch.setattr(in_blocks, "BLOCK_NUMBERS", 400 * 2 * 7)
     xr.testing.assert_allclose(predict(result), whole, rtol=1e-12)
     xr.testing.assert_allclose(log_density(result), density, rtol=1e-12)
 

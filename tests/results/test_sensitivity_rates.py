@@ -10,8 +10,8 @@ import pytest
 
 import bayes_gmm as bg
 from bayes_gmm.model import mixture
-from bayes_gmm.random_mixture import random_mixture
 from bayes_gmm.results.sensitivity import CONFLICT
+from bayes_gmm.simulation import random_mixture
 
 SILENT = "The prior hardly matters"
 FEWEST, OFF = 50, 5

@@ -15,11 +15,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from bayes_gmm.data import Observations
-from bayes_gmm.data.patterns import by_pattern
 from bayes_gmm.data.streams import blocks
 from bayes_gmm.inference.em import kmeans
 from bayes_gmm.kernels.rows import Rows
-from bayes_gmm.model.missing import filled
+from bayes_gmm.model.missing import by_pattern, filled
 from bayes_gmm.model.statistics import SufficientStatistics
 
 SKETCH_ROWS, MOST_SKETCH_ROWS = 1 << 12, 1 << 16

@@ -189,6 +189,7 @@ def run(chains: Sequence[Chain], slab: int, cores: int, done: Callable[[int], No
 
 
 def require_covariance(lost: int) -> None:
+    """Raise if a draw has lost the covariance of a component, by its number; -1 is none."""
     if lost >= 0:
         raise InputError(
             "the prior's scale is so small compared with the data that the covariance of component "

@@ -72,6 +72,7 @@ def longer_runs(
     thin: int,
     structure: Structure = UNCONSTRAINED,
     number: NumberOfComponents | None = None,
+    split_merge: bool = True,
 ) -> Iterator[xr.DataTree]:
     """Draw from the posterior; then go on, each time to chains twice as long, until told to stop.
 
@@ -98,7 +99,10 @@ def longer_runs(
         if data.whole is not None and observations.weights is None and observations.is_complete:
             n_labelled = observations.n_rows  # or there are no moves
         of_one = partial(
-            TelescopingChain, number=number, structure=structure, n_labelled=n_labelled
+            TelescopingChain,
+            number=number,
+            structure=structure,
+            n_labelled=n_labelled if split_merge else 0,
         )
         width = min(WIDTH, number.maximum)
     chains = [

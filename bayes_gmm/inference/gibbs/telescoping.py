@@ -19,7 +19,6 @@ from bayes_gmm.kernels.telescoping import (
     run_telescoping,
 )
 from bayes_gmm.model.number_of_components import NumberOfComponents
-from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.structures import Structure
 
 WIDTH = 16  # components that a record has room for at first
@@ -37,7 +36,6 @@ class TelescopingChain(Chain):
         number: NumberOfComponents,
         structure: Structure,
         n_labelled: int,
-        split_merge: bool = True,
     ):
         super().__init__(*arguments)
         start = self._state
@@ -45,7 +43,7 @@ class TelescopingChain(Chain):
         room = number.maximum
         self._state = State(*(_with_room(field, room) for field in start))
         self._sums = Sums.zeros(room, n_features)
-        moves = split_merge and structure.integrate_one is not None
+        moves = n_labelled > 1 and structure.integrate_one is not None
         self._unknown = Unknown(
             Number.of(number),
             twin(structure.integrate_one, INTEGRATE).address if moves else 0,

@@ -15,8 +15,8 @@ import xarray as xr
 from nutpie import sample as nutpie_sample
 from nutpie.sample import CompiledModel
 
-from bayes_gmm.inference.settings import longest_together
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD
+from bayes_gmm.posterior.chains import longest_together
 from bayes_gmm.progress import progress
 
 POLL = 0.01  # seconds between two looks at a chain

@@ -23,7 +23,7 @@ from bayes_gmm.inference.pymc.conjugate import (
     MixtureVariables,
     conjugate,
 )
-from bayes_gmm.inference.pymc.pytensor_op import covariance_of_factor
+from bayes_gmm.inference.pymc.coordinates import covariance_of_factor
 from bayes_gmm.model.priors import ConjugatePrior
 
 TAKEN = {"x", "data", "chain", "draw"}  # names of the model's own variables, and of dims of draws

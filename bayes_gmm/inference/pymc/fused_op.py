@@ -12,7 +12,7 @@ node by the formula.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytensor.tensor as pt
@@ -29,8 +29,8 @@ from pytensor.link.numba.dispatch.basic import (
 from pytensor.tensor.rewriting.basic import register_specialize
 from pytensor.tensor.variable import TensorVariable
 
-from bayes_gmm.kernels.kernel import inlined
-from bayes_gmm.kernels.pointwise import log_density, log_density_and_gradient, sweep
+from bayes_gmm.kernels.kernel import c_order, inlined
+from bayes_gmm.kernels.pointwise import NO_COTANGENT, sweep
 
 # Part of the key under which PyTensor keeps compiled code: raise it when a kernel changes.
 KERNEL_VERSION = 2
@@ -40,50 +40,33 @@ class MixtureOp(Op):
     """What the three operations share: inputs x (N, D), offset (K,), center and whitener."""
 
     __props__ = ()
+    part: ClassVar[slice]  # of the log densities and the three arrays of the gradient
 
     def make_node(self, *inputs: Any) -> Apply:
         """Apply to symbolic inputs."""
         x, *parameters = (pt.as_tensor(each, dtype="float64") for each in inputs)
         rows = pt.vector(dtype="float64", shape=(x.type.shape[0],))
-        gradient = [parameter.type() for parameter in parameters[:3]]
-        return Apply(self, [x, *parameters], self.choose(rows, gradient))
+        outputs = [rows, *(parameter.type() for parameter in parameters[:3])]
+        return Apply(self, [x, *parameters], outputs[self.part])
 
     def infer_shape(self, *arguments: Any) -> list:
         """Shapes of the outputs from those of the inputs."""
         shapes = arguments[-1]  # after the graph, which newer versions leave out, and the node
-        return self.choose((shapes[0][0],), shapes[1:4])
+        return [(shapes[0][0],), *shapes[1:4]][self.part]
 
     def perform(self, node: Apply, inputs: Sequence[Any], outputs: Any) -> None:
         """Compute, for linkers that call Python."""
-        results = self.compute(*inputs)
+        point, cotangent = inputs[:4], inputs[4:] or [NO_COTANGENT]
+        results = sweep(*c_order(*point, *cotangent))[self.part]
         for place, result in zip(outputs, results, strict=True):
             place[0] = result
-
-    @staticmethod
-    def choose(rows: Any, gradient: list) -> list:
-        """Which of all possible outputs this operation has."""
-        raise NotImplementedError
-
-    @staticmethod
-    def compute(*inputs: np.ndarray) -> tuple:
-        """Outputs as arrays."""
-        raise NotImplementedError
 
 
 class MixtureLogDensity(MixtureOp):
     """(x, offset, center, whitener) to the log density of every row."""
 
     gufunc_signature = "(n,d),(k),(k,d),(k,d,d)->(n)"
-
-    @staticmethod
-    def choose(rows: Any, gradient: list) -> list:
-        """See `MixtureOp`."""
-        return [rows]
-
-    @staticmethod
-    def compute(*inputs: np.ndarray) -> tuple:
-        """See `MixtureOp`."""
-        return (log_density(*inputs),)
+    part = slice(0, 1)
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list:
         """Gradient of the sum of log densities times cotangents.
@@ -99,32 +82,14 @@ class MixtureGradient(MixtureOp):
     """(x, offset, center, whitener, cotangent) to the gradient of the weighted sum."""
 
     gufunc_signature = "(n,d),(k),(k,d),(k,d,d),(n)->(k),(k,d),(k,d,d)"
-
-    @staticmethod
-    def choose(rows: Any, gradient: list) -> list:
-        """See `MixtureOp`."""
-        return gradient
-
-    @staticmethod
-    def compute(*inputs: np.ndarray) -> tuple:
-        """See `MixtureOp`."""
-        return log_density_and_gradient(*inputs)[1:]
+    part = slice(1, 4)
 
 
 class MixtureLogDensityAndGradient(MixtureOp):
     """(x, offset, center, whitener, cotangent) to the log densities and the gradient."""
 
     gufunc_signature = "(n,d),(k),(k,d),(k,d,d),(n)->(n),(k),(k,d),(k,d,d)"
-
-    @staticmethod
-    def choose(rows: Any, gradient: list) -> list:
-        """See `MixtureOp`."""
-        return [rows, *gradient]
-
-    @staticmethod
-    def compute(*inputs: np.ndarray) -> tuple:
-        """See `MixtureOp`."""
-        return log_density_and_gradient(*inputs)
+    part = slice(0, 4)
 
 
 def pointwise_log_density(

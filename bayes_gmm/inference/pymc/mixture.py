@@ -15,8 +15,8 @@ from pymc.distributions.shape_utils import rv_size_is_none
 from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.errors import InputError
+from bayes_gmm.inference.pymc.coordinates import diagonal, inverse_of_triangle, whitener
 from bayes_gmm.inference.pymc.fused_op import formula, pointwise_log_density
-from bayes_gmm.inference.pymc.pytensor_op import diagonal, inverse_of_triangle, whitener
 from bayes_gmm.model.normal import LOG_2PI
 
 SIGNATURE = "(k),(k,d),(k,d,d)->(d)"

@@ -30,7 +30,7 @@ from bayes_gmm.inference.pymc.coordinates import (
     JointBartlettCoordinates,
     Standardized,
 )
-from bayes_gmm.inference.pymc.families import (
+from bayes_gmm.inference.pymc.distributions import (
     hierarchical_draws,
     hierarchical_log_density,
     independent_draws,
@@ -71,21 +71,16 @@ def _conjugate(
 def _independent(
     prior: IndependentPrior, observations: Observations, n_components: int
 ) -> MixtureVariables:
-    typical = _typical(prior)
-    covariances = pm.CustomDist(
-        "covariances",
-        np.tile(prior.sd, (n_components, 1)),
-        prior.sd_spread,
-        prior.eta,
+    return _of_family(
+        prior,
+        observations,
+        (np.tile(prior.sd, (n_components, 1)), prior.sd_spread, prior.eta),
+        BartlettCoordinates,
         logp=independent_log_density,
         dist=independent_draws,
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
-        support_point=start_at(typical),
-        transform=BartlettCoordinates(whiteners(typical)),
-        dims=DIMS["covariances"],
     )
-    return _with_normal_means(prior, observations, covariances)
 
 
 @variables.register
@@ -93,35 +88,45 @@ def _hierarchical(
     prior: HierarchicalPrior, observations: Observations, n_components: int
 ) -> MixtureVariables:
     _warn_of_ties(prior, observations)
-    typical = _typical(prior)
-    covariances = pm.CustomDist(
-        "covariances",
-        np.full(n_components, prior.degrees_of_freedom),
-        prior.scale_degrees_of_freedom,
-        prior.scale,
+    degrees = np.full(n_components, prior.degrees_of_freedom)
+    return _of_family(
+        prior,
+        observations,
+        (degrees, prior.scale_degrees_of_freedom, prior.scale),
+        JointBartlettCoordinates,
         logp=hierarchical_log_density,
         dist=hierarchical_draws,
         signature="(k),(),(d,d)->(k,d,d)",
         class_name="HierarchicalInverseWishart",
-        support_point=start_at(typical),
-        transform=JointBartlettCoordinates(whiteners(typical)),
-        dims=DIMS["covariances"],
     )
-    return _with_normal_means(prior, observations, covariances)
 
 
-def _with_normal_means(
-    prior: PriorFamily, observations: Observations, covariances: TensorVariable
+def _of_family(
+    prior: PriorFamily,
+    observations: Observations,
+    parameters: tuple[Any, ...],
+    coordinates: type[BartlettCoordinates],
+    **of_covariances: Any,
 ) -> MixtureVariables:
+    """Add covariances of a distribution with these parameters, weights, and normal means."""
+    typical = np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
+    covariances = pm.CustomDist(
+        "covariances",
+        *parameters,
+        support_point=start_at(typical),
+        transform=coordinates(whiteners(typical)),
+        dims=DIMS["covariances"],
+        **of_covariances,
+    )
     weights = pm.Dirichlet("weights", prior.concentration, dims=DIMS["weights"])
-    start = means_apart(observations, np.tile(prior.mean, (prior.n_components, 1)))
+    mean = np.tile(prior.mean, (prior.n_components, 1))
     means = pm.CustomDist(
         "means",
-        np.tile(prior.mean, (prior.n_components, 1)),
+        mean,
         prior.mean_sd,
         dist=_normal_means,
         class_name="Normal",
-        support_point=start_at(start),
+        support_point=start_at(means_apart(observations, mean)),
         transform=Standardized(observations.origin, observations.scale),
         dims=DIMS["means"],
     )
@@ -130,10 +135,6 @@ def _with_normal_means(
 
 def _normal_means(mean: TensorVariable, sd: TensorVariable, size: Any) -> TensorVariable:
     return pm.Normal.dist(mean, sd, size=size)
-
-
-def _typical(prior: PriorFamily) -> np.ndarray:
-    return np.tile(prior.typical_covariance, (prior.n_components, 1, 1))
 
 
 def _warn_of_ties(prior: HierarchicalPrior, observations: Observations) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bayes_gmm.errors import InputError
-from bayes_gmm.random_mixture import random_mixture
+from bayes_gmm.simulation import random_mixture
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
