@@ -38,12 +38,14 @@ if TYPE_CHECKING:
     from bayes_gmm.model.number_of_components import NumberOfComponents
     from bayes_gmm.model.parameters import Parameters
     from bayes_gmm.model.priors import ConjugatePrior
+    from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
     from bayes_gmm.pipeline import analyze
     from bayes_gmm.reports import write_report as report
     from bayes_gmm.results.analysis import load, save
     from bayes_gmm.results.checks import check
     from bayes_gmm.results.clustering import co_clustering, partition, sample_labels
     from bayes_gmm.results.diagnostics import diagnose
+    from bayes_gmm.results.evidence import evidence
     from bayes_gmm.results.given import given
     from bayes_gmm.results.groups import one_feature
     from bayes_gmm.results.loo import loo
@@ -67,6 +69,7 @@ __all__ = [
     "NumberOfComponents",
     "OutlierWarning",
     "Parameters",
+    "SemiconjugatePrior",
     "add_groups",
     "add_log_likelihood",
     "analyze",
@@ -75,6 +78,7 @@ __all__ = [
     "compare",
     "datasets",
     "diagnose",
+    "evidence",
     "fit",
     "from_trace",
     "given",
@@ -110,12 +114,14 @@ _LATER = {
     "NumberOfComponents": "bayes_gmm.model.number_of_components",
     "Parameters": "bayes_gmm.model.parameters",
     "ConjugatePrior": "bayes_gmm.model.priors",
+    "SemiconjugatePrior": "bayes_gmm.model.semiconjugate_prior",
     **dict.fromkeys(("add_groups", "add_log_likelihood"), "bayes_gmm.api.groups"),
     "analyze": "bayes_gmm.pipeline",
     "check": "bayes_gmm.results.checks",
     "co_clustering": "bayes_gmm.results.clustering",
     "compare": "bayes_gmm.api.compare",
     "diagnose": "bayes_gmm.results.diagnostics",
+    "evidence": "bayes_gmm.results.evidence",
     "fit": "bayes_gmm.api.fit",
     "load": "bayes_gmm.results.analysis",
     "log_density": "bayes_gmm.results.predictive",

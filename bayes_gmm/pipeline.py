@@ -107,7 +107,7 @@ class Pipeline:
     @property
     def _draws_structure(self) -> bool:
         """Whether the posterior can have the covariance structure of the estimates."""
-        structure = Structure.of(self.covariance, self.X.shape[1])
+        structure = Structure.of(self.covariance or "VVV", self.X.shape[1])
         return structure.is_drawn and not self._family and self.engine in ("auto", "gibbs", "vb")
 
     @property
@@ -188,7 +188,7 @@ class Pipeline:
             self.n_components,
             prior=self._family.default(self.X, self._k) if self._family else self.prior,
             engine=self.engine,
-            covariance=self.covariance if self._draws_structure else "VVV",
+            covariance=(self.covariance or "VVV") if self._draws_structure else "VVV",
             draws=self.draws,
             tune=self.tune,
             chains=self.chains,

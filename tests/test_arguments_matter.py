@@ -98,6 +98,10 @@ class World:
         return self.posterior.drop_nodes("observed_data")
 
     @property
+    def other_rowless(self):
+        return self.other_posterior.drop_nodes("observed_data")
+
+    @property
     def rowless_fit(self):
         return self.fit.drop_nodes("observed_data")
 
@@ -284,6 +288,15 @@ def of_partition(found) -> dict[str, Any]:
 def of_loo(found) -> dict[str, Any]:
     rows = [np.asarray(found[name]) for name in ("elpd_i", "p_loo_i", "pareto_k")]
     return {"rows": rows, "sums": (found.elpd, found.se, found.p), "draws": found.n_samples}
+
+
+def of_evidence(found) -> dict[str, Any]:
+    table = found.table
+    return {
+        "evidence": table[["log_evidence", "standard_error"]].to_numpy(),
+        "prior": table["prior_probability"].to_numpy(),
+        "probability": table["probability"].to_numpy(),
+    }
 
 
 def of_drawing(figure) -> dict[str, Any]:
@@ -597,6 +610,27 @@ VERBS = {
             "X": Row(OTHER_X, {"rows", "sums"}),
             "reff": Row(4.0, {"rows", "sums"}),
             "memory": MEMORY,
+        },
+    ),
+    "evidence": Verb(
+        bg.evidence,
+        lambda world: {
+            "posterior": {"one": world.rowless, "two": world.other_rowless},
+            "X": X,
+            "labellings": 10,
+            "seed": 0,
+        },
+        of_evidence,
+        {
+            "posterior": Row(
+                lambda world: {"one": world.other_rowless, "two": world.rowless},
+                {"evidence", "probability"},
+            ),
+            # The place of a row decides which label is drawn.
+            "X": Row(X[::-1], {"evidence", "probability"}, refused=OTHER_X),
+            "prior_probabilities": Row([1.0, 3.0], {"prior", "probability"}, refused=[1.0]),
+            "labellings": Row(11, {"evidence", "probability"}, refused=0),
+            "seed": Row(1, {"evidence", "probability"}, refused=-1),
         },
     ),
     "add_groups": Verb(
@@ -976,6 +1010,7 @@ FIELDS = {
         *("concentration", "mean", "mean_sd"),
         *("degrees_of_freedom", "scale_degrees_of_freedom", "scale"),
     ),
+    "SemiconjugatePrior": ("concentration", "mean", "mean_sd", "degrees_of_freedom", "scale"),
 }
 ELSEWHERE = {
     "GibbsStep": "tests/inference/gibbs/test_gibbs_step.py",
@@ -1077,6 +1112,13 @@ def test_a_field_of_a_prior_or_of_parameters_changes_its_density(name, argument)
             "mean_sd": np.ones(2),
             "degrees_of_freedom": 6.0,
             "scale_degrees_of_freedom": 4.0,
+            "scale": scale[0],
+        },
+        "SemiconjugatePrior": {
+            "concentration": [2.0, 3.0],
+            "mean": np.zeros(2),
+            "mean_sd": np.ones(2),
+            "degrees_of_freedom": 6.0,
             "scale": scale[0],
         },
     }[name]

@@ -66,7 +66,8 @@ def from_trace(
         D (D + 1) / 2), as in `pymc.LKJCholeskyCov`.
     sds : str, list of str or DataArray (chain, draw, K, D), optional
         Standard deviations of uncorrelated features, instead of covariances.
-    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior or "default", optional
+    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior, SemiconjugatePrior or "default", \
+            optional
         The prior of weights, means and covariances in the model, if it is one of these. It gives
         the log posterior of each draw, which `sensitivity` needs.
     pivot : Parameters or result of `fit`, optional

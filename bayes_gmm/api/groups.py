@@ -126,6 +126,7 @@ def add_groups(
         feature_names,
         keeps_rows,
         n_observed,
+        read_number,
         require_posterior,
         row_weights,
         structure_of,
@@ -133,6 +134,11 @@ def add_groups(
     from bayes_gmm.results.tree import with_weights
 
     names = require_groups(groups, require_posterior(posterior).children)
+    if read_number(posterior) is not None and not {*OF_PRIOR}.isdisjoint(names):
+        raise InputError(
+            f"groups is {groups!r}, but a prior of an unknown number of components has no draws of "
+            f"a fixed shape: leave out {', '.join(OF_PRIOR)}; bg.plots.prior draws it"
+        )
     sizes = posterior["posterior"].sizes
     require_whole("draws", draws, 1)
     seed = as_seed(seed)

@@ -49,7 +49,8 @@ def pymc_model(
     X : array, DataFrame, DataArray (N, D)
     n_components : int
         K.
-    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior or callable
+    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior, \
+            SemiconjugatePrior or callable
         A callable gives any other prior: a function without arguments that is called inside the
         model context, where the dims cluster, feature and feature_bis exist, and returns weights
         (K,), means (K, D) and lower Cholesky factors (K, D, D) built from PyMC distributions. It
@@ -127,7 +128,8 @@ def sample(
         Covariance structure: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in `fit`.
         Structures other than VVV need the `ConjugatePrior`, from which the prior of the structure
         is derived: see "Structures" on the page "From posterior to answers".
-    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior or callable
+    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior, \
+            SemiconjugatePrior or callable
         As for `pymc_model`. An unknown number of components needs one that can be drawn: a
         `HierarchicalPrior`, the default, or a `ConjugatePrior`, the default of structures other
         than VVV, of which the first component counts for all.
@@ -224,12 +226,13 @@ def sample(
     from bayes_gmm.results.tree import posterior_tree
 
     number = number_of(n_components)
+    k: Any = n_components  # where there is no prior of it
     seed = as_seed(seed)
     require_settings(draws, tune, chains, cores, seed)
     observations = as_observations(X, prior, row_weights, missing)
     structure = Structure.named(covariance, observations.n_features)
     if number is None:
-        chosen = prior_of_posterior(prior, observations, n_components)
+        chosen: Any = prior_of_posterior(prior, observations, k)
     else:
         chosen = prior_of_unknown(prior, observations, structure, engine)
     engines.check(engine, chosen)
@@ -242,7 +245,7 @@ def sample(
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r} needs all rows in memory")
-    room = number.maximum if number is not None else n_components
+    room = k if number is None else number.log_probabilities.size
     shape = observations.n_rows, observations.n_features, room
     require_room(names, chains * draws, PRIOR_DRAWS, shape, MEMORY, LATER)
     settings = {"draws": draws, "tune": tune, "cores": cores, "progressbar": progressbar}
@@ -253,8 +256,8 @@ def sample(
         )
     else:
         # EM, the starts and the labels of the draws need a conjugate prior with a mode.
-        conjugate = conjugate_to(chosen, observations, n_components)
-        found = point.mode(observations, n_components, conjugate, structure, seed=seed)
+        conjugate = conjugate_to(chosen, observations, k)
+        found = point.mode(observations, k, conjugate, structure, seed=seed)
         choice = engines.choose(engine, observations, found.parameters, chosen, structure)
         drawn = engines.run(
             choice,

@@ -28,30 +28,22 @@ HELD_ROWS = 1 << 16
 
 
 def rows_like(
-    X: Any, features: tuple[str, ...], *, what: str = "X", missing: bool = False
+    X: Any, features: tuple[str, ...], *, missing: bool = False
 ) -> "tuple[np.ndarray, pd.Index]":
     """Check new rows against the features of a model: finite values (N, D), their labels (N,)."""
     import pandas as pd
 
-    taken = [
-        (values, index) for _, values, index in row_blocks(X, features, what=what, missing=missing)
-    ]
+    taken = [(values, index) for _, values, index in row_blocks(X, features, missing=missing)]
     if not taken:
-        raise InputError(f"{what} has no rows: give at least one")
+        raise InputError("X has no rows: give at least one")
     if len(taken) == 1:
         return taken[0]
-    return np.concatenate([values for values, _ in taken]), pd.RangeIndex(
-        sum(len(values) for values, _ in taken)
-    )
+    rows = np.concatenate([values for values, _ in taken])
+    return rows, pd.RangeIndex(len(rows))
 
 
 def row_blocks(
-    X: Any,
-    features: tuple[str, ...],
-    *,
-    what: str = "X",
-    whole: bool = True,
-    missing: bool = False,
+    X: Any, features: tuple[str, ...], *, whole: bool = True, missing: bool = False
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Check new rows block by block; in one block if they are in memory or a small file.
 
@@ -64,20 +56,20 @@ def row_blocks(
             start = place * HELD_ROWS
             yield None, np.asarray(values), X.index[start : start + len(values)]
         return
-    table = source(X, what)
+    table = source(X)
     if isinstance(X, str | Path):
-        file = open_table(X, what)
+        file = open_table(X, "X")
         file.warn()
         frames = iter([file.rows()]) if whole and not file.is_large else file.frames()
-        yield from _checked(frames, features, what, file.faults(), missing)
+        yield from _checked(frames, features, file.faults(), missing)
     elif table is not None:
-        yield from _checked(table.blocks(), features, what, table.faults(), missing)
+        yield from _checked(table.blocks(), features, table.faults(), missing)
     else:
-        yield from _checked(iter([X]), features, what, Faults(what), missing)
+        yield from _checked(iter([X]), features, Faults("X"), missing)
 
 
 def _checked(
-    tables: Iterator[Any], features: tuple[str, ...], what: str, faults: Faults, missing: bool
+    tables: Iterator[Any], features: tuple[str, ...], faults: Faults, missing: bool
 ) -> "Iterator[tuple[pd.DataFrame | None, np.ndarray, pd.Index]]":
     """Select the features from each table, and number the rows of all tables consecutively."""
     import pandas as pd
@@ -86,16 +78,14 @@ def _checked(
     for table in tables:
         frame = _one_row(table, features)
         if frame is None:
-            frame = as_frame(table, what)
+            frame = as_frame(table, "X")
         if frame is None:
-            values, index = _from_array(table, features, what), None
+            values, index = _from_array(table, features), None
         else:
-            values, index = (
-                _from_frame(frame, features, what, faults, missing),
-                row_labels(frame.index),
-            )
+            values = _from_frame(frame, features, faults, missing)
+            index = row_labels(frame.index)
         if not len(values):
-            raise InputError(f"{what} has no rows: give at least one")
+            raise InputError("X has no rows: give at least one")
         bad = ~(np.abs(values) < np.float64(LARGEST_SCALE))  # which is no float32
         if missing:  # but not all of a row
             lacking = np.isnan(values)
@@ -103,7 +93,7 @@ def _checked(
         if bad.any():
             row, column = np.argwhere(bad)[0]
             raise InputError(
-                f"{what} has a value of {values[row, column]} in row {before + row}, column "
+                f"X has a value of {values[row, column]} in row {before + row}, column "
                 f"{features[column]!r}, the first of {int(bad.sum())} that are missing, infinite "
                 "or too large: leave such rows out"
             )
@@ -123,45 +113,45 @@ def _one_row(X: Any, features: tuple[str, ...]) -> "pd.DataFrame | None":
 
 
 def _from_frame(
-    frame: "pd.DataFrame", features: tuple[str, ...], what: str, faults: Faults, missing: bool
+    frame: "pd.DataFrame", features: tuple[str, ...], faults: Faults, missing: bool
 ) -> np.ndarray:
     if not len(frame):
-        raise InputError(f"{what} has no rows: give at least one")
-    require_distinct(frame.columns, what)
+        raise InputError("X has no rows: give at least one")
+    require_distinct(frame.columns, "X")
     nameless = features == tuple(f"x{j}" for j in range(len(features)))
     by_position = nameless and not set(features) & set(frame.columns)
     if by_position and frame.shape[1] != len(features):
-        raise InputError(_wrong_width(frame.shape[1], features, what))
-    wanted = chosen(frame, None if by_position else features, what)
+        raise InputError(_wrong_width(frame.shape[1], features))
+    wanted = chosen(frame, None if by_position else features, "X")
     numbers = looked_at(wanted, faults, missing=missing)
     return numbers.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _from_array(X: Any, features: tuple[str, ...], what: str) -> np.ndarray:
+def _from_array(X: Any, features: tuple[str, ...]) -> np.ndarray:
     try:
         values = np.asarray(X)
     except ValueError:
-        raise InputError(f"{what} has rows of different lengths: give each row the same") from None
+        raise InputError("X has rows of different lengths: give each row the same") from None
     if values.dtype.kind not in "iuf":
         raise InputError(
-            f"{what} has values of type {values.dtype}, not numbers: convert it with astype(float)"
+            f"X has values of type {values.dtype}, not numbers: convert it with astype(float)"
         )
     if values.ndim == 1 and len(features) == 1:
         values = values.reshape(-1, 1)
     if values.ndim == 1:
         raise InputError(
-            f"{what} is one-dimensional, but the model has {len(features)} features: give rows x "
+            f"X is one-dimensional, but the model has {len(features)} features: give rows x "
             "columns, [[...]] for a single row"
         )
     if values.ndim != TABLE:
-        raise InputError(f"{what} must be a table of rows x columns; got shape {values.shape}")
+        raise InputError(f"X must be a table of rows x columns; got shape {values.shape}")
     if values.shape[1] != len(features):
-        raise InputError(_wrong_width(values.shape[1], features, what))
+        raise InputError(_wrong_width(values.shape[1], features))
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def _wrong_width(width: int, features: tuple[str, ...], what: str) -> str:
+def _wrong_width(width: int, features: tuple[str, ...]) -> str:
     return (
-        f"{what} has {width} column{'s' * (width != 1)}, but the model has {len(features)} "
+        f"X has {width} column{'s' * (width != 1)}, but the model has {len(features)} "
         f"({listing(features)}): give these columns"
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bayes_gmm.errors import require_whole
+from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 
@@ -46,7 +47,7 @@ def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
     return [int(sequence.generate_state(1, np.uint64)[0]) for sequence in sequences]
 
 
-def standardized[T: (ConjugatePrior, Parameters)](
+def standardized[T: (ConjugatePrior, HierarchicalPrior, Parameters)](
     located: T, view: "Observations | PointEstimate"
 ) -> T:
     """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.

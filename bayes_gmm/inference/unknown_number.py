@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.em import initialize
@@ -38,7 +37,7 @@ def starts(
 ) -> list[Parameters]:
     """Choose a start for every chain: a draw given the labels of k-means, in the user's units."""
     problem = Problem.of(observations, 1, None, structure)
-    most = min(MOST_AT_START, number.maximum)
+    most = min(MOST_AT_START, number.log_probabilities.size)
     data = initialize.sketch(problem.view, initialize.sketch_size(most, observations.n_features))
     data = data.filled(problem.mean, problem.covariance)
     most = min(most, len(data.rows))
@@ -77,7 +76,7 @@ def run(
     return go_on(_measured(runs, observations), may_go_on=True)
 
 
-def _measured(runs: Iterator[xr.DataTree], observations: Observations) -> Iterator[Drawn]:
+def _measured(runs: Iterator[Any], observations: Observations) -> Iterator[Drawn]:
     """Compute the label-invariant quantities of each run, at the same monitored rows."""
     pivot: Parameters | None = None
     for sampled in runs:

@@ -16,7 +16,7 @@ from bayes_gmm.errors import InputError
 KINDS = {"F": "two degrees of freedom", "gamma": "a shape and a rate"}
 TAIL = 25.0  # nodes end where the density of log alpha is exp(-25) of its largest value
 WIDEST_STEP = 0.5
-TOLERANCE = 1e-7
+TOLERANCE = 1e-5  # of the change; what is then left is about its square
 
 
 class Concentration(NamedTuple):
@@ -73,7 +73,8 @@ class Concentration(NamedTuple):
         .. math:: \int f(e^t)\, p(t)\, dt, \qquad t = \log\alpha
 
         by the trapezoidal rule. Its error falls exponentially in 1 / step, because the integrand is
-        analytic and vanishes at both ends. The step is halved until that changes little.
+        analytic and vanishes at both ends: half the step squares it. So it is halved until that
+        changes little.
         """
         if self.kind == "fixed":
             return of(self.parameters[0])

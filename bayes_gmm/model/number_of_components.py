@@ -286,12 +286,12 @@ class NumberOfComponents:
         .. math:: p(K_+ = k) = \int \sum_K p(K)\, p(k \mid K, \gamma_K)\, p(\alpha)\, d\alpha
 
         By a recursion over the rows, which is exact given K and alpha, and a quadrature over alpha
-        with an error below 1e-7.
+        with an error below 1e-7. It takes a second for a thousand rows, and some for 10^5.
 
         Parameters
         ----------
         n_rows : int
-            N; the time is proportional to it.
+            N.
         alpha : float, optional
             A value to condition on; by default alpha is integrated out.
 
@@ -319,7 +319,8 @@ class NumberOfComponents:
             return partitions.cluster_probabilities_of_process(n_rows, alpha)
         log_p = self.log_probabilities
         size = 1.0 + np.flatnonzero(log_p > -np.inf)
-        p = partitions.cluster_probabilities(n_rows, size, self.gamma(size, alpha))
+        total = np.array([alpha]) if self.is_dynamic else size * alpha
+        p = partitions.cluster_probabilities(n_rows, size, total)
         return np.exp(log_p[log_p > -np.inf]) @ p
 
     def sample_sizes(

@@ -152,12 +152,12 @@ def _panel(axes: Axes, values: np.ndarray, entry: xr.Dataset, shade: str) -> Non
     axes.set_ylim(-0.28, 1.08)
 
 
-def density(values: np.ndarray, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate the density of draws (S,), scaled to a peak of one: x, height (n,)."""
+def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate the density of draws (S,), scaled to a peak of one: x, height (100,)."""
     center, spread = values.mean(), values.std()
     if not spread > 0 or np.ptp(values) <= 0:
         return np.empty(0), np.empty(0)
-    grid, height, _ = array_stats.kde((values - center) / spread, grid_len=n)
+    grid, height, _ = array_stats.kde((values - center) / spread, grid_len=100)
     return center + spread * grid, height / height.max()
 
 

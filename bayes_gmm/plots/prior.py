@@ -53,7 +53,8 @@ def prior(
 
     Parameters
     ----------
-    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior or NumberOfComponents
+    prior : ConjugatePrior, IndependentPrior, HierarchicalPrior, SemiconjugatePrior or \
+            NumberOfComponents
     X : table (N, D)
         Of a `NumberOfComponents` only N is read.
     features : str or sequence of str, optional
@@ -88,8 +89,8 @@ def prior(
     if not hasattr(prior, "sample"):
         raise InputError(
             "prior cannot be sampled here: give a ConjugatePrior, an IndependentPrior, a "
-            "HierarchicalPrior or a NumberOfComponents, and use pymc.sample_prior_predictive "
-            "for a function"
+            "HierarchicalPrior, a SemiconjugatePrior or a NumberOfComponents, and use "
+            "pymc.sample_prior_predictive for a function"
         )
     draws = draws or MIXTURES
     observations = Observations.of(X)

@@ -80,12 +80,12 @@ def blend(one: str, other: str, share: float) -> tuple[float, ...]:
     return tuple(share * a + (1 - share) * b for a, b in pairs)
 
 
-def estimator_mark(position: int, size: float = 6.5) -> dict[str, Any]:
+def estimator_mark(position: int) -> dict[str, Any]:
     """Mark of the first, second, ... point estimate, as arguments of ``Axes.plot``."""
     shape, face, _ = ESTIMATORS[position % len(ESTIMATORS)]
     return {
         "marker": shape,
-        "markersize": size,
+        "markersize": 6.5,
         "markerfacecolor": face,
         "markeredgecolor": INK,
         "markeredgewidth": 1.0,

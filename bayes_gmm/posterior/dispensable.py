@@ -16,7 +16,9 @@ draws:
     c = P(n_k = 0) = Gamma(K a) Gamma(K a - a + N) / {Gamma(K a + N) Gamma(K a - a)},
 
 with a the concentration of the weights. It can be estimated without a draw with an empty component:
-given its parameters, a component is empty with probability prod_n (1 - r_nk).
+given its parameters, a component is empty with probability prod_n (1 - r_nk). It is the ratio that
+`posterior.evidence` estimates from a posterior of each K, for which a verdict cannot wait; a test
+holds the two together.
 """
 
 from itertools import combinations

@@ -13,7 +13,7 @@ orders,
 
     q(theta) = 1/K! sum_pi prod_k q_k(phi_pi(k), mu_pi(k), Sigma_pi(k)),
 
-which is a permanent.
+which is a permanent (`complete_data`).
 """
 
 from math import lgamma
@@ -23,12 +23,12 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
+from bayes_gmm.kernels.permanents import MOST
 from bayes_gmm.model.normal import cholesky
-from bayes_gmm.model.prior_family import log_dirichlet
 from bayes_gmm.model.structures.prior import StructuredPrior
+from bayes_gmm.posterior.complete_data import CompleteData
 from bayes_gmm.posterior.draws import Draws
 
-MOST_COMPONENTS = 10  # of more, only the order that q is about is counted
 LIMIT = 0.7
 CONSTANT = 1e-6  # nats; ratios that differ by less are the same but for rounding
 
@@ -65,46 +65,15 @@ def gap(log_ratio: np.ndarray, log_mass: np.ndarray) -> Gap:
 def log_densities(q: StructuredPrior, draws: Draws, *, exchangeable: bool = True) -> np.ndarray:
     """Log density of q at draws (chain, draw), averaged over all orders of the components.
 
-    Components that the prior tells apart have one order. For more than `MOST_COMPONENTS` it is that
-    of the order q is about, over K!, as if the orders were far apart.
+    Components that the prior tells apart have one order. For more than `MOST` it is that of the
+    order q is about, over K!, as if the orders were far apart.
     """
     n_components = q.counted.n_components
-    factors = cholesky(draws.covariances, "covariances")
-    if not exchangeable or n_components > MOST_COMPONENTS:
-        own = q.log_densities(draws.weights, draws.means, factors)
-        return own - lgamma(n_components + 1) * exchangeable
-    excess, log_weights = q.counted.concentration - 1, np.log(draws.weights)
-    terms = np.empty((*draws.weights.shape, n_components))
-    shared = np.zeros(draws.weights.shape[:2])
-    for shift in range(n_components):
-        order = np.roll(np.arange(n_components), shift)
-        parts = q.log_density_by_part(
-            draws.weights[..., order], draws.means[..., order, :], factors[..., order, :, :]
-        )
-        of_one = parts.means + excess * log_weights[..., order]
-        if q.structure.is_common:
-            shared = np.asarray(parts.covariances)
-        else:
-            of_one = of_one + parts.covariances
-        terms[..., order, np.arange(n_components)] = of_one
-    constant = log_dirichlet(q.counted.concentration) - lgamma(n_components + 1)
-    return log_permanent(terms) + shared + constant
-
-
-def log_permanent(log_terms: np.ndarray) -> np.ndarray:
-    r"""Log of the permanent of matrices with positive entries.
-
-    .. math:: \mathrm{perm}(A) = \sum_\pi \prod_j A_{j \pi(j)}
-
-    by the sums over the first rows and all sets of as many columns, each from those of one row
-    less: 2^K K operations, with nothing subtracted. log_terms (..., K, K) -> (...).
-    """
-    n = log_terms.shape[-1]
-    sums = {0: np.zeros(log_terms.shape[:-2])}
-    for columns in range(1, 1 << n):
-        row = columns.bit_count() - 1
-        parts = [
-            sums[columns ^ (1 << j)] + log_terms[..., row, j] for j in range(n) if columns >> j & 1
-        ]
-        sums[columns] = np.logaddexp.reduce(parts)
-    return sums[(1 << n) - 1]
+    weights, means, covariances = (array.reshape(-1, *array.shape[2:]) for array in draws)
+    symmetric = exchangeable and n_components <= MOST
+    found = CompleteData.of_conjugate([q]).log_densities(
+        weights, means, cholesky(covariances, "covariances"), symmetric=symmetric
+    )
+    if exchangeable and not symmetric:
+        found -= lgamma(n_components + 1)
+    return found.reshape(draws.weights.shape[:2])

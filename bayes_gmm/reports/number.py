@@ -1,5 +1,7 @@
 """The section on an unknown number of clusters."""
 
+from typing import Literal
+
 from bayes_gmm import plots
 from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image
 from bayes_gmm.results.analysis import Analysis
@@ -16,7 +18,7 @@ def how_many(analysis: Analysis) -> list[Paragraph]:
         return []
     (best, probability), *others = found.items()
     rest = ", ".join(f"{k} (probability {p:.2f})" for k, p in others if p >= MENTIONED)
-    tone = "good" if probability >= SURE else "note"
+    tone: Literal["good", "note"] = "good" if probability >= SURE else "note"
     sure = "is" if probability >= SURE else "is probably" if probability >= FAIR else "may be"
     text = f"The number of clusters {sure} {best}: its posterior probability is {probability:.2f}."
     if rest:

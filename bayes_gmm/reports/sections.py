@@ -3,7 +3,7 @@
 Each section is made from the results that it needs; what is missing is left out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 import xarray as xr
@@ -26,8 +26,6 @@ from bayes_gmm.results.reading import (
 )
 from bayes_gmm.results.remarks import remarks, search_warnings
 from bayes_gmm.results.tables import counted, number, some
-
-BuildSection = Callable[[Analysis], Section | None]
 
 
 def summary(analysis: Analysis) -> list[Paragraph]:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bayes_gmm.results.checks import Check
     from bayes_gmm.results.comparison import Comparison
     from bayes_gmm.results.diagnosis import Diagnosis, Finding, LabelReport
+    from bayes_gmm.results.model_probabilities import Evidence, ModelProbabilities
     from bayes_gmm.results.selection import Selection
     from bayes_gmm.results.sensitivity import Sensitivity
     from bayes_gmm.results.standard_errors import StandardErrors
@@ -19,8 +20,10 @@ __all__ = [
     "Comparison",
     "Conflict",
     "Diagnosis",
+    "Evidence",
     "Finding",
     "LabelReport",
+    "ModelProbabilities",
     "Selection",
     "Sensitivity",
     "StandardErrors",
@@ -32,6 +35,7 @@ _HOMES = {  # loaded when they are first asked for, as the verbs are
     "Comparison": "bayes_gmm.results.comparison",
     "Conflict": "bayes_gmm.posterior.power_scaling",
     **dict.fromkeys(("Diagnosis", "Finding", "LabelReport"), "bayes_gmm.results.diagnosis"),
+    **dict.fromkeys(("Evidence", "ModelProbabilities"), "bayes_gmm.results.model_probabilities"),
     "Selection": "bayes_gmm.results.selection",
     "Sensitivity": "bayes_gmm.results.sensitivity",
     "StandardErrors": "bayes_gmm.results.standard_errors",

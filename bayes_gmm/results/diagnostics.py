@@ -119,8 +119,8 @@ def _verdict(inputs: VerdictInputs, reasons: list[Finding]) -> str:
         likely = [(k, p) for k, p in inputs.n_clusters.items() if p >= MENTIONED]
         said = ", ".join(f"{k} (probability {p:.2f})" for k, p in likely)
         known = inputs._replace(n_clusters={})
-        of_components = any(reason.kind == "identification" for reason in reasons)
-        given = f" Given {likely[0][0]}:" if of_components else ""
+        doubted = any(reason.kind == "identification" for reason in reasons)
+        given = f" Given {likely[0][0]}:" if doubted else ""
         return f"Number of clusters: {said}.{given} {_verdict(known, reasons)}"
     of_data = [finding for finding in reasons if finding.kind == "data"]
     if of_data:

@@ -16,6 +16,7 @@ from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
 DIMS: dict[str, tuple[str, ...]] = {
     "weights": ("cluster",),
@@ -41,6 +42,7 @@ OF_PRIORS: dict[type, dict[str, tuple[str, ...]]] = {
     ConjugatePrior: OF_COMPONENTS,
     IndependentPrior: OF_FEATURES,
     HierarchicalPrior: OF_FEATURES,
+    SemiconjugatePrior: OF_FEATURES,
 }
 FAMILIES = {kind.__name__: kind for kind in OF_PRIORS}
 

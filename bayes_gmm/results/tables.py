@@ -13,16 +13,13 @@ LONGEST_FRACTION = 8
 LARGEST_FIXED = 1e9
 
 
-def number(value: float, sd: float, digits: int = 2) -> str:
-    """Write a number with as many digits as its standard deviation supports.
-
-    The last digits written are the first ones of its uncertainty, `sd`.
-    """
+def number(value: float, sd: float) -> str:
+    """Write a number so that its last two digits are the first ones of its uncertainty, `sd`."""
     if not np.isfinite(value):
         return "-"
     if not (np.isfinite(sd) and sd > 0):
         return f"{value:.6g}"
-    decimals = digits - 1 - int(np.floor(np.log10(sd)))
+    decimals = 1 - int(np.floor(np.log10(sd)))
     if decimals <= LONGEST_FRACTION and abs(value) < LARGEST_FIXED:
         text = f"{value:z.{max(decimals, 0)}f}"
     elif value == 0:

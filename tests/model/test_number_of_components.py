@@ -173,10 +173,37 @@ def test_drawn_partitions_have_the_probability_of_their_sizes(name):
         assert abs(drawn.count(sizes) / draws - p) < 5 * error
 
 
+@pytest.mark.parametrize("alpha", [1e-6, 0.3, 4.0, 80.0, 1e5])
+@pytest.mark.parametrize("concentration", ["static", "dynamic"])
+def test_rows_that_are_taken_together_give_what_rows_one_by_one_do(concentration, alpha):
+    number, n = bg.NumberOfComponents("uniform", maximum=25, concentration=concentration), 3000
+    size, p = np.arange(1.0, 26), np.zeros((25, 25))
+    total, p[:, 0] = number.gamma(size, alpha) * size, 1.0
+    unused = np.maximum(1 - np.arange(1, 26) / size[:, None], 0)
+    for row in range(1, n):
+        moved = p * unused * (total / (row + total))[:, None]
+        p[:, 1:] += moved[:, :-1]
+        p -= moved
+    found = number.cluster_probabilities(n, alpha)
+    np.testing.assert_allclose(found, p.mean(axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 0.3, 4.0, 80.0])
+def test_the_clusters_of_a_process_are_counted_as_row_by_row(alpha):
+    n, p = 500, np.eye(1, 500)[0]
+    for row in range(1, n):
+        moved = p * alpha / (row + alpha)
+        p -= moved
+        p[1:] += moved[:-1]
+    found = bg.NumberOfComponents.dirichlet_process().cluster_probabilities(n, alpha)
+    np.testing.assert_allclose(found, p, atol=1e-11)
+
+
 def test_many_rows_fill_components_as_the_weights_say():
     """With N large and uniform weights on K = 2, P(K+ = 1) is 2 / (N + 1)."""
     number = bg.NumberOfComponents("fixed", 2, concentration="static")
-    assert number.cluster_probabilities(999)[0] == pytest.approx(2 / 1000)
+    for n in (999, 999_999):
+        assert number.cluster_probabilities(n)[0] == pytest.approx(2 / (n + 1))
 
 
 @pytest.mark.parametrize("kind", [("F", 6.0, 3.0), ("F", 1.0, 400.0), ("gamma", 0.5, 20.0)])

@@ -9,6 +9,8 @@ from scipy.special import gammaln
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior, lkj_log_constant
 from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
 
 def random_family(family, rng, n_components, n_features):
@@ -23,13 +25,14 @@ def random_family(family, rng, n_components, n_features):
     else:
         own = {
             "degrees_of_freedom": n_features + 4.5,
-            "scale_degrees_of_freedom": n_features + 2.2,
             "scale": random_covariances(rng, 1, n_features)[0],
         }
+    if family is HierarchicalPrior:
+        own["scale_degrees_of_freedom"] = n_features + 2.2
     return family(**shared, **own)
 
 
-FAMILIES = [IndependentPrior, HierarchicalPrior]
+FAMILIES = [IndependentPrior, HierarchicalPrior, SemiconjugatePrior]
 SIZES = [(1, 1), (2, 1), (3, 2), (2, 3)]
 
 
@@ -77,6 +80,18 @@ def test_the_independent_prior_has_the_density_of_its_parts(size):
     for _ in range(20):
         theta = random_parameters(rng, *size)
         expected = weights_and_means_by_scipy(prior, theta) + independent_by_scipy(prior, theta)
+        assert prior.log_density(theta) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_semiconjugate_prior_has_the_density_of_its_parts(size):
+    rng = np.random.default_rng(size)
+    prior = random_family(SemiconjugatePrior, rng, *size)
+    wishart = stats.invwishart(prior.degrees_of_freedom, prior.scale)
+    for _ in range(20):
+        theta = random_parameters(rng, *size)
+        expected = weights_and_means_by_scipy(prior, theta)
+        expected += sum(wishart.logpdf(covariance) for covariance in theta.covariances)
         assert prior.log_density(theta) == pytest.approx(expected, rel=1e-10)
 
 
@@ -189,6 +204,28 @@ def test_draws_of_the_hierarchical_prior_have_its_margins(n_features):
     expected = stats.loggamma(0.5 * q).var()
     assert shared == pytest.approx(expected, abs=5 * np.sqrt(2 / 1500) * np.log(ratio).var())
     assert np.isfinite(whole[0]) and np.isfinite(whole[1]).all()
+
+
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_draws_of_the_semiconjugate_prior_have_its_margins(n_features):
+    rng = np.random.default_rng([9, n_features])
+    prior = random_family(SemiconjugatePrior, rng, 2, n_features)
+    draws = np.stack([prior.sample(rng).covariances for _ in range(1500)])
+    v = rng.normal(size=n_features)
+    # v'Sigma^-1 v / v'Psi^-1 v ~ chi2(nu)
+    inverse = np.einsum("i,nkij,j->nk", v, np.linalg.inv(draws), v)
+    ratio = inverse / (v @ np.linalg.inv(prior.scale) @ v)
+    for k in range(2):
+        assert stats.kstest(ratio[:, k], stats.chi2(prior.degrees_of_freedom).cdf).pvalue > 1e-3
+
+
+def test_the_default_semiconjugate_prior_has_the_covariances_of_the_conjugate_one():
+    x = np.random.default_rng(0).normal(size=(30, 2)) * [1.0, 10.0]
+    prior, conjugate = SemiconjugatePrior.default(x, 3), ConjugatePrior.default(x, 3)
+    np.testing.assert_array_equal(prior.scale, conjugate.scale[0])
+    assert prior.degrees_of_freedom == conjugate.degrees_of_freedom[0] == 4
+    np.testing.assert_allclose(prior.mean, x.mean(axis=0))
+    np.testing.assert_allclose(prior.mean_sd, 2 * x.std(axis=0, ddof=1))
 
 
 def test_the_default_hierarchical_prior_of_one_feature_is_that_of_richardson_and_green():

@@ -9,9 +9,10 @@ from matplotlib.text import Text
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 from bayes_gmm.plots.prior import prior as picture
 
-FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior]
+FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior, SemiconjugatePrior]
 
 
 def table(n_features, n=60):

@@ -12,35 +12,30 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 import numpy as np
 
 from bayes_gmm.data import Observations
+from bayes_gmm.data.streams import is_on_disk
 from bayes_gmm.errors import InputError
-from bayes_gmm.kernels import labels
 from bayes_gmm.kernels.gibbs import Prior, Record, State, Sums, end_sweep, run_sweeps
-from bayes_gmm.kernels.incomplete_labels import incomplete_labels
-from bayes_gmm.kernels.kernel import Kernel, c_order
-from bayes_gmm.kernels.label_counts import counted_rows
+from bayes_gmm.kernels.kernel import c_order
 from bayes_gmm.kernels.labels import sweep_key
 from bayes_gmm.kernels.rows import Rows, sorted_blocks
+from bayes_gmm.kernels.sampling import BLOCK_ROWS, look_at
 from bayes_gmm.model.parameters import Parameters
-
-BLOCK_ROWS = 1 << 16  # a multiple of the kernel's chunk, so that blocks change no sum
-
-
-def look_at(observations: Observations) -> Kernel:
-    """Choose the pass with sampled labels."""
-    if not observations.is_complete:
-        return incomplete_labels
-    return labels.loop(observations.n_features) if observations.weights is None else counted_rows
 
 
 class Data:
-    """The data as the kernels take them, read once if they fit into one block, and the kernel."""
+    """The data as the kernels take them, read once if they fit into one block, and the kernel.
 
-    def __init__(self, observations: Observations):
+    Rows in memory are one block where `needs_all` of them at a time.
+    """
+
+    def __init__(self, observations: Observations, *, needs_all: bool = False):
         self.origin, self.inverse_scale = c_order(observations.origin, 1 / observations.scale)
-        self.blocks = sorted_blocks(observations, BLOCK_ROWS)
+        in_memory = needs_all and not is_on_disk(observations.values)
+        size = max(BLOCK_ROWS, observations.n_rows if in_memory else 0)
+        self.blocks = sorted_blocks(observations, size)
         self.look = look_at(observations)
         self.whole: Rows | None = None
-        if observations.n_rows <= BLOCK_ROWS:
+        if observations.n_rows <= size:
             (self.whole,) = self.blocks()
 
 

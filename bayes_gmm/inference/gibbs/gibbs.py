@@ -92,7 +92,7 @@ def longer_runs(
     _check(observations, prior, starts, draws, tune, cores, seed, thin, number)
     n_components, n_features = prior.n_components, prior.n_features
     observations = structure.standardized(observations)
-    data = Data(observations)
+    data = Data(observations, needs_all=number is not None)
     of_one: Callable[..., Chain] = Chain
     width, n_labelled = n_components, 0
     if number is not None:
@@ -104,11 +104,11 @@ def longer_runs(
             structure=structure,
             n_labelled=n_labelled if split_merge else 0,
         )
-        width = min(WIDTH, number.maximum)
+        width = min(WIDTH, number.log_probabilities.size)
     chains = [
         of_one(
             data,
-            _inside(standardized(prior, observations), structure, number),
+            _inside(prior, observations, structure, number),
             standardized(start, observations),
             Record.empty((draws,), max(width, start.n_components), n_features),
             tune,
@@ -194,11 +194,18 @@ def require_counts(observations: Observations) -> None:
         )
 
 
-def _inside(prior: ConjugatePrior | HierarchicalPrior, structure: Structure, number: Any) -> Prior:
+def _inside(
+    prior: ConjugatePrior | HierarchicalPrior,
+    observations: Observations,
+    structure: Structure,
+    number: NumberOfComponents | None,
+) -> Prior:
     """Write a prior as the kernels take it, for a chain of its own."""
-    is_conjugate = isinstance(prior, ConjugatePrior)
-    own = Prior.conjugate(prior, structure) if is_conjugate else independent(prior)
-    return own if number is None else prior_of_any_number(own, number.maximum)
+    if isinstance(prior, ConjugatePrior):
+        own = Prior.conjugate(standardized(prior, observations), structure)
+    else:
+        own = independent(standardized(prior, observations))
+    return own if number is None else prior_of_any_number(own, number.log_probabilities.size)
 
 
 def _tree(

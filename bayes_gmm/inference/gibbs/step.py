@@ -21,12 +21,12 @@ from pytensor.tensor.variable import TensorVariable
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError
-from bayes_gmm.inference.gibbs.chain import look_at
 from bayes_gmm.inference.gibbs.gibbs import require_counts
 from bayes_gmm.inference.pymc.conjugate import MixtureVariables
 from bayes_gmm.inference.settings import standardized
 from bayes_gmm.kernels.gibbs import Prior, State, Sums, draw_conjugate
 from bayes_gmm.kernels.kernel import c_order
+from bayes_gmm.kernels.sampling import look_at
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 

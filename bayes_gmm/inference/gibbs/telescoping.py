@@ -40,7 +40,7 @@ class TelescopingChain(Chain):
         super().__init__(*arguments)
         start = self._state
         n_components, n_features = start.means.shape
-        room = number.maximum
+        room = number.log_probabilities.size
         self._state = State(*(_with_room(field, room) for field in start))
         self._sums = Sums.zeros(room, n_features)
         moves = n_labelled > 1 and structure.integrate_one is not None
@@ -156,4 +156,4 @@ def prior_of_any_number(prior: Prior, room: int) -> Prior:
     if prior.is_common:
         wide["degrees_of_freedom"][1:] = -(prior.mean.shape[1] + 1)
         wide["scale"][1:] = 0.0
-    return prior._replace(**wide)
+    return Prior(**(prior._asdict() | wide))

@@ -35,12 +35,15 @@ from bayes_gmm.inference.pymc.distributions import (
     hierarchical_log_density,
     independent_draws,
     independent_log_density,
+    inverse_wishart_draws,
+    inverse_wishart_log_density,
 )
 from bayes_gmm.inference.pymc.functions import PriorFunction, of_function
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.prior_family import PriorFamily
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
 AnyPrior = ConjugatePrior | PriorFamily | PriorFunction
 
@@ -50,9 +53,9 @@ def variables(prior: AnyPrior, observations: Observations, n_components: int) ->
     """Add the parameters of the mixture to the model around this call."""
     if not callable(prior):
         raise InputError(
-            "prior must be a ConjugatePrior, an IndependentPrior, a HierarchicalPrior, or a "
-            "function that returns weights, means and Cholesky factors, or a dict of fields of a "
-            "ConjugatePrior; "
+            "prior must be a ConjugatePrior, an IndependentPrior, a HierarchicalPrior, a "
+            "SemiconjugatePrior, or a function that returns weights, means and Cholesky factors, "
+            "or a dict of fields of a ConjugatePrior; "
             f"got {prior!r}"
         )
     return of_function(prior, observations, n_components)
@@ -80,6 +83,23 @@ def _independent(
         dist=independent_draws,
         signature="(d),(),()->(d,d)",
         class_name="LogNormalLKJ",
+    )
+
+
+@variables.register
+def _semiconjugate(
+    prior: SemiconjugatePrior, observations: Observations, n_components: int
+) -> MixtureVariables:
+    degrees = np.full(n_components, prior.degrees_of_freedom)
+    return _of_family(
+        prior,
+        observations,
+        (degrees, np.tile(prior.scale, (n_components, 1, 1))),
+        BartlettCoordinates,
+        logp=inverse_wishart_log_density,
+        dist=inverse_wishart_draws,
+        signature="(),(d,d)->(d,d)",
+        class_name="InverseWishart",
     )
 
 

@@ -22,11 +22,12 @@ from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.independent_prior import IndependentPrior
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
 PYTHON = Mode(linker="py", optimizer="fast_compile")  # slow to run, quick to compile
 UNUSED = {"on_unused_input": "ignore"}
 NAMES = "weights", "means", "covariances"
-FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior]
+FAMILIES = [ConjugatePrior, IndependentPrior, HierarchicalPrior, SemiconjugatePrior]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +113,7 @@ def test_the_density_of_free_coordinates_has_the_jacobian_of_their_map(family):
 
 
 @pytest.mark.parametrize("n_features", [1, 3])
-@pytest.mark.parametrize("family", [IndependentPrior, HierarchicalPrior])
+@pytest.mark.parametrize("family", [IndependentPrior, HierarchicalPrior, SemiconjugatePrior])
 def test_draws_by_pymc_are_draws_of_the_book(family, n_features):
     x = data(n_features)
     prior = family.default(x, 2)
