@@ -30,13 +30,14 @@ from bayes_gmm.posterior.complete_data import CompleteData
 from bayes_gmm.posterior.draws import Draws
 
 LIMIT = 0.7
+FEWEST = 25  # draws, of which five are a tail
 CONSTANT = 1e-6  # nats; ratios that differ by less are the same but for rounding
 
 
 class Gap(NamedTuple):
     """How far q is from the posterior."""
 
-    k: float  # the Pareto shape of the ratios
+    k: float  # the Pareto shape of the ratios; nan of too few draws
     limit: float  # above which they say nothing but that
     divergence: float  # KL(q, posterior), in nats, as far as the draws reach
     left_out: float  # share of the posterior in other modes, of which no draw comes
@@ -49,10 +50,12 @@ def gap(log_ratio: np.ndarray, log_mass: np.ndarray) -> Gap:
     each of which bounds the mass of its mode; log_mass (O,) has them all, that of q first.
     """
     log_ratio = log_ratio.ravel()
-    limit = min(1 - 1 / np.log10(log_ratio.size), LIMIT)
+    limit = min(1 - 1 / np.log10(max(log_ratio.size, FEWEST)), LIMIT)
     left_out = 1 - float(np.exp(log_mass[0] - logsumexp(log_mass)))
     if not np.isfinite(log_ratio).all():
         return Gap(np.inf, limit, np.inf, left_out)
+    if log_ratio.size < FEWEST:
+        return Gap(np.nan, limit, np.nan, left_out)
     if np.ptp(log_ratio) < CONSTANT:
         return Gap(0.0, limit, 0.0, left_out)
     log_weights, k = array_stats.psislw(-log_ratio)

@@ -190,7 +190,7 @@ def told_shortage(
 def far_from_posterior(inputs: VerdictInputs) -> Iterator[Finding]:
     """A variational approximation that has missed too much of the posterior."""
     found = inputs.gap
-    if found is None or found.k <= found.limit:
+    if found is None or not found.k > found.limit:
         return
     yield Finding(
         "far_from_posterior",
@@ -221,18 +221,19 @@ def modes_left_out(inputs: VerdictInputs) -> Iterator[Finding]:
 
 def approximate(inputs: VerdictInputs) -> Iterator[Finding]:
     """What independent draws of an approximation cannot show."""
-    if inputs.gap is None:
+    found = inputs.gap
+    if found is None:
         return
+    far = f", about {found.divergence:.2g} nats (KL)" if found.divergence >= 0 else ""
     several = inputs.draws.weights.shape[2] > 1
-    modes = " and one mode, in one order of the components" if several else ""
+    part = ", of one mode and one order of the components" if several else ""
     yield Finding(
         "approximate",
         "note",
-        f"These are independent draws of a variational approximation, of one density{modes}: R-hat "
-        "and effective sample sizes say nothing of its distance from the posterior, which is about "
-        f"{inputs.gap.divergence:.2g} nats (KL).",
-        inputs.gap.k,
-        inputs.gap.limit,
+        f"These are independent draws of a variational approximation{part}. R-hat and effective "
+        f"sample sizes do not measure its distance from the posterior{far}.",
+        found.k,
+        found.limit,
         'To check it, sample with engine="gibbs" and compare.',
     )
 

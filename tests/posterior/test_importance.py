@@ -82,6 +82,11 @@ def test_equal_ratios_are_no_gap_and_infinite_ones_are_the_largest():
     assert gap(np.array([[0.0, np.inf] * 50]), ONE).k == np.inf
 
 
+def test_very_few_draws_have_no_tail():
+    assert np.isnan(gap(np.array([0.0]), ONE).k)
+    assert np.isnan(gap(np.arange(24.0), ONE).k)
+
+
 def test_few_draws_are_held_to_a_lower_limit():
     assert gap(np.random.default_rng(5).normal(size=100), ONE).limit == pytest.approx(0.5)
 

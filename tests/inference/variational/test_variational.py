@@ -164,6 +164,12 @@ def test_other_optima_are_said_to_be_left_out(faithful):
     assert "20% of the posterior" in finding.statement
 
 
+def test_too_few_draws_are_said_to_be_too_few():
+    diagnosis = bg.diagnose(bg.sample(FAITHFUL, 2, draws=4, chains=1, seed=1, **QUIET))
+    assert diagnosis.verdict.startswith("Not converged. The chains are too short")
+    assert "far_from_posterior" not in {finding.name for finding in diagnosis.reasons}
+
+
 def test_a_single_chain_is_no_reason_to_warn():
     posterior = bg.sample(FAITHFUL, 2, chains=1, draws=2000, seed=1, **QUIET)
     assert [finding.name for finding in bg.diagnose(posterior).reasons] == ["approximate"]
