@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.number_of_components import NumberOfComponents
     from bayes_gmm.model.prior_family import PriorFamily
     from bayes_gmm.model.priors import ConjugatePrior
+    from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
     from bayes_gmm.model.structures import Structure
 
     AnyPrior = ConjugatePrior | PriorFamily | Callable[[], Any]
@@ -125,11 +126,12 @@ def number_of(n_components: Any) -> NumberOfComponents | None:
 
 def prior_of_unknown(
     prior: AnyPrior | str, observations: Observations, structure: Structure, engine: str
-) -> ConjugatePrior | HierarchicalPrior:
+) -> ConjugatePrior | HierarchicalPrior | SemiconjugatePrior:
     """Turn the argument `prior` into one of a component, from which components can be drawn."""
     from bayes_gmm.data.streams import Stream
     from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
     from bayes_gmm.model.priors import ConjugatePrior
+    from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
     if engine not in ("auto", "gibbs"):
         raise InputError(
@@ -140,11 +142,11 @@ def prior_of_unknown(
         if unconstrained and not isinstance(observations.values, Stream):
             return HierarchicalPrior.default(observations, 1)
         return ConjugatePrior.default(observations, TYPICAL_NUMBER)
-    if not isinstance(prior, ConjugatePrior | HierarchicalPrior):
+    if not isinstance(prior, ConjugatePrior | HierarchicalPrior | SemiconjugatePrior):
         described = repr(prior) if isinstance(prior, str) else type(prior).__name__
         raise InputError(
-            "an unknown number of components needs a ConjugatePrior or a HierarchicalPrior, from "
-            f"which components can be drawn; got {described}"
+            "an unknown number of components needs a ConjugatePrior, SemiconjugatePrior or "
+            f"HierarchicalPrior, from which components can be drawn; got {described}"
         )
     if not prior.is_exchangeable:
         raise InputError(

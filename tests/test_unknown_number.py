@@ -195,7 +195,10 @@ def test_row_weights_count_as_repeated_rows():
     ("arguments", "says"),
     [
         ({"engine": "nuts"}, "engine is 'nuts', but an unknown number .* needs engine=\"gibbs\""),
-        ({"prior": lambda: None}, "needs a ConjugatePrior or a HierarchicalPrior"),
+        (
+            {"prior": lambda: None},
+            "needs a ConjugatePrior, SemiconjugatePrior or Hier",
+        ),
         (
             {"prior": bg.ConjugatePrior([1, 2.0], [0.0], 1.0, 3.0, [[1.0]])},
             "prior differs between components",

@@ -42,6 +42,7 @@ from bayes_gmm.model.information import Curvature
 from bayes_gmm.model.missing import as_expected
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.local_coordinates import LocalCoordinates
 from bayes_gmm.model.structures.prior import StructuredPrior, within
@@ -66,7 +67,7 @@ AFFORDABLE = 2.5e7  # operations that a draw of so many rows may take if the rat
 MOST_PARAMETERS = 1000  # of more, the rate is not computed
 MOST_ROWS = 100_000  # of more, the rate is estimated from a part
 KNOWN = ("log_likelihood", "component_counts", "log_prior")  # that samplers return for each draw
-DRAWN = (ConjugatePrior, HierarchicalPrior)  # priors that Gibbs draws from
+DRAWN = (ConjugatePrior, HierarchicalPrior, SemiconjugatePrior)  # priors that Gibbs draws from
 NUMBERS = ("n_components", "n_clusters", "alpha")  # drawn where K is unknown
 PER_DRAW = 4  # autocorrelation time, in sweeps, divided by the sweeps per draw
 
@@ -94,8 +95,8 @@ def check(engine: Any, prior: Any) -> None:
         )
     if engine == "gibbs" and not isinstance(prior, DRAWN):
         raise InputError(
-            "engine is 'gibbs', which needs a bayes_gmm.ConjugatePrior or HierarchicalPrior; for "
-            'any other prior choose engine="pymc"'
+            "engine is 'gibbs', which needs a bayes_gmm.ConjugatePrior, SemiconjugatePrior or "
+            'HierarchicalPrior; for any other prior choose engine="pymc"'
         )
 
 
@@ -135,7 +136,7 @@ def choose(
     """
     if engine in ("vb", "pymc") or not isinstance(prior, DRAWN):
         return Choice("vb" if engine == "vb" else "pymc")
-    if isinstance(prior, HierarchicalPrior):
+    if isinstance(prior, DRAWN[1:]):
         if engine == "auto" and not _has_copies(observations):
             return Choice("pymc")
         prior = ConjugatePrior.default(observations, at.n_components)  # for the rate alone

@@ -1,13 +1,11 @@
 """Common parts of the samplers: settings, seeds, starts, and chains cut short by an interrupt."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from bayes_gmm.errors import require_whole
-from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.parameters import Parameters
-from bayes_gmm.model.priors import ConjugatePrior
 
 if TYPE_CHECKING:
     from bayes_gmm.data import Observations
@@ -47,9 +45,13 @@ def seeds_of_chains(seed: int | None, n_chains: int) -> list[int]:
     return [int(sequence.generate_state(1, np.uint64)[0]) for sequence in sequences]
 
 
-def standardized[T: (ConjugatePrior, HierarchicalPrior, Parameters)](
-    located: T, view: "Observations | PointEstimate"
-) -> T:
+class Located(Protocol):
+    """What is somewhere in the space of the features, in their units: a prior, or parameters."""
+
+    def rescale(self, shift: np.ndarray, scale: np.ndarray) -> Self: ...  # noqa: D102
+
+
+def standardized[T: Located](located: T, view: "Observations | PointEstimate") -> T:
     """Take a prior or parameters to the coordinates (x - origin) / scale of the pass.
 
     The origin goes first: far from zero, the difference is exact where a ratio is not.

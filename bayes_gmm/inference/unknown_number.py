@@ -16,7 +16,6 @@ from bayes_gmm.inference.em.problem import Problem
 from bayes_gmm.inference.engines import CHEAP, CHEAP_ROWS, Drawn, go_on
 from bayes_gmm.inference.gibbs import cost, gibbs
 from bayes_gmm.inference.settings import sequences_of_starts, standardized
-from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
@@ -54,7 +53,7 @@ def starts(
 
 def run(
     observations: Observations,
-    prior: ConjugatePrior | HierarchicalPrior,
+    prior: Any,
     number: NumberOfComponents,
     structure: Structure,
     *,

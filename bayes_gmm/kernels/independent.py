@@ -30,6 +30,7 @@ from bayes_gmm.kernels.kernel import inlined, kernel, twin
 from bayes_gmm.kernels.signatures import MATRIX, OUT_MATRIX, OUT_VECTOR, REAL, VECTOR, WHOLE
 from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.normal import LOG_2PI
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED
 from bayes_gmm.model.structures.loops import lower_factor as lower_factor_of_the_book
 
@@ -196,20 +197,23 @@ def draw_scale(rng, prior, state, counts, n_occupied):  # pragma: no cover - com
             prior.scale[0, j, i] = entry
 
 
-def independent(prior: HierarchicalPrior) -> Prior:
-    """Copy the fields of a prior; the scale sets out from its mean."""
-    matrix = UNCONSTRAINED.draw_one
+def independent(prior: HierarchicalPrior | SemiconjugatePrior) -> Prior:
+    """Copy the fields of a prior; a random scale sets out from its mean."""
+    degrees, information, scale = 0.0, np.empty((0, 0)), prior.scale[None].copy()
+    if isinstance(prior, HierarchicalPrior):
+        degrees, information = float(prior.scale_degrees_of_freedom), np.linalg.inv(prior.scale)
+        scale *= degrees
     return Prior(
         concentration=prior.concentration.copy(),
         mean=prior.mean[None].copy(),
         mean_precision=np.empty(0),
-        degrees_of_freedom=np.array([prior.degrees_of_freedom]),
-        scale=prior.scale_degrees_of_freedom * prior.scale[None],
+        degrees_of_freedom=np.array([float(prior.degrees_of_freedom)]),
+        scale=scale,
         is_common=False,
         constants=UNCONSTRAINED.constants.copy(),
-        draw_one=twin(matrix, DRAW_ONE).address,
+        draw_one=twin(UNCONSTRAINED.draw_one, DRAW_ONE).address,
         mean_information=prior.mean_sd**-2.0,
-        scale_degrees=float(prior.scale_degrees_of_freedom),
-        scale_information=np.linalg.inv(prior.scale),
+        scale_degrees=degrees,
+        scale_information=information,
         draw=draw_independent.address,
     )

@@ -38,6 +38,7 @@ from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
 from bayes_gmm.model.number_of_components import NumberOfComponents
 from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
+from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.progress import progress
 
@@ -47,7 +48,7 @@ LONGEST = 4e10  # operations for each 1000 draws, up to which a run may be made 
 
 def sample(
     observations: Observations,
-    prior: ConjugatePrior | HierarchicalPrior,
+    prior: ConjugatePrior | HierarchicalPrior | SemiconjugatePrior,
     starts: Sequence[Parameters],
     *,
     structure: Structure = UNCONSTRAINED,
@@ -61,7 +62,7 @@ def sample(
 
 def longer_runs(
     observations: Observations,
-    prior: ConjugatePrior | HierarchicalPrior,
+    prior: ConjugatePrior | HierarchicalPrior | SemiconjugatePrior,
     starts: Sequence[Parameters],
     *,
     draws: int,
@@ -147,7 +148,7 @@ def longer_runs(
 
 def _check(
     observations: Observations,
-    prior: ConjugatePrior | HierarchicalPrior,
+    prior: ConjugatePrior | HierarchicalPrior | SemiconjugatePrior,
     starts: Sequence[Parameters],
     draws: int,
     tune: int,
@@ -195,7 +196,7 @@ def require_counts(observations: Observations) -> None:
 
 
 def _inside(
-    prior: ConjugatePrior | HierarchicalPrior,
+    prior: ConjugatePrior | HierarchicalPrior | SemiconjugatePrior,
     observations: Observations,
     structure: Structure,
     number: NumberOfComponents | None,

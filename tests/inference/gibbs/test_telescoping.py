@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from partition_enumeration import FixedScale, Problem, SharedVariance, exact, problems
 
+import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import gibbs
 from bayes_gmm.model.parameters import Parameters
@@ -17,7 +18,7 @@ from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior.draws import Draws
 
 FEWEST = 150  # draws of an event, of which its probability is compared
-PROBLEMS = [problem for problem in problems() if not isinstance(problem.prior, FixedScale)]
+PROBLEMS = problems()
 
 
 def starts(problem: Problem, n_chains: int) -> list[Parameters]:
@@ -35,6 +36,8 @@ def drawn(problem: Problem, draws: int, *, split_merge: bool):
     prior, structure = problem.prior, "VVV"
     if isinstance(prior, SharedVariance):
         prior, structure = prior.prior, "E"
+    if isinstance(prior, FixedScale):
+        prior = bg.SemiconjugatePrior([1.0], *prior)
     return next(
         gibbs.longer_runs(
             Observations.of(problem.x, spread=np.ones(problem.x.shape[1])),
