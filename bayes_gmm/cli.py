@@ -19,7 +19,7 @@ import typer
 from bayes_gmm.errors import CollapseError, FileFormatWarning, InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
-Engine = Literal["auto", "gibbs", "nuts", "pymc"]
+Engine = Literal["auto", "gibbs", "nuts", "pymc", "vb"]
 AnalysisPrior = Literal["default", "independent", "hierarchical"]
 FitPrior = Literal["none", "default"]
 STRUCTURES = (
@@ -154,7 +154,7 @@ def analyze(
         Engine,
         typer.Option(
             help="Sampler. auto: gibbs; nuts if components almost coincide; pymc if the prior is "
-            "not conjugate."
+            "not conjugate. vb: variational Bayes, a fast approximation."
         ),
     ] = "auto",
     relabel: Annotated[

@@ -86,7 +86,7 @@ class Pipeline:
         for name in ("n_starts", "draws", "tune", "chains", *["cores"] * (self.cores is not None)):
             require_whole(name, getattr(self, name), 1)
         tails(self.ci_prob)
-        if self._family and self.engine in ("gibbs", "nuts"):
+        if self._family and self.engine in ("gibbs", "nuts", "vb"):
             raise InputError(
                 f"engine is {self.engine}, which needs a conjugate prior, but the prior "
                 f"{self.prior} is not conjugate: choose the prior default or the engine pymc"
@@ -108,7 +108,7 @@ class Pipeline:
     def _draws_structure(self) -> bool:
         """Whether the posterior can have the covariance structure of the estimates."""
         structure = Structure.of(self.covariance or "VVV", self.X.shape[1])
-        return structure.is_drawn and not self._family and self.engine in ("auto", "gibbs")
+        return structure.is_drawn and not self._family and self.engine in ("auto", "gibbs", "vb")
 
     @property
     def stages(self) -> list[Stage]:

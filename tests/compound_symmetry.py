@@ -7,7 +7,7 @@ With Q the orthonormal frame whose first axis is 1 / sqrt(D), it has two varianc
 
 import numpy as np
 from scipy.linalg import helmert
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln
 
 from bayes_gmm.model.structures.fixed_axes import FixedAxes
 from bayes_gmm.model.structures.loops import lower_factor, right_divide
@@ -32,10 +32,13 @@ class CompoundSymmetry(FixedAxes):
         return 1.0  # each direction has its prior, as in VVI, although those across are one number
 
     def log_integral(self, power, scale):
-        along = scale.mean(axis=0).sum()
-        parts = (1, along), (len(scale) - 1, np.trace(scale) - along)
-        shapes = [0.5 * n * power - 1 for n, _ in parts]
-        return sum(gammaln(s) - s * np.log(p / 2) for s, (_, p) in zip(shapes, parts, strict=True))
+        _, shapes, rates = gammas(power, scale)
+        return (gammaln(shapes) - shapes * np.log(rates)).sum()
+
+    def expectations(self, power, scale):
+        sizes, shapes, rates = gammas(power, scale)
+        fill(*rates / shapes, covariance := np.empty_like(scale))
+        return sizes @ (digamma(shapes) - np.log(rates)), covariance
 
     @staticmethod
     def maximize(scatter, weight, previous, constants):
@@ -67,6 +70,14 @@ class CompoundSymmetry(FixedAxes):
         lower_factor(root)
         right_divide(np.eye(n_features), root, whitener)
         return -0.5 * (np.log(a) + (n_features - 1) * np.log(b))
+
+
+def gammas(power, scale):
+    """How many axes have the variances a and b, and the gamma densities of 1 / a and 1 / b."""
+    along = scale.mean(axis=0).sum()
+    sizes = np.array([1, len(scale) - 1])
+    rates = np.array([along, np.trace(scale) - along]) / 2
+    return sizes, 0.5 * sizes * power - 1, rates
 
 
 def fill(a, b, out):

@@ -46,6 +46,7 @@ HOMES = {
         "inference/gibbs/gibbs.py",
         "inference/nuts",
         "inference/pymc",
+        "inference/variational/variational.py",
     ],
     "arviz": LABELLED,
     "arviz_base": LABELLED,

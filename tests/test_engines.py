@@ -33,6 +33,7 @@ FIXTURES = {
 COMPILES = [
     "gibbs",
     "nuts",
+    "vb",
     pytest.param("pymc", marks=pytest.mark.validate),
 ]
 
@@ -259,7 +260,7 @@ def test_chains_that_are_too_short_are_made_longer(monkeypatch):
     assert longer["posterior"].sizes == short["posterior"].sizes
 
 
-@pytest.mark.parametrize("engine", ["nuts", "gibbs"])
+@pytest.mark.parametrize("engine", ["nuts", "gibbs", "vb"])
 def test_an_engine_that_needs_the_conjugate_prior_says_so(engine):
     prior = bg.IndependentPrior.default(FAITHFUL.to_numpy(), 2)
     for other in (prior, lambda: ()):
@@ -269,7 +270,7 @@ def test_an_engine_that_needs_the_conjugate_prior_says_so(engine):
 
 @pytest.mark.parametrize("engine", ["hmc", None, 3])
 def test_an_engine_that_there_is_not_is_refused(engine):
-    with refuses("engine", repr(engine), "auto, nuts, gibbs, pymc"):
+    with refuses("engine", repr(engine), "auto, nuts, gibbs, pymc, vb"):
         bg.sample(FAITHFUL, 2, engine=engine)
 
 

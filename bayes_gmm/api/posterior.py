@@ -140,9 +140,19 @@ def sample(
         is the number of sweeps per stored draw. "nuts": NUTS with a hand-written gradient. Both
         need the `ConjugatePrior`. "pymc": NUTS on `pymc_model`, for any prior. "auto": gibbs for a
         conjugate prior, or nuts if components are almost indistinguishable or row weights are not
-        whole numbers; pymc for any other prior.
+        whole numbers; pymc for any other prior. "vb": variational Bayes, independent draws from the
+        distribution of the prior's family that is closest to the posterior,
+
+        .. math:: q = \arg\max_q \; E_q \log p(x, z, \theta) - E_q \log q(z) q(\theta)
+            \le \log p(x)
+
+        which takes seconds for millions of rows, understates uncertainty where components overlap,
+        and describes one mode and one order of the components. `diagnose` says how far it is from
+        the posterior. It needs the `ConjugatePrior`; a small concentration switches components off
+        that the data do not support.
     draws, tune : int
-        Draws kept per chain, and tuning steps before them: sweeps of Gibbs, draws of NUTS.
+        Draws kept per chain, and tuning steps before them: sweeps of Gibbs, draws of NUTS. Draws
+        of "vb" are independent and need no tuning.
     chains : int
         Number of chains. Each starts at a random point around one of the optima with appreciable
         posterior mass, overdispersed by a factor of two, with its components in random order.
@@ -158,12 +168,12 @@ def sample(
         How often each observation was seen, :math:`w_n \ge 0`: the density of the row is raised to
         this power, so a whole number has the same effect as repeating the row. The result keeps
         them as the coordinate `row_weights` of `observed_data`, and later functions use them.
-        Gibbs takes whole numbers only, NUTS and PyMC any; "auto" chooses accordingly. X must be in
+        Gibbs takes whole numbers only, the others any; "auto" chooses accordingly. X must be in
         memory.
     missing : "refuse" or "mar"
         As in `fit`: nan marks an entry that is missing at random. Gibbs draws missing entries
-        together with the labels and does not store them; NUTS integrates them out; PyMC needs
-        complete rows.
+        together with the labels and does not store them; NUTS integrates them out, "vb" has a
+        normal distribution of them for each row and label; PyMC needs complete rows.
 
     Returns
     -------
@@ -176,7 +186,11 @@ def sample(
         estimate; it determines the labels of the components. After an interrupt the result has the
         draws made so far, and its attribute `partial` is 1. Where K is unknown, `posterior` also
         has `n_components`, `n_clusters`, the number of components that hold rows, and `alpha`;
-        components beyond K have weight 0.
+        components beyond K have weight 0. With "vb", the group `variational` has the fields of q as
+        those of `ConjugatePrior` (`degrees_of_freedom` and `scale` as they count for the
+        structure), the lower bound by iteration (`elbo`) and of every start, the log mass that it
+        bounds of each optimum that was followed, in one order of the components, and whether it
+        converged; the attribute `elbo` is the final bound.
 
     Raises
     ------
@@ -186,14 +200,14 @@ def sample(
     Warns
     -----
     ConvergenceWarning
-        If the run was interrupted.
+        If the run was interrupted, or variational Bayes reached its limit of iterations.
 
     References
     ----------
     Diebolt & Robert (1994), J. R. Statist. Soc. B 56, on Gibbs; Hoffman & Gelman (2014), J. Mach.
-    Learn. Res. 15, on NUTS; Stephens (2000) on the relabelling; Fruehwirth-Schnatter, Malsiner-
-    Walli & Gruen (2021), Bayesian Analysis 16, and Jain & Neal (2004), J. Comput. Graph. Stat. 13,
-    on unknown K.
+    Learn. Res. 15, on NUTS; Bishop (2006), sec. 10.2, on variational Bayes; Stephens (2000) on the
+    relabelling; Fruehwirth-Schnatter, Malsiner-Walli & Gruen (2021), Bayesian Analysis 16, and Jain
+    & Neal (2004), J. Comput. Graph. Stat. 13, on unknown K.
 
     Examples
     --------
@@ -227,7 +241,7 @@ def sample(
     if engine == "gibbs" or number is not None:
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
-        in_memory(observations, 'only engine="gibbs" with a conjugate prior supports that')
+        in_memory(observations, "only Gibbs and variational Bayes, with a conjugate prior, do that")
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r} needs all rows in memory")
@@ -276,6 +290,13 @@ def sample(
         warnings.warn(
             f"Sampling was interrupted. The result has {result.attrs['draws']} draws of each of "
             f"{result.attrs['chains']} chains.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    if "variational" in result.children and not result["variational"]["converged"]:
+        warnings.warn(
+            f"Variational Bayes stopped after {result['variational'].sizes['iteration'] - 1} "
+            "iterations before its lower bound was within tolerance of its limit.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -18,6 +18,8 @@ often has several modes, and the rate near one does not measure how fast chains 
 cost of the sweeps per draw is bounded in any case. If the draws are still too few, chains are
 extended (`posterior.length`).
 
+Variational Bayes draws from an approximation, so it is never chosen unasked.
+
 With one component there are no latent labels, and draws are independent. With very many parameters
 the rate would take longer to compute than many sweeps, and is not computed.
 """
@@ -50,8 +52,14 @@ from bayes_gmm.posterior.invariants import Invariants, invariants
 from bayes_gmm.posterior.length import long_enough
 from bayes_gmm.posterior.pivot import typical
 
-ENGINES = ("auto", "nuts", "gibbs", "pymc")
-SAMPLERS = {"nuts": "nutpie", "pymc": "nutpie", "gibbs": "blocked Gibbs"}
+ENGINES = ("auto", "nuts", "gibbs", "pymc", "vb")
+CONJUGATE = ("nuts", "vb")  # engines for no other prior
+SAMPLERS = {
+    "nuts": "nutpie",
+    "pymc": "nutpie",
+    "gibbs": "blocked Gibbs",
+    "vb": "independent draws of the variational approximation",
+}
 MOST_SWEEPS = 100
 CHEAP_ROWS = 10_000  # rows that are looked at for each draw, whatever the rate,
 CHEAP = 2.3e6  # unless that takes more operations: 4000 draws take some seconds
@@ -80,10 +88,10 @@ def check(engine: Any, prior: Any) -> None:
     """Check that there is such an engine, and that it can sample under this prior."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; choose one of {', '.join(ENGINES)}")
-    if engine == "nuts" and not isinstance(prior, ConjugatePrior):
+    if engine in CONJUGATE and not isinstance(prior, ConjugatePrior):
         raise InputError(
-            "engine is 'nuts', which needs a bayes_gmm.ConjugatePrior; for any other prior choose "
-            'engine="pymc"'
+            f"engine is {engine!r}, which needs a bayes_gmm.ConjugatePrior; for any other prior "
+            'choose engine="pymc"'
         )
     if engine == "gibbs" and not isinstance(prior, DRAWN):
         raise InputError(
@@ -110,7 +118,9 @@ def completes(engine: str, prior: Any, observations: Observations) -> None:
 
 def reads_blocks(engine: str, prior: Any) -> bool:
     """Whether the engine reads the rows block by block, so that they need not be in memory."""
-    return engine in ("auto", "gibbs") and isinstance(prior, DRAWN)
+    if not isinstance(prior, DRAWN):
+        return False
+    return engine in ("auto", "gibbs") or (engine == "vb" and isinstance(prior, ConjugatePrior))
 
 
 def choose(
@@ -124,8 +134,8 @@ def choose(
 
     Sahu & Roberts (1999), Statistics and Computing 9, on the rates of EM and of Gibbs.
     """
-    if not isinstance(prior, DRAWN) or engine == "pymc":
-        return Choice("pymc")
+    if engine in ("vb", "pymc") or not isinstance(prior, DRAWN):
+        return Choice("vb" if engine == "vb" else "pymc")
     if isinstance(prior, DRAWN[1:]):
         if engine == "auto" and not _has_copies(observations):
             return Choice("pymc")
@@ -230,7 +240,7 @@ def run(
     Chains begin at the starts; the optima are what a pivot is chosen from, which is numbered by its
     means if components are exchangeable. The settings are draws, tune, cores, seed, progressbar.
     """
-    runs = _runs(choice, observations, prior, starts, structure, settings)
+    runs = _runs(choice, observations, prior, starts, optima, structure, settings)
 
     def looked_at(sampled: xr.DataTree) -> Drawn:
         draws = Draws(*(sampled["posterior"][name].to_numpy() for name in Draws._fields))
@@ -263,6 +273,7 @@ def _runs(
     observations: Observations,
     prior: ConjugatePrior | Any,
     starts: Sequence[Parameters],
+    optima: Sequence[Parameters],
     structure: Structure,
     settings: dict[str, Any],
 ) -> Iterator[xr.DataTree]:
@@ -276,6 +287,12 @@ def _runs(
         from bayes_gmm.inference.nuts import nuts
 
         yield nuts.sample(observations, prior, starts, **settings)
+    elif choice.engine == "vb":
+        from bayes_gmm.inference.variational import variational
+
+        del settings["tune"]
+        settings["structure"] = structure
+        yield variational.sample(observations, prior, starts, optima, **settings)
     else:
         from bayes_gmm.inference.pymc import sampling
         from bayes_gmm.inference.pymc.model import pymc_model

@@ -64,7 +64,12 @@ class Prior(NamedTuple):
     @classmethod
     def conjugate(cls, prior: ConjugatePrior, structure: Structure = UNCONSTRAINED) -> "Prior":
         """Copy the fields of a conjugate prior, as they count for the structure."""
-        own = StructuredPrior.of(prior, structure).counted
+        return cls.structured(StructuredPrior.of(prior, structure))
+
+    @classmethod
+    def structured(cls, structured: StructuredPrior) -> "Prior":
+        """Copy the fields of what a prior, or a posterior, says of a structure."""
+        own, structure = structured.counted, structured.structure
         assert structure.draw_one is not None
         return cls(
             own.concentration.copy(),

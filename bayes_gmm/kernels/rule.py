@@ -45,6 +45,8 @@ class Candidate(NamedTuple):
     log_prior: float
     # the first component with an empty count or a singular covariance, -1 if there is none
     lost: int
+    # of variational Bayes, the distribution whose expectations these are; `log_prior` is -KL
+    q: StructuredPrior | None = None
 
 
 class Rule:

@@ -21,6 +21,11 @@ from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import StructuredPrior
 from bayes_gmm.model.structures.structure import Project
 
+TOO_SMALL = (
+    "the prior's scale is so small compared with the data that the covariance of a component "
+    "became numerically singular: give a larger scale"
+)
+
 
 def complete_data(
     prior: ConjugatePrior,
@@ -66,10 +71,7 @@ def log_volume(
     try:
         result = structure.log_volume(own.power, prior.scale, project or structure.covariances)
     except InputError as error:
-        raise InputError(
-            "the prior's scale is so small compared with the data that the covariance of a "
-            "component became numerically singular: give a larger scale"
-        ) from error
+        raise InputError(TOO_SMALL) from error
     result += 0.5 * prior.n_features * (LOG_2PI - np.log(prior.mean_precision)).sum()
     if not equal_weights:
         result -= log_dirichlet(prior.concentration)

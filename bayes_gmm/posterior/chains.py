@@ -61,13 +61,15 @@ def _agree(means: np.ndarray, errors: np.ndarray, one: int, other: int) -> bool:
 
 def switches(permutation: np.ndarray) -> tuple[np.ndarray, bool]:
     """Measure label switching within chains (chain,), and say whether chains differ."""
-    usual = []
-    for chain in permutation:
-        orders, counts = np.unique(chain, axis=0, return_counts=True)
-        usual.append(orders[counts.argmax()])
-    common = np.stack(usual)
+    common = np.stack([usual_order(chain) for chain in permutation])
     within = (permutation != common[:, None]).any(axis=2).mean(axis=1)
     return within, bool((common != common[0]).any())
+
+
+def usual_order(orders: np.ndarray) -> np.ndarray:
+    """The most frequent of orders (n, K) -> (K,)."""
+    distinct, counts = np.unique(orders, axis=0, return_counts=True)
+    return distinct[counts.argmax()]
 
 
 def other_labels(permutation: np.ndarray) -> np.ndarray:

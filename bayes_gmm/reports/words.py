@@ -15,6 +15,7 @@ ENGINES = {
     "gibbs": "Gibbs sampling (labels given the parameters, then parameters given the labels)",
     "nuts": "NUTS, with the labels summed out",
     "pymc": "NUTS on a PyMC model, with the labels summed out",
+    "vb": "variational Bayes (Dirichlet weights, normal-inverse-Wishart components)",
 }
 RELABELLINGS = {
     "pivot": "the divergence from the MAP estimate is smallest",
@@ -83,6 +84,8 @@ def engine_sentence(posterior: xr.DataTree) -> str:
     if attrs["engine"] == "gibbs":
         kept = "every sweep is a draw" if thin == 1 else f"one sweep in {thin} is kept as a draw"
         before = f"{kept}, after {tune:,} burn-in sweeps"
+    elif attrs["engine"] == "vb":
+        before = "the draws are independent, from an approximation of the posterior"
     else:
         before = f"every step is a draw, after {tune:,} tuning steps"
     return f"{drawn} by {ENGINES[attrs['engine']]}; {before}."

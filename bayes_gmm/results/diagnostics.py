@@ -47,7 +47,10 @@ IDENTITY: tuple[Rule, ...] = (
 NOTES: tuple[Rule, ...] = (
     rules.few_divergences,
     rules.one_chain,
+    rules.approximate,
 )
+APPROXIMATION = ("modes_left_out", "far_from_posterior")
+COMPONENTS_MAY_BE_WHY = ("short_chains", *APPROXIMATION)
 
 
 def diagnose(posterior: xr.DataTree) -> Diagnosis:
@@ -84,6 +87,7 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
     # Chains that are stuck or lie in different modes are not short, whatever their R-hat is.
     if not any(finding.name in ("stuck_chains", "several_modes") for finding in reasons):
         reasons += rules.too_short(inputs)
+        reasons += [*rules.modes_left_out(inputs), *rules.far_from_posterior(inputs)]
     # BIC uses the point estimate only, so it is reported even if sampling failed. Only converged
     # draws can overrule it.
     too_many = list(rules.dispensable_component(inputs))
@@ -91,8 +95,8 @@ def diagnose(posterior: xr.DataTree) -> Diagnosis:
         identity = _apply((rules.labels_disagree, *IDENTITY), inputs)
         identity += [] if inputs.all_borne_out else too_many
         reasons += identity or rules.slow_components(inputs)
-    elif all(finding.name == "short_chains" for finding in reasons):
-        # Components too many are slow, so that this may be why.
+    elif all(finding.name in COMPONENTS_MAY_BE_WHY for finding in reasons):
+        # Components too many are slow, and overlap, so that this may be why.
         reasons += _apply(IDENTITY, inputs) + too_many
     else:
         reasons += too_many
@@ -126,16 +130,28 @@ def _verdict(inputs: VerdictInputs, reasons: list[Finding]) -> str:
     if grave and grave[0].kind == "convergence":
         of_components = [one.statement for one in grave if one.kind == "identification"]
         why = f" A redundant component may be why: {of_components[0]}" if of_components else ""
-        return f"Not converged. {grave[0].statement}{why}"
+        failed = "Not the posterior" if grave[0].name in APPROXIMATION else "Not converged"
+        return f"{failed}. {grave[0].statement}{why}"
+    if (found := inputs.gap) is not None:
+        return _of_the_rest(
+            "Close to the posterior",
+            f"variational Bayes, Pareto k-hat {found.k:.2f}, threshold {found.limit:.2f}",
+            grave,
+        )
     agreement = (
         f"largest label-invariant R-hat {np.nanmax(inputs.label_invariant.rhat):.3f}, smallest "
         f"effective sample size {np.nanmin(np.minimum(*inputs.label_invariant[1:])):.0f}"
     )
+    return _of_the_rest("Converged", agreement, grave)
+
+
+def _of_the_rest(judged: str, agreement: str, grave: list[Finding]) -> str:
+    """Say how good the draws are of the mixture, and what is wrong with single components."""
     if grave and grave[0].name == "dispensable_component":
-        return f"Converged ({agreement}), but K may be too large. {grave[0].statement}"
+        return f"{judged} ({agreement}), but K may be too large. {grave[0].statement}"
     if grave:
         return (
-            f"Converged as a mixture ({agreement}), but not for every single component. "
+            f"{judged} as a mixture ({agreement}), but not for every single component. "
             f"{grave[0].statement}"
         )
-    return f"Converged ({agreement})."
+    return f"{judged} ({agreement})."

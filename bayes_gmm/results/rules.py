@@ -24,6 +24,7 @@ from bayes_gmm.results.verdict_inputs import VerdictInputs
 
 DIVERGENT = 0.001  # share of the draws
 NEGLIGIBLE = 1e-4  # share of the posterior mass
+LEFT_OUT = 0.05  # share of the posterior mass that variational Bayes may leave out
 
 
 def rows_decide(inputs: VerdictInputs) -> Iterator[Finding]:
@@ -186,6 +187,57 @@ def told_shortage(
     yield Finding(name, kind, statement, found.value, found.limit, advice)
 
 
+def far_from_posterior(inputs: VerdictInputs) -> Iterator[Finding]:
+    """A variational approximation that has missed too much of the posterior."""
+    found = inputs.gap
+    if found is None or not found.k > found.limit:
+        return
+    yield Finding(
+        "far_from_posterior",
+        "convergence",
+        "Variational Bayes understates the uncertainty: the Pareto k-hat of its importance ratios "
+        f"is {found.k:.2f}, above {found.limit:.2f}.",
+        found.k,
+        found.limit,
+        'Use these draws as a first look, and engine="gibbs" for the posterior.',
+    )
+
+
+def modes_left_out(inputs: VerdictInputs) -> Iterator[Finding]:
+    """Other optima of the lower bound, of which variational Bayes says nothing."""
+    found = inputs.gap
+    if found is None or found.left_out <= LEFT_OUT:
+        return
+    yield Finding(
+        "modes_left_out",
+        "convergence",
+        "Variational Bayes describes one mode of several: other optima of its lower bound hold "
+        f"about {found.left_out:.0%} of the posterior.",
+        found.left_out,
+        LEFT_OUT,
+        'Use engine="gibbs", whose chains start in each of them.',
+    )
+
+
+def approximate(inputs: VerdictInputs) -> Iterator[Finding]:
+    """What independent draws of an approximation cannot show."""
+    found = inputs.gap
+    if found is None:
+        return
+    far = f", about {found.divergence:.2g} nats (KL)" if found.divergence >= 0 else ""
+    several = inputs.draws.weights.shape[2] > 1
+    part = ", of one mode and one order of the components" if several else ""
+    yield Finding(
+        "approximate",
+        "note",
+        f"These are independent draws of a variational approximation{part}. R-hat and effective "
+        f"sample sizes do not measure its distance from the posterior{far}.",
+        found.k,
+        found.limit,
+        'To check it, sample with engine="gibbs" and compare.',
+    )
+
+
 def few_divergences(inputs: VerdictInputs) -> Iterator[Finding]:
     """Too few divergences to matter."""
     share = inputs.diverging.mean()
@@ -203,7 +255,7 @@ def few_divergences(inputs: VerdictInputs) -> Iterator[Finding]:
 
 def one_chain(inputs: VerdictInputs) -> Iterator[Finding]:
     """Nothing to compare with."""
-    if inputs.draws.n_chains > 1:
+    if inputs.draws.n_chains > 1 or inputs.gap is not None:
         return
     yield Finding(
         "one_chain",

@@ -21,6 +21,7 @@ from bayes_gmm.model.parameters import Parameters
 from bayes_gmm.model.priors import ConjugatePrior
 from bayes_gmm.model.structures import UNCONSTRAINED, Structure
 from bayes_gmm.model.structures.prior import within
+from bayes_gmm.posterior.chains import usual_order
 from bayes_gmm.posterior.criteria import criteria
 from bayes_gmm.posterior.deciding_rows import DecidingRow, deciding_rows
 from bayes_gmm.posterior.draws import Draws
@@ -163,6 +164,9 @@ def posterior_tree(
         "partial": int(sampled.attrs.get("partial", 0)),
         "relabelling": "pivot" if number is None else "none",
     }
+    variational = _variational(sampled, permutation)
+    for group in variational.values():
+        described["elbo"] = float(group["elbo"][-1])
     n_components = raw.weights.shape[2]
     groups = {
         "/": xr.Dataset(attrs=attributes("posterior", observations, n_components, **described)),
@@ -179,8 +183,21 @@ def posterior_tree(
         "/point_estimate": parameters_dataset(pivot, names),
         **kept_rows(observations),
         **prior_groups(prior, names),
+        **variational,
     }
     return xr.DataTree.from_dict(groups)
+
+
+def _variational(sampled: xr.DataTree, permutation: np.ndarray) -> dict[str, xr.Dataset]:
+    """Number the distribution that draws of variational Bayes came from as most of them are."""
+    if "variational" not in sampled.children:
+        return {}
+    n_components = permutation.shape[2]
+    order = usual_order(permutation.reshape(-1, n_components))
+    own = sampled["variational"].to_dataset().isel(cluster=order)
+    features = sampled["posterior"]["feature"].to_numpy()
+    coordinates = {"cluster": np.arange(n_components), "feature": features, "feature_bis": features}
+    return {"/variational": own.assign_coords(coordinates)}
 
 
 def labelled_invariants(found: Invariants, observations: Observations) -> xr.Dataset:

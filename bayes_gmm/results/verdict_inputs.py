@@ -19,6 +19,7 @@ from bayes_gmm.posterior.deciding_rows import DecidingRow
 from bayes_gmm.posterior.dispensable import Merger, dispensable
 from bayes_gmm.posterior.draws import Draws, Scalar, catalogue, flatten
 from bayes_gmm.posterior.identification import Identification, identify, largest
+from bayes_gmm.posterior.importance import Gap, gap
 from bayes_gmm.posterior.modes import Mode, weighed
 from bayes_gmm.results.diagnosis import LabelReport
 from bayes_gmm.results.given import known_number, numbers_of_clusters
@@ -53,6 +54,7 @@ class VerdictInputs(NamedTuple):
     Other variables of the model are among the label-invariant quantities, as `names_of_model`;
     `others` are those of them that belong to components. `merger` are two components whose merging
     lowers BIC; `all_borne_out` says whether converged chains support all components nevertheless.
+    `gap` is how far from the posterior the distribution is that variational Bayes draws from.
     """
 
     names: list[str]
@@ -74,6 +76,7 @@ class VerdictInputs(NamedTuple):
     all_borne_out: bool
     deciding: list[DecidingRow]
     n_clusters: dict[int, float]  # probabilities, where their number is unknown
+    gap: Gap | None
 
     @property
     def parameter_names(self) -> list[str]:
@@ -133,7 +136,16 @@ def gather(posterior: xr.DataTree) -> VerdictInputs:
         *_merger(posterior, draws, values[..., names.index("log_likelihood")]),
         rows_that_decide(known, point_parameters(known)),
         numbers_of_clusters(posterior),
+        _gap(posterior, heights),
     )
+
+
+def _gap(posterior: xr.DataTree, log_joint: np.ndarray) -> Gap | None:
+    """Measure how far from the posterior the distribution of variational Bayes is."""
+    if posterior.attrs.get("engine") != "vb":
+        return None
+    log_q = posterior["sample_stats"]["log_q"].transpose("chain", "draw").to_numpy()
+    return gap(log_joint - log_q, posterior["variational"]["optimum_log_mass"].to_numpy())
 
 
 def _merger(posterior: xr.DataTree, draws: Draws, height: np.ndarray) -> tuple[Merger | None, bool]:

@@ -144,6 +144,20 @@ def test_draws_compiled_or_not_have_the_integrals_of_the_density(one):
 
 
 @pytest.mark.parametrize("one", ARE_DRAWN, ids=name_of)
+def test_what_is_expected_of_a_covariance_are_slopes_of_the_integral(one):
+    """E log|Sigma^-1| = 2 d log Z / dc, and E tr(A Sigma^-1) = -2 d log Z / d(P along A)."""
+    rng = np.random.default_rng(9)
+    power, scale, along = 16.0, *random_covariances(rng, 2, D)
+    by_power, by_scale = (
+        gradient(lambda at: one.log_integral(power + at[0], scale), np.zeros(1)),
+        gradient(lambda at: one.log_integral(power, scale + at[0] * along), np.zeros(1)),
+    )
+    log_det, covariance = one.expectations(power, scale)
+    assert log_det == pytest.approx(2 * by_power[0], rel=1e-7)
+    assert np.trace(np.linalg.solve(covariance, along)) == pytest.approx(-2 * by_scale[0], rel=1e-7)
+
+
+@pytest.mark.parametrize("one", ARE_DRAWN, ids=name_of)
 def test_the_prior_of_covariances_integrates_to_one(one):
     """In coordinates, over all covariances of one component and of two features."""
     rng = np.random.default_rng(7)

@@ -10,21 +10,34 @@ two steps never decreases the objective, log p(x | theta) + log p(theta):
 Under the flat prior this is maximum likelihood, under any other prior the joint posterior mode. A
 slow run is accelerated by Anderson's extrapolation of the statistics; an accelerated step that
 decreases the objective is rejected. `model.em` is the same algorithm in its simplest form.
+The loop serves variational Bayes as well, whose rule turns the statistics into a distribution.
 """
+
+from typing import Protocol
 
 import numpy as np
 
 from bayes_gmm.inference.em.anderson import Anderson
 from bayes_gmm.kernels.chunks import ONE_BLAS_THREAD, Expect
 from bayes_gmm.kernels.moments import flatten, restore
-from bayes_gmm.kernels.rule import Candidate, Rule
+from bayes_gmm.kernels.rule import Candidate
 from bayes_gmm.kernels.runs import Run, State
+from bayes_gmm.model.statistics import SufficientStatistics
 
 UNCHANGED = 4 * np.finfo(float).eps  # relative gain that is rounding
 PLAIN_STEPS = 6  # how many plain steps show that a run is slow
 POLISHING_STEPS = 30
 PATIENCE = 3  # polishing steps in a row that bring nothing, after which it ends
 SAME = 1e-12  # relative difference of objectives that are the same
+
+
+class Rule(Protocol):
+    """What the loop asks of the M-step: `kernels.rule.Rule`, or that of variational Bayes."""
+
+    diagonal: bool
+
+    def maximize(self, statistics: SufficientStatistics, previous: np.ndarray) -> Candidate:
+        """Return what the statistics lead to; previous (K, D, D)."""
 
 
 def evaluate(expect: Expect, candidate: Candidate) -> State:

@@ -212,17 +212,24 @@ def _inside(
 def _tree(
     chains: Sequence[Chain], n_kept: int, observations: Observations, *, partial: bool, thin: int
 ) -> xr.DataTree:
-    """Label draws (chain, draw, ...) in the user's units."""
+    """Label the draws of chains in the user's units."""
     # Copies, as all arrays here are: a longer run writes over the records.
     records = [Record(*(field[:n_kept] for field in chain.record)) for chain in chains]
     width = max(chain.width(n_kept) for chain in chains)
     record = Record(*map(np.stack, zip(*(of_width(one, width) for one in records), strict=True)))
-    origin, scale = observations.origin, observations.scale
-    leading, features = ("chain", "draw"), list(observations.feature_names)
     numbers = {
-        name: (leading, np.stack([chain.numbers[name][:n_kept] for chain in chains]))
+        name: np.stack([chain.numbers[name][:n_kept] for chain in chains])
         for name in chains[0].numbers
     }
+    return labelled(record, observations, partial=partial, thin=thin, **numbers)
+
+
+def labelled(
+    record: Record, observations: Observations, *, partial: bool, thin: int, **numbers: np.ndarray
+) -> xr.DataTree:
+    """Label draws (chain, draw, ...) in the user's units; numbers (chain, draw) are beside them."""
+    origin, scale = observations.origin, observations.scale
+    leading, features = ("chain", "draw"), list(observations.feature_names)
     n_chains, n_draws, n_components = record.weights.shape
     coords = {"chain": range(n_chains), "draw": range(n_draws), "cluster": range(n_components)}
     posterior = xr.Dataset(
@@ -233,7 +240,7 @@ def _tree(
                 (*leading, "cluster", "feature", "feature_bis"),
                 record.covariances * np.outer(scale, scale),
             ),
-            **numbers,
+            **{name: (leading, values) for name, values in numbers.items()},
         },
         coords={**coords, "feature": features, "feature_bis": features},
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import lgamma
 
 import numpy as np
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln
 
 from bayes_gmm.model.structures.decomposition import Decomposition
 from bayes_gmm.model.structures.loops import diagonal_matrices, spectrum
@@ -69,6 +69,13 @@ class Spheres(Decomposition, FixedAxes):
         """Constant of the inverse gamma."""
         shape = 0.5 * len(scale) * power - 1
         return float(gammaln(shape) - shape * np.log(0.5 * np.trace(scale)))
+
+    def expectations(self, power: float, scale: np.ndarray) -> tuple[float, np.ndarray]:
+        """1 / s is gamma: E log(1 / s) = digamma(a) - log b, E 1 / s = a / b."""
+        n_features = len(scale)
+        shape, rate = 0.5 * n_features * power - 1, 0.5 * np.trace(scale)
+        log_det = n_features * (digamma(shape) - np.log(rate))
+        return float(log_det), rate / shape * np.eye(n_features)
 
     def describe_prior(self, degrees: float, scale: np.ndarray) -> tuple[str, np.ndarray]:
         """One inverse gamma."""
@@ -147,6 +154,11 @@ class DrawnDiagonals(Diagonals):
         """Constants of the inverse gammas."""
         shape = 0.5 * power - 1
         return float((gammaln(shape) - shape * np.log(0.5 * np.diagonal(scale))).sum())
+
+    def expectations(self, power: float, scale: np.ndarray) -> tuple[float, np.ndarray]:
+        """Each 1 / s_j is gamma."""
+        shape, rates = 0.5 * power - 1, 0.5 * np.diagonal(scale)
+        return float((digamma(shape) - np.log(rates)).sum()), np.diag(rates / shape)
 
     @staticmethod
     def integrate_one(degrees, scale, constants):

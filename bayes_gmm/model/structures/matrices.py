@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import lgamma
 
 import numpy as np
-from scipy.special import multigammaln
+from scipy.special import digamma, multigammaln
 
 from bayes_gmm.model.normal import cholesky, inverse_factors, wishart_root
 from bayes_gmm.model.structures.axes import along_own_axes
@@ -90,6 +90,14 @@ class DrawnMatrices(Matrices):
             + multigammaln(0.5 * degrees, n_features)
             - degrees * half_log_det
         )
+
+    def expectations(self, power: float, scale: np.ndarray) -> tuple[float, np.ndarray]:
+        """The precision is Wishart; Bishop (2006), eqs. B.80 and B.81."""
+        n_features = len(scale)
+        degrees = power - n_features - 1
+        half_log_det = np.log(np.diagonal(cholesky(scale, "scale"))).sum()
+        logs = digamma(0.5 * (degrees - np.arange(n_features))).sum()
+        return float(logs + n_features * np.log(2) - 2 * half_log_det), scale / degrees
 
     def draw(self, degrees: float, scale: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Draw as `ConjugatePrior.sample` does."""

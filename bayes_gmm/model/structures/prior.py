@@ -109,6 +109,19 @@ class StructuredPrior(NamedTuple):
             means[k] = counted.mean[k] + root @ noise
         return Parameters(rng.dirichlet(counted.concentration), means, covariances)
 
+    def expectations(self) -> tuple[np.ndarray, np.ndarray]:
+        """E log|Sigma_k^-1| (K,) and the inverses of E Sigma_k^-1 (K, D, D), where it is drawn."""
+        n_components = self.counted.n_components
+        found = [
+            self.structure.expectations(*self._of(k))
+            for k in range(1 if self.structure.is_common else n_components)
+        ]
+        log_det, covariances = map(np.array, zip(*found, strict=True))
+        return (
+            np.broadcast_to(log_det, n_components),
+            np.broadcast_to(covariances, self.counted.scale.shape),
+        )
+
     def log_density(self, parameters: Parameters) -> float:
         """Log density of (phi, mu, Sigma), over the numbers that make up the covariances.
 

@@ -8,8 +8,8 @@ counts, draws or describes them asks the structure, and nobody else knows its na
       sum_k  w_k log|Sigma_k| + tr(W_k Sigma_k^-1)
 
 * conjugate densities  log p(Sigma) = -1/2 {c log|Sigma| + tr(P Sigma^-1)} + constant: what c is
-  under the prior (`share`, `power`), the constant (`log_integral`) and a draw (`draw_one`, compiled
-  as it stands), where there is one;
+  under the prior (`share`, `power`), the constant (`log_integral`), what variational Bayes expects
+  (`expectations`) and a draw (`draw_one`, compiled as it stands), where there is one;
 * coordinates u without bounds, as many as free parameters. Every component has entries e_k of its
   own, which are linear in u, e_k = basis u_k; `blocks` says which of a component's coordinates all
   components share. A family gives entries of covariances and back, and the pull-back of a gradient;
@@ -165,8 +165,12 @@ class Structure:
         """Log of the integral of |Sigma|^(-c/2) exp(-tr(P Sigma^-1) / 2) over one covariance."""
         raise NotImplementedError
 
+    def expectations(self, power: float, scale: np.ndarray) -> tuple[float, np.ndarray]:
+        """E log|Sigma^-1| and the inverse of E Sigma^-1 (D, D) under that density."""
+        raise NotImplementedError
+
     def log_volume(self, power: np.ndarray, scale: np.ndarray, project: Project) -> float:
-        """The same over all covariances, c (K,) and P (K, D, D); `project` is the M-step."""
+        """Log of the integral over all covariances, c (K,), P (K, D, D); `project`: the M-step."""
         if self.is_common:
             return self.log_integral(float(power.sum()), scale.sum(axis=0))
         return sum(self.log_integral(float(c), p) for c, p in zip(power, scale, strict=True))

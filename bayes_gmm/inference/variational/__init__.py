@@ -1,0 +1,1 @@
+"""Variational Bayes, by the pass and the loop of EM."""
