@@ -171,7 +171,7 @@ def test_missing_entries_are_drawn_as_for_a_known_number():
     rng = np.random.default_rng(7)
     rows = np.concatenate([rng.normal(size=(20, 2)), rng.normal([4, 4], size=(15, 2))])
     rows[::4, 0] = np.nan
-    rows[1::5, 1] = np.nan
+    rows[1::4, 1] = np.nan
     prior = bg.ConjugatePrior.default(bg.datasets.load("faithful"), 2)
     settings = {"missing": "mar", "draws": 1000, "chains": 4, "prior": prior}
     means_agree(sampled(rows, KNOWN, **settings), sampled(rows, 2, **settings))

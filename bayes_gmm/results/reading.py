@@ -60,7 +60,7 @@ def invariants(posterior: xr.DataTree) -> tuple[list[str], np.ndarray]:
 
 def unknown_number(number: NumberOfComponents) -> dict[str, Any]:
     """Write the prior of an unknown number of components as attributes of a result."""
-    prior = number.prior if isinstance(number.prior, str) else number.prior.tolist()
+    prior = number.prior if isinstance(number.prior, str) else np.asarray(number.prior).tolist()
     fields = (prior, number.parameters, number.concentration, number.alpha, number.maximum)
     return {"unknown_number": json.dumps(fields)}
 

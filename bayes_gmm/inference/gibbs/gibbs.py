@@ -10,6 +10,7 @@ the seed and the number of the chain.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import fields
 from functools import partial
 from os import cpu_count
 from typing import Any
@@ -203,7 +204,10 @@ def _inside(
 ) -> Prior:
     """Write a prior as the kernels take it, for a chain of its own."""
     if isinstance(prior, ConjugatePrior):
-        own = Prior.conjugate(standardized(prior, observations), structure)
+        one = standardized(prior, observations)
+        if number is not None:  # what is said of a covariance depends on how many share it
+            one = ConjugatePrior(*(getattr(one, field.name)[:1] for field in fields(one)))
+        own = Prior.conjugate(one, structure)
     else:
         own = independent(standardized(prior, observations))
     return own if number is None else prior_of_any_number(own, number.log_probabilities.size)
