@@ -69,6 +69,15 @@ class World:
         return bg.sample(X, 2, seed=1, **SAMPLED)
 
     @cached_property
+    def unknown(self):
+        """With an unknown number of components."""
+        return bg.sample(X, None, seed=0, **SAMPLED)
+
+    @cached_property
+    def other_unknown(self):
+        return bg.sample(X, None, seed=1, **SAMPLED)
+
+    @cached_property
     def tables(self):
         """Files, each with another peculiarity."""
         folder = Path(tempfile.mkdtemp())
@@ -215,6 +224,13 @@ def of_posterior(tree) -> dict[str, Any]:
         "groups": list(tree.children),
         **attributes(tree, "covariance", "engine", "seed", "tune", "thin", "relabelling"),
         **attributes(tree, "n_components", "missing"),
+    }
+
+
+def of_given(tree) -> dict[str, Any]:
+    return {
+        "draws": variables(tree["posterior"], "weights", "means", "covariances"),
+        **attributes(tree, "given_n_clusters", "given_probability", "given_share", "seed"),
     }
 
 
@@ -875,6 +891,22 @@ VERBS = {
             "ci_prob": Row(0.5, {"interval"}),
         },
     ),
+    "given": Verb(
+        bg.given,
+        lambda world: {"posterior": world.unknown, "n_clusters": 2},
+        of_given,
+        {
+            "posterior": Row(
+                lambda world: world.other_unknown,
+                {"draws", "seed", "given_probability", "given_share"},
+            ),
+            "n_clusters": Row(
+                3,
+                {"draws", "given_n_clusters", "given_probability", "given_share"},
+                refused=0,
+            ),
+        },
+    ),
     "relabel": Verb(
         bg.relabel,
         lambda world: {"posterior": world.posterior},
@@ -1049,6 +1081,12 @@ VERBS = {
             "X": Row(OTHER_X, {"drawn"}, {"words"}),
             "features": Row(["b"], {"drawn", "words"}),
         },
+    ),
+    "plots.number_of_clusters": Verb(
+        bg.plots.number_of_clusters,
+        lambda world: {"posterior": world.unknown},
+        of_drawing,
+        {"posterior": Row(lambda world: world.other_unknown, {"drawn", "words"})},
     ),
     "plots.predictive": Verb(
         bg.plots.predictive,

@@ -161,7 +161,16 @@ def test_an_unnamed_engine_is_gibbs_where_the_prior_is_conjugate(faithful_poster
     assert faithful_posterior.attrs["thin"] == engines.CHEAP_ROWS // len(FAITHFUL)
 
 
-@pytest.mark.parametrize("family", [bg.IndependentPrior, bg.HierarchicalPrior, None])
+@pytest.mark.parametrize("family", [bg.HierarchicalPrior, bg.SemiconjugatePrior])
+def test_an_unnamed_engine_is_gibbs_where_it_draws_means_and_covariances_in_turn(family):
+    observations, _, theta = estimated(FAITHFUL)
+    prior = family.default(FAITHFUL.to_numpy(), 2)
+    assert engines.choose("auto", observations, theta, prior).engine == "gibbs"
+    fractional = observations.weighted(np.full(len(FAITHFUL), 0.5))
+    assert engines.choose("auto", fractional, theta, prior).engine == "pymc"
+
+
+@pytest.mark.parametrize("family", [bg.IndependentPrior, None])
 def test_an_unnamed_engine_is_pymc_for_other_priors(family):
     observations, _, theta = estimated(FAITHFUL)
     prior = family.default(FAITHFUL.to_numpy(), 2) if family else lambda: ()
