@@ -170,8 +170,8 @@ def analyze(
         typer.Option(
             help="Prior of MAP estimate and posterior, scaled to the data. default: conjugate. "
             "independent: standard deviations, correlations and means independent. hierarchical: "
-            "common scale of the covariances learned. The last two are sampled by pymc and have "
-            "no MAP estimate."
+            "common scale of the covariances learned. The last two have no MAP estimate, and "
+            "independent is sampled by pymc."
         ),
     ] = "default",
     ci_prob: Annotated[float, typer.Option(help="Probability of credible intervals.")] = 0.95,

@@ -86,7 +86,10 @@ class Pipeline:
         for name in ("n_starts", "draws", "tune", "chains", *["cores"] * (self.cores is not None)):
             require_whole(name, getattr(self, name), 1)
         tails(self.ci_prob)
-        if self._family and self.engine in ("gibbs", "nuts", "vb"):
+        if self.n_components is None:
+            self._require_drawn()
+        drawn = ("nuts", "vb") if self.prior == "hierarchical" else ("gibbs", "nuts", "vb")
+        if self._family and self.engine in drawn:
             raise InputError(
                 f"engine is {self.engine}, which needs a conjugate prior, but the prior "
                 f"{self.prior} is not conjugate: choose the prior default or the engine pymc"
@@ -98,6 +101,30 @@ class Pipeline:
                 raise InputError(
                     f"{folder}: this folder can't be created ({error.strerror}): choose another one"
                 ) from None
+
+    def _require_drawn(self) -> None:
+        """Check that an unknown number of components can be sampled as asked for."""
+        if self.engine not in ("auto", "gibbs"):
+            raise InputError(
+                f"engine is {self.engine}, which needs a known number of components: choose the "
+                "engine gibbs, or give the number"
+            )
+        if self.prior == "independent":
+            raise InputError(
+                "prior is independent, under which an unknown number of components can't be drawn: "
+                "choose default or hierarchical, or give the number"
+            )
+        if self.relabel != "pivot":
+            raise InputError(
+                f"relabel is {self.relabel!r}, but draws with an unknown number of components are "
+                "not relabelled: give the number, or use bg.relabel in Python"
+            )
+        structure = Structure.of(self.covariance or "VVV", self.X.shape[1])
+        if not structure.is_drawn:
+            raise InputError(
+                f"covariance is {self.covariance!r}, which is not sampled with an unknown number "
+                f"of components: choose one of {', '.join(names(drawn=True))}"
+            )
 
     @property
     def _k(self) -> int:

@@ -88,3 +88,34 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path):
     with refuses("number"):
         bg.analyze([["a", "b"], ["c", "d"]], 2, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_number_is_found_and_the_report_opens_with_it(tmp_path):
+    rows = np.concatenate([X.to_numpy()[:30], np.add(X.to_numpy()[:30], (20.0, 300.0))])
+    table = X.iloc[:60].assign(eruptions=rows[:, 0], waiting=rows[:, 1])
+    found = bg.analyze(
+        table, None, tmp_path, covariance="EEE", n_starts=3, draws=200, tune=100, chains=2, seed=1,
+        progressbar=False,
+    )  # fmt: skip
+    assert "unknown_number" in found.posterior.attrs
+    k = int(found.posterior["posterior"]["n_clusters"].median())
+    assert found.mle.attrs["n_components"] == k
+    assert found.selection.best.attrs["covariance"] == "EEE"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.index("How many clusters") < page.index("Sampling")
+    assert {"number.png", "selection.png"} <= {p.name for p in (tmp_path / "pictures").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"engine": "nuts"}, "engine is nuts, which needs a known number"),
+        ({"prior": "independent"}, "prior is independent"),
+        ({"relabel": "ecr"}, "relabel is 'ecr'"),
+        ({"covariance": "VEV"}, "covariance is 'VEV'"),
+    ],
+)
+def test_what_an_unknown_number_does_not_go_with_is_refused_first(arguments, says, tmp_path):
+    with refuses(says):
+        bg.analyze(X, None, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
