@@ -324,7 +324,7 @@ def test_more_rows_than_a_result_keeps_are_analyzed_all_the_same(capsys, tmp_pat
 
 
 def test_every_engine_can_be_asked_for():
-    assert get_args(cli.Engine) == ("auto", "gibbs", "nuts", "pymc")
+    assert get_args(cli.Engine) == ("auto", "gibbs", "nuts", "pymc", "vb")
     assert set(get_args(cli.Engine)) == set(ENGINES)
     assert run("analyze", "faithful", "-k", 2, "--out", "o", "--engine", "em").exit_code == 2
 

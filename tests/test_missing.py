@@ -430,8 +430,8 @@ def test_groups_may_be_added_at_once(posterior):
 
 
 def test_pymc_needs_complete_rows(posterior):
-    hierarchical = bg.HierarchicalPrior.default(WHOLE, 2)
-    for options in ({"engine": "pymc"}, {"prior": hierarchical}):
+    independent = bg.IndependentPrior.default(WHOLE, 2)
+    for options in ({"engine": "pymc"}, {"prior": independent}):
         with refuses("missing entries", "complete rows"):
             bg.sample(X, 2, missing="mar", **QUIET, **options)
     with refuses("leave"):

@@ -241,7 +241,10 @@ def sample(
     if engine == "gibbs" or number is not None:
         require_counts(observations)
     if not engines.reads_blocks(engine, chosen):
-        in_memory(observations, "only Gibbs and variational Bayes, with a conjugate prior, do that")
+        in_memory(
+            observations,
+            'only engine="gibbs" and "vb", with a prior that they draw from, support that',
+        )
     names = require_groups(groups)
     if not {*OF_ROWS}.isdisjoint(names):
         in_memory(observations, f"groups={groups!r} needs all rows in memory")
