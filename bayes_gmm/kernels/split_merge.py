@@ -116,6 +116,11 @@ def split_or_merge(
             rng, integrate, prior, count[part], first[part], second[part], center, not exists,
             whiteners[part], covariances[part],
         )  # fmt: skip
+    split, log_u = log_m[0] + log_m[1] - log_m[2] - log_q, np.log(1.0 - rng.random())
+    # A split multiplies p(C | K) by K - J <= M and Gamma(N_A + g) Gamma(N_B + g) / Gamma(N_S + g)
+    # Gamma(g) <= 1, because log Gamma is convex; that of a process at most by alpha.
+    if is_split and not log_u < split + np.log(max(float(terms.size), alpha)):
+        return n_clusters
     sizes = np.empty(n_clusters + (1 if is_split else -1))
     at = 0
     for k in range(n_clusters):
@@ -128,9 +133,8 @@ def split_or_merge(
         sizes[at] = count[2]
     gain = log_eppf(number, sizes, alpha, terms)
     gain -= log_eppf(number, sums.counts[:n_clusters], alpha, terms)
-    split = log_m[0] + log_m[1] - log_m[2] - log_q
     gain += split if is_split else -split
-    if not np.log(1.0 - rng.random()) < gain:
+    if not log_u < gain:
         return n_clusters
     moves[ACCEPTED_SPLITS if is_split else ACCEPTED_MERGERS] += 1
     if is_split:
