@@ -53,6 +53,9 @@ def test_draws_are_padded_by_components_of_weight_zero(posterior):
     assert ((counts > 0).sum(axis=2) == draws["n_clusters"].to_numpy()).all()
     assert (np.diff((counts > 0).astype(int), axis=2) <= 0).all()  # clusters come first
     assert (counts.sum(axis=2) == 70).all()
+    # One move a sweep, and a cluster that was split is merged again as often.
+    assert 0 < posterior.attrs["split_acceptance"] < 0.2
+    assert 0 < posterior.attrs["merge_acceptance"] < 0.5
     assert np.isfinite(draws["covariances"].to_numpy()).all()
     np.testing.assert_allclose(draws["weights"].sum("cluster"), 1)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bayes_gmm.model.priors import ConjugatePrior
     from bayes_gmm.seeds import Seed
 
+MOVES = ("split_acceptance", "merge_acceptance")
 LATER = "omit groups here, and call bg.add_groups on a thinned posterior"
 
 
@@ -186,7 +187,9 @@ def sample(
         estimate; it determines the labels of the components. After an interrupt the result has the
         draws made so far, and its attribute `partial` is 1. Where K is unknown, `posterior` also
         has `n_components`, `n_clusters`, the number of components that hold rows, and `alpha`;
-        components beyond K have weight 0. With "vb", the group `variational` has the fields of q as
+        components beyond K have weight 0, and the attributes
+        `split_acceptance` and `merge_acceptance` are shares of the proposed moves.
+        With "vb", the group `variational` has the fields of q as
         those of `ConjugatePrior` (`degrees_of_freedom` and `scale` as they count for the
         structure), the lower bound by iteration (`elbo`) and of every start, the log mass that it
         bounds of each optimum that was followed, in one order of the components, and whether it
@@ -281,6 +284,7 @@ def sample(
         structure,
         drawn.label_invariant,
         number,
+        **{name: drawn.sampled.attrs[name] for name in MOVES if name in drawn.sampled.attrs},
         engine=choice.engine,
         sampler=engines.SAMPLERS[choice.engine],
         thin=drawn.thin,

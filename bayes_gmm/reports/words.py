@@ -88,7 +88,13 @@ def engine_sentence(posterior: xr.DataTree) -> str:
         before = "the draws are independent, from an approximation of the posterior"
     else:
         before = f"every step is a draw, after {tune:,} tuning steps"
-    return f"{drawn} by {ENGINES[attrs['engine']]}; {before}."
+    moves = ""
+    if "split_acceptance" in attrs:
+        moves = (
+            f" Accepted were {attrs['split_acceptance']:.2%} of the proposed splits of a cluster "
+            f"and {attrs.get('merge_acceptance', 0.0):.2%} of the mergers."
+        )
+    return f"{drawn} by {ENGINES[attrs['engine']]}; {before}.{moves}"
 
 
 def relabelling_sentence(posterior: xr.DataTree) -> str:

@@ -26,6 +26,7 @@ from bayes_gmm.inference.gibbs.chain import Chain, Data, run
 from bayes_gmm.inference.gibbs.telescoping import (
     WIDTH,
     TelescopingChain,
+    accepted,
     of_width,
     prior_of_any_number,
 )
@@ -225,7 +226,9 @@ def _tree(
         name: np.stack([chain.numbers[name][:n_kept] for chain in chains])
         for name in chains[0].numbers
     }
-    return labelled(record, observations, partial=partial, thin=thin, **numbers)
+    tree = labelled(record, observations, partial=partial, thin=thin, **numbers)
+    tree.attrs |= accepted(chains)
+    return tree
 
 
 def labelled(

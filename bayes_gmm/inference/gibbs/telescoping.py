@@ -1,6 +1,7 @@
 """Chains of the telescoping sampler: a Gibbs chain whose number of components changes."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,13 @@ class TelescopingChain(Chain):
 
     def _ending(self) -> tuple:
         return (*super()._ending(), self._unknown, self._numbers)
+
+
+def accepted(chains: Sequence[Chain]) -> dict[str, float]:
+    """Shares of the proposed splits and mergers that were accepted, where any were proposed."""
+    moves = sum((c.moves for c in chains if isinstance(c, TelescopingChain)), np.zeros(4))
+    named = {"split_acceptance": moves[:2], "merge_acceptance": moves[2:]}
+    return {name: float(n[1] / n[0]) for name, n in named.items() if n[0]}
 
 
 def of_width(record: Record, width: int) -> Record:
