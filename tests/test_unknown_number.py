@@ -220,6 +220,8 @@ def test_what_cannot_be_drawn_is_refused_by_name(arguments, says):
 def test_a_prior_of_the_parameters_is_refused_where_k_is_none(posterior):
     with pytest.raises(InputError, match="unknown number"):
         bg.add_groups(posterior, "prior", seed=1)
+    with pytest.raises(InputError, match="unknown number"):
+        bg.sensitivity(posterior)
 
 
 @pytest.mark.validate

@@ -81,15 +81,15 @@ def how_many(
     Returns
     -------
     HowMany
-        Prints as a table with the answers and what each one answers; `.answers`, `.table`,
-        `.dataset`, `.sentences`; `.selection.best` is the fit that BIC chooses.
+        Prints as a table with the answers and what each one answers; ``.answers``, ``.table``,
+        ``.dataset``, ``.sentences``; ``.selection.best`` is the fit that BIC chooses.
 
     Raises
     ------
     InputError
         If the input cannot be used.
     CollapseError
-        If every fit failed. If only some failed, `status` in `.dataset` gives the reasons.
+        If every fit failed. If only some failed, `status` in ``.dataset`` gives the reasons.
 
     References
     ----------

@@ -50,9 +50,9 @@ def pymc_model(
     X : array, DataFrame, DataArray (N, D)
     n_components : int
         K.
-    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior, \
-            SemiconjugatePrior or callable
-        A callable gives any other prior: a function without arguments that is called inside the
+    prior : "default", a prior or callable
+        A `ConjugatePrior`, `SemiconjugatePrior`, `HierarchicalPrior` or `IndependentPrior`. A
+        callable gives any other prior: a function without arguments that is called inside the
         model context, where the dims cluster, feature and feature_bis exist, and returns weights
         (K,), means (K, D) and lower Cholesky factors (K, D, D) built from PyMC distributions. It
         may instead return a dict of fields of `ConjugatePrior`, any of which may be random
@@ -129,8 +129,7 @@ def sample(
         Covariance structure: EII VII EEI VVI EEE VVV, or spherical, diag, tied, full, as in `fit`.
         Structures other than VVV need the `ConjugatePrior`, from which the prior of the structure
         is derived: see "Structures" on the page "From posterior to answers".
-    prior : "default", ConjugatePrior, IndependentPrior, HierarchicalPrior, \
-            SemiconjugatePrior or callable
+    prior : "default", a prior or callable
         As for `pymc_model`. An unknown number of components needs one that can be drawn: a
         `HierarchicalPrior`, the default, or a `ConjugatePrior`, the default of structures other
         than VVV, of which the first component counts for all.

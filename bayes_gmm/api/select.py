@@ -61,14 +61,14 @@ def select(
     Returns
     -------
     Selection
-        Prints as a table; `.dataset` (covariance, n_components), `.best` (a result of `fit`).
+        Prints as a table; ``.dataset`` (covariance, n_components), ``.best`` (a result of `fit`).
 
     Raises
     ------
     InputError
         If the input cannot be used.
     CollapseError
-        If every fit failed. If only some failed, `status` in `.dataset` gives the reasons.
+        If every fit failed. If only some failed, `status` in ``.dataset`` gives the reasons.
 
     References
     ----------

@@ -54,7 +54,7 @@ class Slope(NamedTuple):
 def density_modes(theta: Parameters) -> Modes:
     r"""Find the modes of the density of a mixture, by climbing from many points.
 
-    .. math:: x \leftarrow \Big(\sum_k r_k(x) \Sigma_k^{-1}\Big)^{-1}
+    .. math:: x \leftarrow \left(\sum_k r_k(x) \Sigma_k^{-1}\right)^{-1}
         \sum_k r_k(x) \Sigma_k^{-1} \mu_k
 
     Each point that is returned is a mode. That there is no other is not proved, except for one
@@ -106,7 +106,7 @@ def ridgeline(
 ) -> np.ndarray:
     r"""Points of the ridgeline of some components, at given shares of each.
 
-    .. math:: x(a) = \Big(\sum_k a_k \Sigma_k^{-1}\Big)^{-1} \sum_k a_k \Sigma_k^{-1} \mu_k
+    .. math:: x(a) = \left(\sum_k a_k \Sigma_k^{-1}\right)^{-1} \sum_k a_k \Sigma_k^{-1} \mu_k
 
     Shares are divided by the geometric mean precision of their component, so that equal shares are
     about equally far from components of different size.

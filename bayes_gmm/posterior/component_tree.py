@@ -81,7 +81,7 @@ def joined_greedily(
 def by_entropy(responsibilities: np.ndarray, times: np.ndarray | None) -> ComponentTree:
     r"""Join clusters so that the entropy of the labels falls the most.
 
-    .. math:: \sum_n w_n \Big\{ h(t_{na} + t_{nb}) - h(t_{na}) - h(t_{nb}) \Big\},
+    .. math:: \sum_n w_n \left\{ h(t_{na} + t_{nb}) - h(t_{na}) - h(t_{nb}) \right\},
         \qquad h(t) = t \log t
 
     The heights are what has been removed of the entropy, in nats.

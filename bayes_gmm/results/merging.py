@@ -183,8 +183,8 @@ def merge(
     Returns
     -------
     Mergers
-        Prints as a table; `.table` (clusters), `.mergers` (the tree), `.linkage` (for SciPy),
-        `.dataset` (labels and responsibilities of rows among them).
+        Prints as a table; ``.table`` (clusters), ``.mergers`` (the tree), `.linkage` (for SciPy),
+        ``.dataset`` (labels and responsibilities of rows among them).
 
     Raises
     ------

@@ -17,7 +17,7 @@ MOST_DRAWS = 400
 def modes(result: xr.DataTree | Parameters, *, n_draws: int | None = None) -> xr.Dataset:
     r"""Find the modes of the fitted density, in any number of dimensions.
 
-    .. math:: x \leftarrow \Big(\sum_k r_k(x) \Sigma_k^{-1}\Big)^{-1}
+    .. math:: x \leftarrow \left(\sum_k r_k(x) \Sigma_k^{-1}\right)^{-1}
         \sum_k r_k(x) \Sigma_k^{-1} \mu_k
 
     A mode is a peak of the density, which components that overlap may share: the number of modes is

@@ -52,6 +52,7 @@ from bayes_gmm.results.reading import (
     n_observed,
     point_parameters,
     raw_draws,
+    read_number,
     require_posterior,
     structure_of,
 )
@@ -183,7 +184,12 @@ def sensitivity(posterior: xr.DataTree, *, threshold: float = THRESHOLD) -> Sens
     """
     if not threshold > 0:
         raise InputError(f"threshold must be a positive number; got {threshold!r}")
-    names, label_invariant = invariants(require_posterior(posterior))
+    if read_number(require_posterior(posterior)) is not None:
+        raise InputError(
+            "posterior has an unknown number of components, of which a draw has no density of a "
+            "fixed dimension: sample with a known number to see what the prior does"
+        )
+    names, label_invariant = invariants(posterior)
     if label_invariant.shape[1] < FEWEST_DRAWS:
         raise InputError(
             f"posterior has chains of {label_invariant.shape[1]} draws: sample {FEWEST_DRAWS} "
