@@ -68,7 +68,8 @@ def from_trace(
         Standard deviations of uncorrelated features, instead of covariances.
     prior : a prior of the model, or "default", optional
         The prior of weights, means and covariances in the model, if it is a `ConjugatePrior`,
-        `SemiconjugatePrior`, `HierarchicalPrior` or `IndependentPrior`. It gives the log posterior of each draw, which `sensitivity` needs.
+        `SemiconjugatePrior`, `HierarchicalPrior` or `IndependentPrior`. It gives the log posterior
+        of each draw, which `sensitivity` needs.
     pivot : Parameters or result of `fit`, optional
         The mixture to which the components of each draw are matched. By default the optimum of EM
         on X that is closest to most draws, or one of the draws if no optimum is close.
