@@ -13,7 +13,7 @@ from partition_enumeration import FixedScale, Problem, SharedVariance, exact, pr
 import bayes_gmm as bg
 from bayes_gmm.data import Observations
 from bayes_gmm.inference.gibbs import gibbs
-from bayes_gmm.model.parameters import Parameters
+from bayes_gmm.model.parameters import LogQuadratic, Parameters
 from bayes_gmm.model.structures import Structure
 from bayes_gmm.posterior.draws import Draws
 
@@ -84,29 +84,29 @@ def agree(problem: Problem, draws: int, thin: int, *, split_merge: bool) -> None
     theta = Draws(*(posterior[name].to_numpy() for name in Draws._fields))
     columns.append((theta.weights**2).sum(axis=-1))
     expected.append(truth.sum_of_squared_weights)
+    functions = theta.log_quadratic()
     points = problem.x[[0, 2]] + 0.29  # at a row the density may have no mean
     for point, log_density in zip(points, truth.log_density(points), strict=True):
-        columns.append(joint(theta, point).sum(axis=-1))
+        columns.append(joint(functions, point).sum(axis=-1).reshape(theta.weights.shape[:2]))
         expected.append(np.exp(log_density))
     for a, b in ((0, 1), (0, 2), (1, 4)):
-        columns.append(together(theta, problem.x[[a, b]]))
+        columns.append(together(functions, problem.x[[a, b]]).reshape(theta.weights.shape[:2]))
         expected.append(truth.co_clustering[a, b])
     values = np.stack(columns, axis=-1).astype(float)
     scores = z_scores(values, np.array(expected))
     assert np.abs(scores).max() < 5, scores.round(1)
 
 
-def joint(theta: Draws, point: np.ndarray) -> np.ndarray:
-    """Joint density of a row and each component, (chain, draw, K)."""
-    offset, center, whitener = theta.log_quadratic()
+def joint(functions: LogQuadratic, point: np.ndarray) -> np.ndarray:
+    """Joint density of a row and each component, (draw, K), of all chains."""
+    offset, center, whitener = functions
     whitened = np.einsum("skij,skj->ski", whitener, point - center)
-    density = np.exp(offset - 0.5 * (whitened**2).sum(axis=-1))
-    return density.reshape(theta.weights.shape)
+    return np.exp(offset - 0.5 * (whitened**2).sum(axis=-1))
 
 
-def together(theta: Draws, pair: np.ndarray) -> np.ndarray:
+def together(functions: LogQuadratic, pair: np.ndarray) -> np.ndarray:
     """Probability that two rows share a component, given each draw."""
-    share = np.array([joint(theta, row) for row in pair])
+    share = np.array([joint(functions, row) for row in pair])
     share /= share.sum(axis=-1, keepdims=True)
     return share.prod(axis=0).sum(axis=-1)
 
