@@ -154,7 +154,7 @@ def split_or_merge(
             if labels[row] == last:
                 labels[row] = gone
         move_component(state, sums, last, gone)
-    sums.counts[last] = 0.0
+    sums.counts[last], sums.first[last], sums.second[last] = 0.0, 0.0, 0.0
     return last
 
 
