@@ -129,9 +129,9 @@ def prior_of_unknown(
 ) -> ConjugatePrior | HierarchicalPrior | SemiconjugatePrior:
     """Turn the argument `prior` into one of a component, from which components can be drawn."""
     from bayes_gmm.data.streams import Stream
+    from bayes_gmm.inference.engines import DRAWN
     from bayes_gmm.model.hierarchical_prior import HierarchicalPrior
     from bayes_gmm.model.priors import ConjugatePrior
-    from bayes_gmm.model.semiconjugate_prior import SemiconjugatePrior
 
     if engine not in ("auto", "gibbs"):
         raise InputError(
@@ -142,7 +142,7 @@ def prior_of_unknown(
         if unconstrained and not isinstance(observations.values, Stream):
             return HierarchicalPrior.default(observations, 1)
         return ConjugatePrior.default(observations, TYPICAL_NUMBER)
-    if not isinstance(prior, ConjugatePrior | HierarchicalPrior | SemiconjugatePrior):
+    if not isinstance(prior, DRAWN):
         described = repr(prior) if isinstance(prior, str) else type(prior).__name__
         raise InputError(
             "an unknown number of components needs a ConjugatePrior, SemiconjugatePrior or "

@@ -19,7 +19,7 @@ from bayes_gmm.posterior.predictive import tails
 from bayes_gmm.progress import progress
 from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.comparison import constraint
-from bayes_gmm.results.given import numbers_of_clusters
+from bayes_gmm.results.given import likely, numbers_of_clusters
 from bayes_gmm.results.predictive import with_clusters
 from bayes_gmm.results.reading import keeps_rows, structure_of
 from bayes_gmm.results.relabel import BY_ROWS, METHODS, read_key
@@ -29,7 +29,6 @@ from bayes_gmm.seeds import Seed, as_seed
 
 FAMILIES = {"independent": "IndependentPrior", "hierarchical": "HierarchicalPrior"}
 UNSURE = 0.9
-MENTIONED = 0.01  # probability from which a number of clusters is mentioned
 MOST_COMPONENTS = 9  # of the point estimates among which BIC chooses
 MOST_INTERVALS = 400_000_000  # memberships, rows x draws x components, some ten seconds
 
@@ -229,8 +228,7 @@ class Pipeline:
             self._draw("number", bg.plots.number_of_clusters(posterior))
             probabilities = numbers_of_clusters(posterior)
             self._found = next(iter(probabilities))
-            said = ", ".join(f"{k} ({p:.2f})" for k, p in probabilities.items() if p >= MENTIONED)
-            return f"number of clusters, with probabilities: {said}"
+            return f"number of clusters, with probabilities: {', '.join(likely(probabilities, ''))}"
         if self.relabel != "pivot":
             self.results["posterior"] = bg.relabel(posterior, **self._method)
             self._save()

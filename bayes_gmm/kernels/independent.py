@@ -38,6 +38,15 @@ LOWER_FACTOR = types.boolean(OUT_MATRIX)
 lower_factor = twin(lower_factor_of_the_book, LOWER_FACTOR)
 
 
+@inlined
+def solve_transposed(factor, vector):  # pragma: no cover - compiled
+    """Solve L' y = v in place, of a lower triangle (D, D) and a vector (D,)."""
+    for i in range(vector.size - 1, -1, -1):
+        for m in range(i + 1, vector.size):
+            vector[i] -= factor[m, i] * vector[m]
+        vector[i] /= factor[i, i]
+
+
 @kernel(DRAW)
 def draw_independent(rng, prior, state, sums):  # pragma: no cover - compiled
     """Draw the parameters given the labels; see `gibbs.draw_conjugate`."""
@@ -92,10 +101,7 @@ def draw_mean(
     solve_mean(prior, count, first, center, whitener, precision, pull)
     for i in range(n_features - 1, -1, -1):  # add noise before L' is solved for
         pull[i] += rng.standard_normal()
-    for i in range(n_features - 1, -1, -1):
-        for m in range(i + 1, n_features):
-            pull[i] -= precision[m, i] * pull[m]
-        pull[i] /= precision[i, i]
+    solve_transposed(precision, pull)
     for i in range(n_features):
         mean[i] = prior.mean[0, i] + pull[i]
 
@@ -184,10 +190,7 @@ def draw_scale(rng, prior, state, counts, n_occupied):  # pragma: no cover - com
             triangle[i, j] = rng.standard_normal()
         triangle[i, i] = np.sqrt(2.0 * rng.standard_gamma(0.5 * (degrees - i)))
     for column in range(n_features):  # L' X = T
-        for i in range(n_features - 1, -1, -1):
-            for m in range(i + 1, n_features):
-                triangle[i, column] -= information[m, i] * triangle[m, column]
-            triangle[i, column] /= information[i, i]
+        solve_transposed(information, triangle[:, column])
     for i in range(n_features):
         for j in range(i + 1):
             entry = 0.0

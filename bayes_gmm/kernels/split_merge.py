@@ -27,7 +27,12 @@ import numpy as np
 from numba import types
 
 from bayes_gmm.kernels.gibbs import PRIOR, STATE, TOTALS, add_scale, draw_one_at
-from bayes_gmm.kernels.independent import lower_factor, scatter_about, solve_mean
+from bayes_gmm.kernels.independent import (
+    lower_factor,
+    scatter_about,
+    solve_mean,
+    solve_transposed,
+)
 from bayes_gmm.kernels.kernel import at_address, inlined, kernel, twin
 from bayes_gmm.kernels.log_rho import REASSOCIATE
 from bayes_gmm.kernels.partition import NUMBER, log_eppf
@@ -341,10 +346,8 @@ def _log_ratio(
         scatter_about(prior, count, first, second, center, mode, factor)
         whiten(factor, degrees, near)
         solve_mean(prior, count, first, center, near, precision, gap)
-        for i in range(n_features - 1, -1, -1):
-            for m in range(i + 1, n_features):
-                gap[i] -= precision[m, i] * gap[m]
-            gap[i] /= precision[i, i]
+        solve_transposed(precision, gap)
+        for i in range(n_features):
             mode[i] = prior.mean[0, i] + gap[i]
     scatter_about(prior, count, first, second, center, mode, factor)
     if is_new:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import multigammaln
 
-from bayes_gmm.errors import InputError
-from bayes_gmm.model.arrays import symmetrized
 from bayes_gmm.model.normal import bartlett, cholesky, inverse_factors
 from bayes_gmm.model.parameters import ArrayOrLike
 from bayes_gmm.model.prior_family import PriorFamily, rows_for
@@ -77,16 +75,7 @@ class HierarchicalPrior(PriorFamily):
 
     def check(self) -> None:
         """Check the fields of the covariances."""
-        n_features = self.n_features
-        for name in ("degrees_of_freedom", "scale_degrees_of_freedom"):
-            self.broadcast(name, ())
-            self.require(name, getattr(self, name) > n_features - 1, f"above {n_features - 1}")
-        if self.scale.shape != (n_features, n_features):
-            raise InputError(
-                f"scale must have shape {(n_features, n_features)}; got {self.scale.shape}"
-            )
-        object.__setattr__(self, "scale", symmetrized("scale", self.scale[None])[0])
-        cholesky(self.scale, "scale")  # raises unless it is positive definite
+        self.check_scale("degrees_of_freedom", "scale_degrees_of_freedom")
 
     @classmethod
     def default(cls, x: ArrayOrLike, n_components: int) -> "HierarchicalPrior":

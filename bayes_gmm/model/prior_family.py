@@ -17,8 +17,8 @@ from scipy.special import gammaln
 
 from bayes_gmm.data import Observations
 from bayes_gmm.errors import InputError, require_whole
-from bayes_gmm.model.arrays import as_numbers, require_finite
-from bayes_gmm.model.normal import LOG_2PI
+from bayes_gmm.model.arrays import as_numbers, require_finite, symmetrized
+from bayes_gmm.model.normal import LOG_2PI, cholesky
 from bayes_gmm.model.parameters import ArrayOrLike, Parameters
 
 ArrayOrNumber = np.ndarray | float
@@ -97,6 +97,18 @@ class PriorFamily:
             raise InputError(
                 f"{name} must be {what}; got {np.asarray(getattr(self, name)).tolist()}"
             )
+
+    def check_scale(self, *degrees: str) -> None:
+        """Check the fields of Wishart densities: degrees of freedom above D - 1, and a scale."""
+        n_features = self.n_features
+        for name in degrees:
+            self.broadcast(name, ())
+            self.require(name, getattr(self, name) > n_features - 1, f"above {n_features - 1}")
+        scale = self.scale  # type: ignore[attr-defined]
+        if scale.shape != (n_features, n_features):
+            raise InputError(f"scale must have shape {(n_features, n_features)}; got {scale.shape}")
+        object.__setattr__(self, "scale", symmetrized("scale", scale[None])[0])
+        cholesky(self.scale, "scale")  # type: ignore[attr-defined]  # raises unless positive definite
 
     def check(self) -> None:
         """Check the fields of the covariances."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import multigammaln
 
-from bayes_gmm.errors import InputError
-from bayes_gmm.model.arrays import symmetrized
 from bayes_gmm.model.independent_prior import MEAN_SPREAD
 from bayes_gmm.model.normal import cholesky, inverse_factors, wishart_root
 from bayes_gmm.model.parameters import ArrayOrLike
@@ -69,19 +67,7 @@ class SemiconjugatePrior(PriorFamily):
 
     def check(self) -> None:
         """Check the fields of the covariances."""
-        n_features = self.n_features
-        self.broadcast("degrees_of_freedom", ())
-        self.require(
-            "degrees_of_freedom",
-            self.degrees_of_freedom > n_features - 1,
-            f"above {n_features - 1}",
-        )
-        if self.scale.shape != (n_features, n_features):
-            raise InputError(
-                f"scale must have shape {(n_features, n_features)}; got {self.scale.shape}"
-            )
-        object.__setattr__(self, "scale", symmetrized("scale", self.scale[None])[0])
-        cholesky(self.scale, "scale")  # raises unless it is positive definite
+        self.check_scale("degrees_of_freedom")
 
     @classmethod
     def default(cls, x: ArrayOrLike, n_components: int) -> "SemiconjugatePrior":

@@ -14,7 +14,6 @@ from bayes_gmm.results.analysis import Analysis, too_long_for_loo
 from bayes_gmm.results.checks import LEVEL
 from bayes_gmm.results.clustering import co_clustering
 from bayes_gmm.results.diagnosis import LabelReport, worst
-from bayes_gmm.results.given import known_number
 from bayes_gmm.results.labels import read_conjugate_prior
 from bayes_gmm.results.reading import keeps_rows, n_observed, structure_of
 from bayes_gmm.results.sensitivity import Sensitivity
@@ -87,7 +86,7 @@ def _of_labels(analysis: Analysis, report: LabelReport) -> list[str]:
     """Say how components were named, and how often that was in doubt."""
     said = []
     if analysis.posterior is not None:
-        said.append(relabelling_sentence(known_number(analysis.posterior)))
+        said.append(relabelling_sentence(analysis.posterior))
     said.append(f"Relabelling changed the labels of {report.renamed:.1%} of the draws.")
     most = report.switches.max()
     if most == 0:

@@ -5,19 +5,18 @@ from typing import Literal
 from bayes_gmm import plots
 from bayes_gmm.reports.blocks import Block, Paragraph, Points, Section, image
 from bayes_gmm.results.analysis import Analysis
-from bayes_gmm.results.given import numbers_of_clusters
+from bayes_gmm.results.given import likely, numbers_of_clusters
 from bayes_gmm.results.reading import read_number
 
 SURE, FAIR = 0.9, 0.5
-MENTIONED = 0.01
 
 
 def how_many(analysis: Analysis) -> list[Paragraph]:
     """Say how many clusters there are and how sure that is; nothing if it was given."""
     if analysis.posterior is None or not (found := numbers_of_clusters(analysis.posterior)):
         return []
-    (best, probability), *others = found.items()
-    rest = ", ".join(f"{k} (probability {p:.2f})" for k, p in others if p >= MENTIONED)
+    best, probability = next(iter(found.items()))
+    rest = ", ".join(likely({k: p for k, p in found.items() if k != best}))
     tone: Literal["good", "note"] = "good" if probability >= SURE else "note"
     sure = "is" if probability >= SURE else "is probably" if probability >= FAIR else "may be"
     text = f"The number of clusters {sure} {best}: its posterior probability is {probability:.2f}."

@@ -100,6 +100,8 @@ def engine_sentence(posterior: xr.DataTree) -> str:
 def relabelling_sentence(posterior: xr.DataTree) -> str:
     """Say how the components of every draw got their names."""
     how = str(posterior.attrs.get("relabelling", "pivot"))
+    if how == "none":  # an unknown number of components: those of `given` are matched to a pivot
+        how = "pivot"
     method, _, by = how.partition(" by ")
     if by:
         return f"The components of each draw are labelled in ascending order of {by}."

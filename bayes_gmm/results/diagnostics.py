@@ -28,6 +28,7 @@ import xarray as xr
 
 from bayes_gmm.results import rules
 from bayes_gmm.results.diagnosis import Diagnosis, Finding
+from bayes_gmm.results.given import likely
 from bayes_gmm.results.verdict_inputs import VerdictInputs, by_chain, gather, label_report, table
 
 Rule = Callable[[VerdictInputs], Iterable[Finding]]
@@ -37,8 +38,6 @@ FATAL: tuple[Rule, ...] = (
     rules.several_modes,
     rules.divergences,
 )
-MENTIONED = 0.01  # probability from which a number of clusters is mentioned
-
 IDENTITY: tuple[Rule, ...] = (
     rules.not_told_apart,
     rules.nearly_empty,
@@ -116,11 +115,10 @@ def _apply(rules: tuple[Rule, ...], inputs: VerdictInputs) -> list[Finding]:
 
 def _verdict(inputs: VerdictInputs, reasons: list[Finding]) -> str:
     if inputs.n_clusters:
-        likely = [(k, p) for k, p in inputs.n_clusters.items() if p >= MENTIONED]
-        said = ", ".join(f"{k} (probability {p:.2f})" for k, p in likely)
+        said = ", ".join(likely(inputs.n_clusters))
         known = inputs._replace(n_clusters={})
         doubted = any(reason.kind == "identification" for reason in reasons)
-        given = f" Given {likely[0][0]}:" if doubted else ""
+        given = f" Given {next(iter(inputs.n_clusters))}:" if doubted else ""
         return f"Number of clusters: {said}.{given} {_verdict(known, reasons)}"
     of_data = [finding for finding in reasons if finding.kind == "data"]
     if of_data:

@@ -22,6 +22,7 @@ from bayes_gmm.results.reading import (
 )
 from bayes_gmm.results.tree import posterior_tree
 
+MENTIONED = 0.01  # probability from which a number of clusters is mentioned
 ROUNDS = 2  # of matching to the average of what was matched before
 
 
@@ -129,6 +130,11 @@ def numbers_of_clusters(posterior: xr.DataTree) -> dict[int, float]:
     found = np.bincount(posterior["posterior"]["n_clusters"].to_numpy().ravel())
     order = np.argsort(-found, kind="stable")
     return {int(k): float(found[k] / found.sum()) for k in order if found[k]}
+
+
+def likely(found: dict[int, float], word: str = "probability ") -> list[str]:
+    """Write numbers of clusters with their probabilities, those that are worth a mention."""
+    return [f"{k} ({word}{p:.2f})" for k, p in found.items() if p >= MENTIONED]
 
 
 def _of_clusters(

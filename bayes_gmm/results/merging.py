@@ -172,7 +172,7 @@ def merge(
         As in `predict`.
     by : "entropy" or "modes"
         "entropy": join the pair whose joining lowers the entropy of the labels the most, so that
-        components between which rows are hardly told apart come first. "modes": join the pair
+        components between which rows are hardly distinguished come first. "modes": join the pair
         between which the density falls the least, as a share of the lower of their two peaks;
         components whose means climb to the same mode come first, at height 0.
     n_clusters : int, optional

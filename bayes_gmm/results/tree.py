@@ -134,7 +134,7 @@ def posterior_tree(
     Where the number of components is unknown, nothing is relabelled: `number` is its prior.
 
     `sampled` has the groups posterior (weights, means and covariances in the user's units, and
-    whatever else the model has, with the sampler's labels) and sample_stats. Other variables
+    any other variables of the model, with the sampler's labels) and sample_stats. Other variables
     stay if they are numbers, which every file format can hold.
     """
     names = observations.feature_names
